@@ -1,0 +1,7 @@
+"""`python -m gotap` is the command `gotap`."""
+
+import sys
+
+from gotap.commands.main import main
+
+sys.exit(main())

@@ -1,0 +1,15 @@
+"""The root of gotap's errors: what happened, why, and the remedy, in that order."""
+
+from __future__ import annotations
+
+
+class GotapError(Exception):
+    """An error that a person can act on; rooms derive one type per cause from it.
+
+    `str()` is what happened and why, one sentence; `remedy` is what to do about it, a command to type
+    where there is one, or empty. `commands` prints both and never a traceback.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy

@@ -1,0 +1,1 @@
+"""Bytes of an executable → facts. Pure: no process, no kernel."""

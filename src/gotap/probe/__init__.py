@@ -1,0 +1,1 @@
+"""The probe language: expressions, catalogue, types, binding. Knows no kernel."""

@@ -1,0 +1,1 @@
+"""What runs: processes, their executables, mappings and names, from /proc."""

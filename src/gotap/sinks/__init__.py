@@ -1,0 +1,1 @@
+"""Where signals go: terminal, OTLP, files."""
