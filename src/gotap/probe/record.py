@@ -95,6 +95,7 @@ class Attribute:
     key: str
     conversion: str
     inputs: tuple[str, ...]
+    params: tuple[tuple[str, tuple[str, ...] | str | int], ...] = ()  # constants the catalogue gives the conversion
 
 
 @dataclass(frozen=True, slots=True)

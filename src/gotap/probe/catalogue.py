@@ -1,0 +1,338 @@
+"""The catalogue: one YAML file per library says what to capture, and every backend compiles that same file.
+
+The file's shape is documented in docs/catalogue.md. Loading checks it completely: unknown keys, captures that no
+attribute uses or that are used and never captured, conversions that do not exist; CatalogueError names file and place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from gotap.errors import GotapError
+from gotap.probe.expression import Expression, parse
+from gotap.probe.record import Attribute
+from gotap.probe.signature import Parameter, Signature, parse_results, parse_signature
+
+#: Bytes kept of a text when the catalogue does not say.
+TEXT_LIMIT = 128
+
+
+class CatalogueError(GotapError):
+    """A catalogue file that does not make sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One way to get a value; it holds when `when` does and the expression can be evaluated."""
+
+    value: Expression
+    when: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSpec:
+    column: str
+    choices: tuple[Choice, ...]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in which function: its entry, its calls of `callee`, or its returns (`results` then names them)."""
+
+    function: Signature
+    callee: Signature | None = None
+    results: tuple[Parameter, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BeginSpec:
+    place: Place
+    keep: Mapping[str, Expression]
+    context: Expression | None
+    parent_headers: Expression | None
+    parent_context: Expression | None
+    captures: tuple[CaptureSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotateSpec:
+    place: Place
+    keep: Mapping[str, Expression]
+    captures: tuple[CaptureSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndSpec:
+    outcome: str
+    place: Place
+    captures: tuple[CaptureSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing a library does that becomes a span; see docs/catalogue.md."""
+
+    name: str
+    kind: str
+    span_name: str
+    metric: str | None
+    metric_attributes: tuple[str, ...]
+    scope: bool
+    begins: tuple[BeginSpec, ...]
+    annotations: tuple[AnnotateSpec, ...]
+    ends: tuple[EndSpec, ...]
+    attributes: tuple[Attribute, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A Go struct definition for binaries in which neither DWARF nor runtime types describe it."""
+
+    package: str
+    since: str  # first Go version it holds for, "1.18"
+    before: str  # first Go version it no longer holds for, or ""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    name: str
+    operations: tuple[Operation, ...]
+    unwrap: Mapping[str, str]
+    imports: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What gotap needs to know of Go itself: struct definitions, goroutine creation, standard context types."""
+
+    declarations: tuple[Declaration, ...]
+    spawn: Place
+    child: Expression
+    creator: tuple[Choice, ...]
+    contexts: Mapping[str, str] = field(default_factory=dict)  # type → field that holds the parent
+
+
+@cache
+def libraries() -> tuple[Library, ...]:
+    """The libraries that ship with gotap."""
+    folder = resources.files("gotap.probe") / "catalog"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml") and entry.name != "runtime.yaml")
+    return tuple(load_library((folder / name).read_text(), name) for name in names)
+
+
+@cache
+def runtime() -> Runtime:
+    return load_runtime((resources.files("gotap.probe") / "catalog" / "runtime.yaml").read_text(), "runtime.yaml")
+
+
+def load_library(text: str, source: str) -> Library:
+    document = _Mapping(_yaml(text, source), source)
+    imports = document.texts("imports")
+    reader = _Reader(imports)
+    operations = document.mapping("operations")
+    library = Library(
+        document.text("library"),
+        tuple(reader.operation(name, operations.mapping(name)) for name in operations.keys()),
+        document.texts("unwrap"),
+        imports,
+    )
+    document.forbid_others("library", "imports", "unwrap", "operations", "request")
+    return library
+
+
+def load_runtime(text: str, source: str) -> Runtime:
+    document = _Mapping(_yaml(text, source), source)
+    reader = _Reader({})
+    spawn = document.mapping("goroutine").mapping("create")
+    place = reader.place(spawn)
+    declarations = tuple(
+        Declaration(item.text("package"), item.text("since"), item.text("before", ""), item.text("type"))
+        for item in document.items("declarations")
+    )
+    return Runtime(
+        declarations,
+        place,
+        spawn.expression("child"),
+        tuple(reader.choices(spawn, "creator")),
+        document.texts("contexts"),
+    )
+
+
+def _yaml(text: str, source: str) -> Any:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(text, Loader=loader)
+    except yaml.YAMLError as error:
+        raise CatalogueError(f"{source} is not YAML: {error}", "mend the file") from None
+
+
+class _Mapping:
+    """A YAML mapping that knows where it stands, so that errors can say so."""
+
+    def __init__(self, value: Any, where: str) -> None:
+        if not isinstance(value, dict):
+            raise CatalogueError(f"{where}: expected a mapping, found {type(value).__name__}", "see docs/catalogue.md")
+        self.value = value
+        self.where = where
+
+    def keys(self) -> Iterable[str]:
+        return [str(key) for key in self.value]
+
+    def fail(self, key: str, problem: str) -> CatalogueError:
+        return CatalogueError(f"{self.where}.{key}: {problem}", "see docs/catalogue.md")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.value.get(key, default)
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.value.get(key, default)
+        if not isinstance(value, str):
+            raise self.fail(key, "expected a text")
+        return value
+
+    def texts(self, key: str) -> dict[str, str]:
+        return {name: inner.text(name) for inner in [self.mapping(key)] for name in inner.keys()} if key in self.value else {}
+
+    def mapping(self, key: str) -> _Mapping:
+        return _Mapping(self.value.get(key), f"{self.where}.{key}")
+
+    def items(self, key: str) -> list[_Mapping]:
+        value = self.value.get(key) or []
+        if not isinstance(value, list):
+            raise self.fail(key, "expected a list")
+        return [_Mapping(item, f"{self.where}.{key}[{number}]") for number, item in enumerate(value)]
+
+    def expression(self, key: str) -> Expression:
+        return parse(self.text(key))
+
+    def expressions(self, key: str) -> dict[str, Expression]:
+        return {name: parse(text) for name, text in self.texts(key).items()}
+
+    def forbid_others(self, *known: str) -> None:
+        for key in self.keys():
+            if key not in known:
+                raise self.fail(key, f"unknown key; known are {', '.join(known)}")
+
+
+class _Reader:
+    """Reads operations; `imports` maps package names in type texts to import paths."""
+
+    def __init__(self, imports: Mapping[str, str]) -> None:
+        self.imports = imports
+
+    def operation(self, name: str, entry: _Mapping) -> Operation:
+        entry.forbid_others("span", "metric", "scope", "begin", "annotate", "end", "attributes")
+        span = entry.mapping("span")
+        metric = entry.mapping("metric") if entry.get("metric") else None
+        begins = tuple(self.begin(item) for item in entry.items("begin"))
+        operation = Operation(
+            name,
+            span.text("kind"),
+            span.text("name"),
+            metric.text("name") if metric else None,
+            tuple(metric.get("attributes", ())) if metric else (),
+            bool(entry.get("scope", False)),
+            begins,
+            tuple(self.annotation(item) for item in entry.items("annotate")),
+            tuple(end for item in entry.items("end") for end in self.ends(item, begins)),
+            tuple(self.attributes(entry.mapping("attributes"))),
+        )
+        self.check_columns(operation, entry)
+        return operation
+
+    def check_columns(self, operation: Operation, entry: _Mapping) -> None:
+        captured = {
+            capture.column
+            for part in (*operation.begins, *operation.annotations, *operation.ends)
+            for capture in part.captures
+        }
+        used = {column for attribute in operation.attributes for column in attribute.inputs}
+        for column in sorted(used - captured):
+            raise entry.fail("attributes", f"uses `{column}`, which nothing captures")
+        for column in sorted(captured - used):
+            raise entry.fail("attributes", f"`{column}` is captured and never used")
+
+    def place(self, entry: _Mapping) -> Place:
+        function = parse_signature(entry.text("function"), self.imports)
+        callee = parse_signature(entry.text("call"), self.imports) if entry.get("call") else None
+        return Place(function, callee)
+
+    def begin(self, entry: _Mapping) -> BeginSpec:
+        entry.forbid_others("function", "keep", "context", "parent", "capture")
+        parent = entry.mapping("parent") if entry.get("parent") else None
+        return BeginSpec(
+            self.place(entry),
+            entry.expressions("keep"),
+            entry.expression("context") if entry.get("context") else None,
+            parent.expression("headers") if parent and parent.get("headers") else None,
+            parent.expression("context") if parent and parent.get("context") else None,
+            self.captures(entry),
+        )
+
+    def annotation(self, entry: _Mapping) -> AnnotateSpec:
+        entry.forbid_others("function", "call", "keep", "capture")
+        return AnnotateSpec(self.place(entry), entry.expressions("keep"), self.captures(entry))
+
+    def ends(self, entry: _Mapping, begins: tuple[BeginSpec, ...]) -> Iterable[EndSpec]:
+        """An end at `return` stands for the returns of every begin's function."""
+        entry.forbid_others("outcome", "function", "call", "return", "capture")
+        outcome, captures = entry.text("outcome"), self.captures(entry)
+        if entry.get("return") is None:
+            yield EndSpec(outcome, self.place(entry), captures)
+            return
+        for begin in begins:
+            function = begin.place.function
+            results = parse_results(entry.text("return"), function.package, self.imports)
+            yield EndSpec(outcome, Place(function, results=results), captures)
+
+    def captures(self, entry: _Mapping) -> tuple[CaptureSpec, ...]:
+        if not entry.get("capture"):
+            return ()
+        captures = entry.mapping("capture")
+        return tuple(
+            CaptureSpec(column, tuple(self.choices(captures, column)), self.limit(captures, column))
+            for column in captures.keys()
+        )
+
+    def limit(self, captures: _Mapping, column: str) -> int:
+        value = captures.get(column)
+        limit = value.get("limit", TEXT_LIMIT) if isinstance(value, dict) else TEXT_LIMIT
+        if not isinstance(limit, int) or not 0 < limit <= 1024:
+            raise captures.fail(column, "limit must be 1 to 1024 bytes")
+        return limit
+
+    def choices(self, captures: _Mapping, column: str) -> Iterable[Choice]:
+        value = captures.get(column)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str):
+                yield Choice(parse(item), None)
+            elif isinstance(item, dict):
+                choice = _Mapping(item, f"{captures.where}.{column}")
+                choice.forbid_others("value", "when", "limit")
+                yield Choice(choice.expression("value"), choice.expression("when") if "when" in item else None)
+            else:
+                raise captures.fail(column, "expected an expression or a mapping with `value`")
+
+    def attributes(self, entry: _Mapping) -> Iterable[Attribute]:
+        for key in entry.keys():
+            value = entry.mapping(key)
+            conversions = [name for name in value.keys() if name != "with"]
+            if len(conversions) != 1:
+                raise entry.fail(key, "expected exactly one conversion")
+            inputs = value.get(conversions[0])
+            if not isinstance(inputs, list):
+                raise entry.fail(key, "expected the list of columns the conversion takes")
+            yield attribute(key, conversions[0], tuple(inputs), value.get("with") or {})
+
+
+def attribute(key: str, conversion: str, inputs: tuple[str, ...], parameters: Mapping[str, Any]) -> Attribute:
+    frozen = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in parameters.items())
+    return Attribute(key, conversion, inputs, frozen)

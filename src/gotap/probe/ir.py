@@ -1,0 +1,269 @@
+"""The intermediate form: what a probe does, as data, for every backend (BPF, machine code, Go source).
+
+It knows no BPF. Words are 64-bit values; evaluating one may *fail* (nil pointer, unreadable memory, absent key), which
+ends the alternative it belongs to. Everything is immutable and hashable, so a backend can find common parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gotap.probe.record import Column, Layout
+
+InputRole = Literal["argument", "result", "callee"]
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class StaticAddress:
+    """An unrelocated address in the binary (a type descriptor, a variable): the load bias is added by the backend."""
+
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """`size` bytes at `offset` of the index-th argument or result of the probed function, or argument of its callee.
+
+    Registers hold small values with undefined upper bits (Go's abi-internal.md), so a backend cuts them to `size`.
+    """
+
+    role: InputRole
+    index: int
+    offset: int
+    size: int
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Goroutine:
+    """Address of the running runtime.g."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A word that an earlier probe of the same operation left in a KEPT column; fails when it left none."""
+
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """`size` bytes (1, 2, 4, 8) at `base + offset`, zero- or sign-extended. Fails when base is nil.
+
+    `promised`: Go's types promise that a non-nil base is valid, so that a backend which cannot survive a fault may
+    load it too; it must refuse the others.
+    """
+
+    base: Word
+    offset: int
+    size: int
+    signed: bool
+    promised: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MapElement:
+    """Address of the element that a Go map holds for a constant string key. Fails when the key is absent."""
+
+    map: Word
+    layout: BucketLayout | SwissLayout
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unwrapped:
+    """One word of an error value after following `wrappers` to the innermost error; `part` 0: type, 1: data.
+
+    `wrappers`: (unrelocated address of the wrapper's dynamic type, offset of its inner error behind the data word).
+    """
+
+    type: Word
+    data: Word
+    wrappers: tuple[tuple[int, int], ...]
+    part: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subtract:
+    left: Word
+    right: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    left: Word
+    right: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """1 or 0. `signed` tells how < and > order."""
+
+    operator: str  # == != < <= > >=
+    left: Word
+    right: Word
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TextEquals:
+    """1 when the text equals a constant."""
+
+    text: Text
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Logic:
+    operator: Literal["&&", "||"]
+    left: Word
+    right: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    operand: Word
+
+
+Word = (
+    Const
+    | StaticAddress
+    | Input
+    | Goroutine
+    | Kept
+    | Load
+    | MapElement
+    | Unwrapped
+    | Subtract
+    | Add
+    | Compare
+    | TextEquals
+    | Logic
+    | Not
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A Go string or byte slice: `length` bytes at `pointer`."""
+
+    pointer: Word
+    length: Word
+
+
+@dataclass(frozen=True, slots=True)
+class BucketLayout:
+    """Go maps up to 1.23 (runtime.hmap, bmap), 8 slots a bucket. Offsets in bytes."""
+
+    b: int  # hmap.B (u8): log2 of the number of buckets
+    buckets: int
+    old_buckets: int
+    keys: int  # in the bucket
+    elems: int
+    overflow: int
+    key_size: int
+    elem_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SwissLayout:
+    """Go maps from 1.24 (internal/runtime/maps), 8 slots a group. Offsets in bytes."""
+
+    directory: int  # Map.dirPtr
+    directory_length: int  # Map.dirLen; 0: dirPtr is the only group
+    groups: int  # table.groups.data
+    length_mask: int  # table.groups.lengthMask
+    keys: int  # in the group: offset of the first slot's key
+    elems: int  # in the group: offset of the first slot's elem
+    key_stride: int
+    elem_stride: int
+    group_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A value that holds when every condition is non-zero and nothing fails on the way."""
+
+    conditions: tuple[Word, ...]
+    value: Word | Text
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Stores the first alternative that holds into a column of the open operation; none holds: the column is absent."""
+
+    column: Column
+    alternatives: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContextWalk:
+    """Follows a context.Context to an operation's own context.
+
+    Every standard context type has its parent as first field (Go 1.18–1.27), so the walk goes data word → the
+    interface it points to. `checked` holds (unrelocated type address, offset of the parent) of the types that may be
+    stepped through: a backend that cannot survive a fault compares the dynamic type before each step.
+    """
+
+    type: Word  # type word of the interface: itab
+    data: Word
+    checked: tuple[tuple[int, int], ...]
+    steps: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TraceParent:
+    """Remote parent: the texts of the W3C traceparent and tracestate headers."""
+
+    trace_parent: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Opens an operation, pairs it later by goroutine (and by depth, when it ends at its own function's return)."""
+
+    layout: Layout
+    captures: tuple[Capture, ...]
+    remote: TraceParent | None
+    context: ContextWalk | None  # where the parent is looked for; the goroutine comes second
+    own_context: Word | None  # data word of the operation's own context: children find the operation by it
+    scope: bool  # children on the same goroutine and those it creates find the operation
+    by_depth: bool
+    when: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Annotate:
+    """Adds columns to the operation that is open on this goroutine or on one that created it."""
+
+    layout: Layout
+    captures: tuple[Capture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Completes the operation and emits its record. Where none is open, nothing happens: it began before the attach."""
+
+    layout: Layout
+    outcome: int
+    captures: tuple[Capture, ...]
+    scope: bool
+    own_context: bool
+    by_depth: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """A goroutine was created: the new one inherits the operation that is open on its creator."""
+
+    child: Word  # goid
+    creator: tuple[Alternative, ...]  # goid
+
+
+Action = Begin | Annotate | End | Spawn
