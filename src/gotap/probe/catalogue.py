@@ -304,7 +304,8 @@ class _Reader:
 
     def limit(self, captures: _Mapping, column: str) -> int:
         value = captures.get(column)
-        limit = value.get("limit", TEXT_LIMIT) if isinstance(value, dict) else TEXT_LIMIT
+        first = value[0] if isinstance(value, list) and value else value
+        limit = first.get("limit", TEXT_LIMIT) if isinstance(first, dict) else TEXT_LIMIT
         if not isinstance(limit, int) or not 0 < limit <= 1024:
             raise captures.fail(column, "limit must be 1 to 1024 bytes")
         return limit

@@ -13,8 +13,11 @@ import numpy as np
 
 VERSION = 1
 
+#: A request's trace state, captured beside a remote parent by every operation that has one.
+TRACE_STATE = "tracestate"
+
 #: Bytes a record may take on its way, so that a ring's content can be gathered in columns.
-SIZE_CLASSES = (256, 512, 1024, 2048)
+SIZE_CLASSES = (256, 512, 1024, 2048, 2816)
 
 HEADER = np.dtype(
     [

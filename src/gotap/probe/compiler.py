@@ -1,0 +1,288 @@
+"""Expressions + types → intermediate form.
+
+A compiled value is either a set of words (arguments, results, kept words) or a place in memory; selecting, indexing and
+asserting only compute offsets and conditions, and loads are made when a word is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from gotap.image.gotypes import Field, Kind, Type
+from gotap.probe import expression as tree
+from gotap.probe import ir
+from gotap.probe.catalogue import Choice
+from gotap.probe.signature import qualify
+from gotap.probe.typing import BOOL, EMPTY_INTERFACE, INT, STRING, Types, UnknownType, pointer_shaped
+
+#: runtime.itab: the dynamic type's address (Go 1.18–1.27, runtime/iface.go and internal/abi.ITab).
+_ITAB_TYPE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A typed Go value: `words` (offset → word) when it lives in registers, else memory at `base + offset`.
+
+    `promised`: pointers in it were read from a live Go value, so Go's types promise that they are valid or nil.
+    """
+
+    type: Type
+    words: Mapping[int, ir.Word] | None = None
+    base: ir.Word | None = None
+    offset: int = 0
+    promised: bool = True
+
+    def word(self, offset: int = 0, size: int = 8, signed: bool = False) -> ir.Word:
+        if self.words is not None:
+            if offset not in self.words:
+                raise tree.ExpressionError(f"a part of a {self.type.name} value is not at hand", "use a simpler expression")
+            return self.words[offset]
+        assert self.base is not None
+        return ir.Load(self.base, self.offset + offset, size, signed, self.promised)
+
+
+@dataclass(slots=True)
+class Scope:
+    """What an expression may name: arguments, results, kept words; the package it stands in."""
+
+    names: Mapping[str, Callable[[], Value]]
+    package: str
+    imports: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Compiler:
+    """Compiles expressions for one binary. `unwrap`: error wrapper type name → field that holds the inner error."""
+
+    types: Types
+    maps: Callable[[Type], ir.BucketLayout | ir.SwissLayout]
+    unwrap: Mapping[str, str] = field(default_factory=dict)
+
+    def alternative(self, choice: Choice, scope: Scope) -> tuple[ir.Alternative, Type]:
+        """One way to get a value, with the conditions under which it holds."""
+        conditions: list[ir.Word] = []
+        one = _Expression(self, scope, conditions)
+        if choice.when is not None:
+            conditions.append(one.scalar(one.value(choice.when)))
+        value = one.value(choice.value)
+        if value.type.kind is Kind.STRING or (value.type.kind is Kind.SLICE and _elem_size(value.type) == 1):
+            return ir.Alternative(tuple(conditions), ir.Text(value.word(0), value.word(8))), value.type
+        return ir.Alternative(tuple(conditions), one.scalar(value)), value.type
+
+    def value(self, expression: tree.Expression, scope: Scope) -> tuple[tuple[ir.Word, ...], Value]:
+        """A value of any shape with its conditions."""
+        conditions: list[ir.Word] = []
+        value = _Expression(self, scope, conditions).value(expression)
+        return tuple(conditions), value
+
+    def wrappers(self) -> tuple[tuple[int, int], ...]:
+        """The error wrappers that this binary holds: (type address, offset of the inner error behind the data word)."""
+        found = []
+        for name, field_name in self.unwrap.items():
+            address = self.types.address(name)
+            structure = self.types.find(name.removeprefix("*"))
+            if address is None or structure is None:
+                continue
+            inner = next((one for one in structure.fields if one.name == field_name), None)
+            if inner is not None:
+                found.append((address, inner.offset))
+        return tuple(found)
+
+
+@dataclass(slots=True)
+class _Expression:
+    compiler: Compiler
+    scope: Scope
+    conditions: list[ir.Word]
+
+    def value(self, node: tree.Expression) -> Value:
+        match node:
+            case tree.Name(name):
+                return self.name(name)
+            case tree.Literal(constant):
+                return self.literal(constant)
+            case tree.Select(operand, field_name):
+                return self.select(self.value(operand), field_name)
+            case tree.Index(operand, index):
+                return self.index(self.value(operand), index)
+            case tree.Assert(operand, text):
+                return self.assertion(self.value(operand), text)
+            case tree.Call(function, argument):
+                return self.call(function, self.value(argument))
+            case tree.Unary("*", operand):
+                return self.dereference(self.value(operand))
+            case tree.Unary(_, operand):
+                return Value(BOOL, {0: ir.Not(self.scalar(self.value(operand)))})
+            case tree.Binary(operator, left, right):
+                return self.binary(operator, left, right)
+
+    def name(self, name: str) -> Value:
+        if name in self.scope.names:
+            return self.scope.names[name]()
+        if name == "g":
+            pointer = self.compiler.types.resolve("*runtime.g")
+            return Value(pointer, {0: ir.Goroutine()})
+        known = ", ".join(sorted(self.scope.names)) or "none"
+        raise tree.ExpressionError(f"`{name}` is not known here", f"known names: {known}, g")
+
+    def literal(self, constant: int | bytes | bool | None) -> Value:
+        if isinstance(constant, bytes):
+            raise tree.ExpressionError("a text constant stands only in comparisons and map keys", "compare it with ==")
+        return Value(BOOL if isinstance(constant, bool) else INT, {0: ir.Const(int(constant or 0))})
+
+    def scalar(self, value: Value) -> ir.Word:
+        """The value as one word; ExpressionError for values of several words."""
+        if value.type.size > 8 or value.type.kind in (Kind.FLOAT, Kind.COMPLEX):
+            raise tree.ExpressionError(f"a value of type {value.type.name} is not one word", "select a part of it")
+        if value.type.kind is Kind.STRUCT and value.words is None:
+            raise tree.ExpressionError(f"a {value.type.name} is not one word", "select a field")
+        return value.word(0, value.type.size, value.type.kind is Kind.INT)
+
+    def dereference(self, value: Value) -> Value:
+        if value.type.kind is not Kind.POINTER or value.type.elem is None:
+            raise tree.ExpressionError(f"{value.type.name} is not a pointer", "remove the *")
+        return Value(value.type.elem.get(), None, value.word(0), 0, value.promised)
+
+    def select(self, value: Value, name: str) -> Value:
+        structure = self.dereference(value) if value.type.kind is Kind.POINTER else value
+        path = _find_field(structure.type, name)
+        if path is None:
+            raise UnknownType(f"{structure.type.name} has no field {name} in this binary", "another Go version has it")
+        for step in path:
+            if structure.type.kind is Kind.POINTER:
+                structure = self.dereference(structure)
+            structure = _part(structure, step)
+        return structure
+
+    def index(self, value: Value, index: tree.Expression) -> Value:
+        if value.type.kind is Kind.POINTER:
+            value = self.dereference(value)
+        if not isinstance(index, tree.Literal) or isinstance(index.value, bool | None):
+            raise tree.ExpressionError("an index must be a constant", "write a number, or a text for a map")
+        constant = index.value
+        if value.type.kind is Kind.MAP:
+            return self.map_element(value, constant)
+        if isinstance(constant, bytes):
+            raise tree.ExpressionError(f"{value.type.name} is not a map", "index it by a number")
+        if value.type.kind is Kind.ARRAY and value.type.elem is not None and constant < value.type.count:
+            elem = value.type.elem.get()
+            return _part(value, Field(str(constant), constant * elem.size, value.type.elem))
+        if value.type.kind not in (Kind.SLICE, Kind.STRING):
+            raise tree.ExpressionError(f"{value.type.name} cannot be indexed by {constant}", "select a field")
+        elem = value.type.elem.get() if value.type.elem is not None else self.compiler.types.resolve("uint8")
+        self.conditions.append(ir.Compare(">", value.word(8), ir.Const(constant), True))
+        return Value(elem, None, value.word(0), constant * elem.size, value.promised)
+
+    def map_element(self, value: Value, key: int | bytes) -> Value:
+        assert value.type.key is not None and value.type.elem is not None
+        if not isinstance(key, bytes) or value.type.key.get().kind is not Kind.STRING:
+            raise tree.ExpressionError(f"the keys of {value.type.name} are not texts", "only text keys can be looked up")
+        layout = self.compiler.maps(value.type)
+        return Value(value.type.elem.get(), None, ir.MapElement(value.word(0), layout, key), 0, value.promised)
+
+    def dynamic_type(self, value: Value) -> ir.Word:
+        if value.type.kind is not Kind.INTERFACE:
+            raise tree.ExpressionError(f"{value.type.name} is not an interface", "assert or take typeof of interfaces only")
+        word = value.word(0)
+        return word if value.type.empty else ir.Load(word, _ITAB_TYPE, 8, False, value.promised)
+
+    def assertion(self, value: Value, text: str) -> Value:
+        name = qualify(text, self.scope.package, self.scope.imports)
+        address = self.compiler.types.address(name)
+        if address is None:
+            raise UnknownType(f"no value of type {name} can be in an interface here", "the program does not use that type so")
+        type = self.compiler.types.resolve(name)
+        self.conditions.append(ir.Compare("==", self.dynamic_type(value), ir.StaticAddress(address), False))
+        data = value.word(8)
+        if pointer_shaped(type):
+            return Value(type, {0: data}, promised=value.promised)
+        return Value(type, None, data, 0, value.promised)
+
+    def call(self, function: str, value: Value) -> Value:
+        if function == "typeof":
+            return Value(_TYPE, {0: self.dynamic_type(value)})
+        if function == "unwrap":
+            type, data = self.dynamic_type(value), value.word(8)
+            wrappers = self.compiler.wrappers()
+            parts = {8 * part: ir.Unwrapped(type, data, wrappers, part) for part in (0, 1)}
+            return Value(EMPTY_INTERFACE, parts, promised=value.promised)
+        if value.type.kind in (Kind.STRING, Kind.SLICE):
+            return Value(INT, {0: value.word(8, 8, True)})
+        if value.type.kind is Kind.ARRAY:
+            return Value(INT, {0: ir.Const(value.type.count)})
+        if value.type.kind in (Kind.MAP, Kind.CHAN):  # hmap.count, maps.Map.used, hchan.qcount: the first word
+            return Value(INT, {0: ir.Load(value.word(0), 0, 8, True, value.promised)})
+        raise tree.ExpressionError(f"{value.type.name} has no len", "take len of strings, slices, arrays, maps, channels")
+
+    def binary(self, operator: str, left: tree.Expression, right: tree.Expression) -> Value:
+        if operator in ("&&", "||"):
+            logic = ir.Logic("&&" if operator == "&&" else "||", self.truth(left), self.truth(right))
+            return Value(BOOL, {0: logic})
+        if isinstance(left, tree.Literal) and not isinstance(right, tree.Literal):
+            left, right, operator = right, left, _MIRRORED[operator]
+        value = self.value(left)
+        if isinstance(right, tree.Literal) and isinstance(right.value, bytes):
+            return Value(BOOL, {0: self.text_comparison(operator, value, right.value)})
+        first = value.word(0, min(value.type.size, 8), value.type.kind is Kind.INT)
+        if isinstance(right, tree.Literal):
+            second: ir.Word = ir.Const(int(right.value or 0))
+        else:
+            second = self.scalar(self.value(right))
+        return Value(BOOL, {0: ir.Compare(operator, first, second, value.type.kind is Kind.INT)})
+
+    def truth(self, node: tree.Expression) -> ir.Word:
+        return self.scalar(self.value(node))
+
+    def text_comparison(self, operator: str, value: Value, constant: bytes) -> ir.Word:
+        if value.type.kind is not Kind.STRING or operator not in ("==", "!="):
+            raise tree.ExpressionError(f"a {value.type.name} cannot be compared with a text by {operator}", "use == or !=")
+        equals = ir.TextEquals(ir.Text(value.word(0), value.word(8)), constant)
+        return equals if operator == "==" else ir.Not(equals)
+
+
+#: What `typeof` gives: a runtime type descriptor's address.
+_TYPE = Type("*internal/abi.Type", Kind.POINTER, 8)
+_MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+def is_dynamic_type(type: Type) -> bool:
+    return type is _TYPE
+
+
+def is_text(type: Type) -> bool:
+    return type is STRING or type.kind is Kind.STRING or type.kind is Kind.SLICE
+
+
+def _elem_size(type: Type) -> int:
+    return type.elem.get().size if type.elem is not None else 0
+
+
+def _part(value: Value, step: Field) -> Value:
+    type = step.type.get()
+    if value.words is None:
+        return replace(value, type=type, offset=value.offset + step.offset)
+    inside = {
+        offset - step.offset: word
+        for offset, word in value.words.items()
+        if step.offset <= offset < step.offset + max(type.size, 1)
+    }
+    return replace(value, type=type, words=inside)
+
+
+def _find_field(type: Type, name: str) -> list[Field] | None:
+    """Go's selector rule: the shallowest field of that name, through embedded structs and pointers to structs."""
+    level: list[tuple[Type, list[Field]]] = [(type, [])]
+    for _ in range(6):
+        deeper: list[tuple[Type, list[Field]]] = []
+        for structure, path in level:
+            for one in structure.fields:
+                if one.name == name:
+                    return [*path, one]
+                if one.embedded:
+                    inner = one.type.get()
+                    if inner.kind is Kind.POINTER and inner.elem is not None:
+                        inner = inner.elem.get()
+                    deeper.append((inner, [*path, one]))
+        level = deeper
+    return None
