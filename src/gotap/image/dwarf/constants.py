@@ -1,0 +1,112 @@
+"""The numbers of DWARF 5 (section 7) that Go's debug information uses, and Go's own (cmd/internal/dwarf/dwarf.go)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Tag(IntEnum):
+    ARRAY_TYPE = 0x01
+    FORMAL_PARAMETER = 0x05
+    MEMBER = 0x0D
+    POINTER_TYPE = 0x0F
+    COMPILE_UNIT = 0x11
+    STRUCTURE_TYPE = 0x13
+    SUBROUTINE_TYPE = 0x15
+    TYPEDEF = 0x16
+    SUBRANGE_TYPE = 0x21
+    BASE_TYPE = 0x24
+    SUBPROGRAM = 0x2E
+    VARIABLE = 0x34
+    UNSPECIFIED_TYPE = 0x3B
+
+
+class Attribute(IntEnum):
+    LOCATION = 0x02
+    NAME = 0x03
+    BYTE_SIZE = 0x0B
+    LOW_PC = 0x11
+    HIGH_PC = 0x12
+    LANGUAGE = 0x13
+    INLINE = 0x20
+    ABSTRACT_ORIGIN = 0x31
+    COUNT = 0x37
+    DATA_MEMBER_LOCATION = 0x38
+    ENCODING = 0x3E
+    FRAME_BASE = 0x40
+    TYPE = 0x49
+    VARIABLE_PARAMETER = 0x4B  # Go: true for a result
+    TRAMPOLINE = 0x56
+    ADDR_BASE = 0x73
+    GO_KIND = 0x2900  # reflect.Kind, 0 for what the linker makes up
+    GO_KEY = 0x2901
+    GO_ELEM = 0x2902
+    GO_EMBEDDED_FIELD = 0x2903
+    GO_RUNTIME_TYPE = 0x2904  # the descriptor's offset from moduledata.types; 0: none
+
+
+class Form(IntEnum):
+    ADDR = 0x01
+    BLOCK2 = 0x03
+    BLOCK4 = 0x04
+    DATA2 = 0x05
+    DATA4 = 0x06
+    DATA8 = 0x07
+    STRING = 0x08
+    BLOCK = 0x09
+    BLOCK1 = 0x0A
+    DATA1 = 0x0B
+    FLAG = 0x0C
+    SDATA = 0x0D
+    STRP = 0x0E
+    UDATA = 0x0F
+    REF_ADDR = 0x10
+    REF1 = 0x11
+    REF2 = 0x12
+    REF4 = 0x13
+    REF8 = 0x14
+    REF_UDATA = 0x15
+    SEC_OFFSET = 0x17
+    EXPRLOC = 0x18
+    FLAG_PRESENT = 0x19
+    STRX = 0x1A
+    ADDRX = 0x1B
+    DATA16 = 0x1E
+    LINE_STRP = 0x1F
+    REF_SIG8 = 0x20
+    IMPLICIT_CONST = 0x21
+    LOCLISTX = 0x22
+    RNGLISTX = 0x23
+    STRX1 = 0x25
+    STRX2 = 0x26
+    STRX4 = 0x28
+    ADDRX1 = 0x29
+    ADDRX2 = 0x2A
+    ADDRX4 = 0x2C
+
+
+class UnitType(IntEnum):
+    COMPILE = 0x01
+    TYPE = 0x02
+    PARTIAL = 0x03
+    SKELETON = 0x04
+    SPLIT_COMPILE = 0x05
+    SPLIT_TYPE = 0x06
+
+
+class LocationEntry(IntEnum):
+    """Kinds of entries of a DWARF 5 location list."""
+
+    END_OF_LIST = 0
+    BASE_ADDRESSX = 1
+    STARTX_ENDX = 2
+    STARTX_LENGTH = 3
+    OFFSET_PAIR = 4
+    DEFAULT_LOCATION = 5
+    BASE_ADDRESS = 6
+    START_END = 7
+    START_LENGTH = 8
+
+
+#: DW_LANG_Go, the DW_AT_language of units that the Go compiler wrote.
+LANGUAGE_GO = 0x16

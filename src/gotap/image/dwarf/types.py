@@ -1,0 +1,171 @@
+"""Go types from DWARF: the linker's entries (cmd/link/internal/ld/dwarf.go, Go 1.18–1.27) as `gotap.image.gotypes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property, partial
+
+from gotap.image.dwarf.constants import Attribute, Tag
+from gotap.image.dwarf.debuginfo import DebugInfo, DwarfError, Entry
+from gotap.image.dwarf.functions import Parameter, parameters, subprogram
+from gotap.image.elf import Elf
+from gotap.image.gotypes import Field, Kind, Type, TypeRef
+from gotap.image.kinds import REFLECT_KINDS
+from gotap.image.linkname import escape_type_name
+
+#: Kinds that each tag may carry, None for what the linker makes up: tells an entry from bytes that look like one.
+_KINDS_OF_TAG: dict[int, frozenset[Kind | None]] = {
+    Tag.BASE_TYPE: frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.FLOAT, Kind.COMPLEX}),
+    Tag.ARRAY_TYPE: frozenset({Kind.ARRAY, None}),
+    Tag.POINTER_TYPE: frozenset({Kind.POINTER, Kind.UNSAFE_POINTER, None}),
+    Tag.STRUCTURE_TYPE: frozenset({Kind.STRUCT, Kind.STRING, Kind.SLICE, None}),
+    Tag.SUBROUTINE_TYPE: frozenset({Kind.FUNC}),
+    Tag.TYPEDEF: frozenset({Kind.MAP, Kind.CHAN, Kind.INTERFACE}),
+}
+
+_DW_OP_ADDR = 0x03
+_POINTER_SIZE = 8
+_MAX_TYPEDEFS = 8  # a chain of typedefs is two long at most
+
+
+class DwarfTypes:
+    """Types, parameters and variables by name; every answer is read when asked for and kept.
+
+    `types` is moduledata.types, from which DWARF counts the addresses of type descriptors. Without it the symbol
+    runtime.types is used; where there is none, `Type.address` is 0.
+    """
+
+    def __init__(self, elf: Elf, types: int | None = None) -> None:
+        self._elf = elf
+        self._debug = DebugInfo(elf)
+        self._types = types
+        self._by_offset: dict[int, Type] = {}
+        self._by_name: dict[str, Type | None] = {}
+
+    def lookup(self, name: str) -> Type | None:
+        """The type of that name, or None. Import paths may be escaped or not. Raises DwarfError on damaged data."""
+        if name not in self._by_name:
+            escaped = escape_type_name(name)
+            names = (name,) if escaped == name else (name, escaped)
+            found = (entry for spelling in names for entry in self._debug.named(spelling, _KINDS_OF_TAG))
+            entry = next(filter(self._is_type, found), None)
+            self._by_name[name] = self._type_at(entry.offset) if entry is not None else None
+        return self._by_name[name]
+
+    def function(self, name: str) -> list[Parameter] | None:
+        """Parameters, then results, of the function of that linker name (`net/http.(*conn).serve`); None if unknown.
+
+        Both in the order of the signature; the receiver is the first parameter. Where the linker's name stands for a
+        method and for a wrapper of it, the method is meant.
+        """
+        candidates = (subprogram(self._debug, entry) for entry in self._debug.named(name, (Tag.SUBPROGRAM,)))
+        functions = [function for function in candidates if function is not None]
+        functions.sort(key=lambda function: function.is_wrapper)
+        return parameters(self._debug, functions[0], self._reference) if functions else None
+
+    def variable_address(self, name: str) -> int | None:
+        """The unrelocated address of a package's variable (`net/http.ErrAbortHandler`), or None."""
+        for entry in self._debug.named(name, (Tag.VARIABLE,)):
+            location = entry.attributes.get(Attribute.LOCATION)
+            if isinstance(location, bytes) and len(location) == 9 and location[0] == _DW_OP_ADDR:
+                return int.from_bytes(location[1:], "little")
+        return None
+
+    # -- entries to types ---------------------------------------------------------------------------------------
+
+    def _is_type(self, entry: Entry) -> bool:
+        """Whether an entry found by its name truly is a type, with content of its own: no alias made by the linker."""
+        kind = _kind(entry)
+        if kind not in _KINDS_OF_TAG[entry.tag]:
+            return False
+        if entry.tag == Tag.STRUCTURE_TYPE and kind is None and not entry.has_children:
+            return False
+        refers = entry.reference(Attribute.TYPE) or entry.reference(Attribute.GO_ELEM)
+        return refers is None or self._debug.unit_at(refers) is not None
+
+    def _type_at(self, offset: int) -> Type:
+        type_ = self._by_offset.get(offset)
+        if type_ is None:
+            entry = self._resolve_typedefs(offset)
+            type_ = self._by_offset.get(entry.offset) or self._make(entry)
+            self._by_offset[offset] = self._by_offset[entry.offset] = type_
+        return type_
+
+    def _resolve_typedefs(self, offset: int) -> Entry:
+        """The entry with content: Go's named types are typedefs of an entry of the same name."""
+        for _ in range(_MAX_TYPEDEFS):
+            entry = self._debug.entry(offset)
+            if entry.tag != Tag.TYPEDEF or _kind(entry) is not None:
+                return entry
+            target = entry.reference(Attribute.TYPE)
+            if target is None:
+                break
+            offset = target
+        raise DwarfError(f"the debug information's type at {offset:#x} is an alias of nothing")
+
+    def _make(self, entry: Entry) -> Type:
+        name, kind, address = entry.name, _kind(entry), self._address(entry)
+        size = entry.number(Attribute.BYTE_SIZE)
+        if entry.tag == Tag.BASE_TYPE and kind is not None:
+            return Type(name, kind, size, address=address)
+        if entry.tag == Tag.TYPEDEF:
+            return self._make_from_typedef(entry)
+        if entry.tag == Tag.POINTER_TYPE:
+            if Attribute.TYPE not in entry.attributes:
+                return Type(name, Kind.UNSAFE_POINTER, _POINTER_SIZE, address=address)
+            return Type(name, Kind.POINTER, _POINTER_SIZE, elem=self._reference(entry), address=address)
+        if entry.tag == Tag.SUBROUTINE_TYPE:
+            return Type(name, Kind.FUNC, size or _POINTER_SIZE, address=address)
+        if entry.tag == Tag.ARRAY_TYPE:
+            count = sum(child.number(Attribute.COUNT) for child in self._debug.children(entry))
+            return Type(name, Kind.ARRAY, size, elem=self._reference(entry), count=count, address=address)
+        if entry.tag == Tag.STRUCTURE_TYPE and kind is Kind.STRING:
+            return Type(name, Kind.STRING, size, address=address)
+        if entry.tag == Tag.STRUCTURE_TYPE and kind is Kind.SLICE:
+            return Type(name, Kind.SLICE, size, elem=self._reference(entry, Attribute.GO_ELEM), address=address)
+        if entry.tag in (Tag.STRUCTURE_TYPE, Tag.UNSPECIFIED_TYPE):
+            return Type(name, Kind.STRUCT, size, fields=tuple(self._fields(entry)), address=address)
+        raise DwarfError(f"the debug information's entry at {entry.offset:#x} is no type")
+
+    def _make_from_typedef(self, entry: Entry) -> Type:
+        """Maps, channels and interfaces: typedefs of the runtime's structures, with a kind."""
+        name, kind, address = entry.name, _kind(entry), self._address(entry)
+        if kind is Kind.INTERFACE:
+            target = entry.reference(Attribute.TYPE)
+            empty = target is not None and self._resolve_typedefs(target).name == "runtime.eface"
+            return Type(name, kind, 2 * _POINTER_SIZE, empty=empty, address=address)
+        elem = self._reference(entry, Attribute.GO_ELEM)
+        if kind is Kind.MAP:
+            key = self._reference(entry, Attribute.GO_KEY)
+            return Type(name, kind, _POINTER_SIZE, elem=elem, key=key, address=address)
+        return Type(name, Kind.CHAN, _POINTER_SIZE, elem=elem, address=address)
+
+    def _fields(self, entry: Entry) -> Iterator[Field]:
+        for child in self._debug.children(entry):
+            if child.tag == Tag.MEMBER:
+                offset = child.number(Attribute.DATA_MEMBER_LOCATION)
+                embedded = bool(child.number(Attribute.GO_EMBEDDED_FIELD))
+                yield Field(child.name, offset, self._reference(child), embedded)
+
+    def _reference(self, entry: Entry, attribute: int = Attribute.TYPE) -> TypeRef:
+        target = entry.reference(attribute)
+        if target is None:
+            raise DwarfError(f"the debug information's entry {entry.name} at {entry.offset:#x} has no type")
+        return TypeRef(partial(self._type_at, target))
+
+    def _address(self, entry: Entry) -> int:
+        """The descriptor's address: DWARF has its offset from moduledata.types, or the address (uintptr, Go ≤ 1.25)."""
+        value = entry.number(Attribute.GO_RUNTIME_TYPE)
+        base = self._types_base
+        if value == 0 or base == 0:
+            return 0
+        return value if value >= base else base + value
+
+    @cached_property
+    def _types_base(self) -> int:
+        return self._types if self._types is not None else self._elf.symbols().get("runtime.types", (0, 0))[0]
+
+
+def _kind(entry: Entry) -> Kind | None:
+    number = entry.number(Attribute.GO_KIND)
+    return REFLECT_KINDS[number] if number < len(REFLECT_KINDS) else None
