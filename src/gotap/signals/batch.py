@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from gotap.probe.record import Output
 
 
-
 @dataclass(slots=True)
 class Ints:
     """64-bit integers; `present[i]` False: the span has no such attribute."""
 
     values: NDArray[np.int64]
+    present: NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Bools:
+    """Truth values; `present[i]` False: the span has no such attribute."""
+
+    values: NDArray[np.bool_]
     present: NDArray[np.bool_]
 
 
@@ -35,7 +42,7 @@ class Texts:
     values: list[bytes | None]
 
 
-Column = Ints | Coded | Texts
+Column = Ints | Bools | Coded | Texts
 
 
 @dataclass(frozen=True, slots=True)
