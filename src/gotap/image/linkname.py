@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 #: A name inside a type's text: a run without the punctuation of composite types.
-_QUALIFIED = re.compile(r'[^\s()\[\]{}*,;<>"]+')
+_QUALIFIED = re.compile(r'[^\s.()\[\]{}*,;<>"][^\s()\[\]{}*,;<>"]*')
 
 
 def escape_import_path(path: str) -> str:
@@ -32,6 +32,8 @@ def escape_type_name(name: str) -> str:
 
     def escape(match: re.Match[str]) -> str:
         path, dot, bare = match[0].rpartition(".")
-        return escape_import_path(path) + dot + bare if path and "%" not in path else match[0]
+        if not path or "%" in path or path == "go.shape":  # the compiler's own package is written as it is
+            return match[0]
+        return escape_import_path(path) + dot + bare
 
     return _QUALIFIED.sub(escape, name)

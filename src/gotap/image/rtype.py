@@ -1,0 +1,264 @@
+"""Go types from the runtime's own metadata, which no stripping removes: Go 1.18–1.27.
+
+Which types a binary has: those that reflection or an interface can reach, so nearly every type that a value in an
+interface may have, but not, for instance, runtime.g. Names are made up from import paths, as the linker does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property, partial
+from typing import Protocol
+
+import numpy as np
+
+from gotap.image.descriptor import Descriptor, Descriptors, TypesDamaged, TypesModule
+from gotap.image.elf import Elf
+from gotap.image.goversion import GoVersion
+from gotap.image.gotypes import Field, Kind, Type, TypeRef
+from gotap.image.linkname import escape_import_path, escape_type_name
+
+#: A package's qualifier before a name.
+_QUALIFIER = re.compile(r'[^\s()\[\]{}*,;<>"]*\.(?=[^\s.()\[\]{}*,;<>"])')
+_MAP_INTERNAL = re.compile(r"(?:noalg\.)?map\.(?:bucket|group)(\[.*)")
+
+_WORD = 8
+
+
+class Typelinks(TypesModule, Protocol):
+    """moduledata, as far as it tells where descriptors are."""
+
+    @property
+    def typelinks(self) -> tuple[int, int]:
+        """Address and number of the int32 offsets of descriptors from `types`; (0, 0) from Go 1.27."""
+        ...
+
+    @property
+    def typedesclen(self) -> int:
+        """Bytes of the descriptors that stand in a row from `types`; 0 before Go 1.27."""
+        ...
+
+
+class RuntimeTypes:
+    """Types by full name or by the address of their descriptor; every answer is read when asked for and kept."""
+
+    def __init__(self, elf: Elf, moduledata: Typelinks, version: GoVersion) -> None:
+        self._elf = elf
+        self._module = moduledata
+        self._descriptors = Descriptors(elf, moduledata, version)
+        self._headers: dict[int, Descriptor] = {}
+        self._names: dict[int, str] = {}
+        self._types: dict[int, Type] = {}
+        self._by_name: dict[str, Type | None] = {}
+
+    def lookup(self, name: str) -> Type | None:
+        """The type of that full name, or None. Import paths may be escaped or not. Raises TypesDamaged.
+
+        `map.bucket[K]V` and `map.group[K]V` name what the runtime keeps a map's entries in.
+        """
+        if name not in self._by_name:
+            self._by_name[name] = self._find(name)
+        return self._by_name[name]
+
+    def at(self, address: int) -> Type:
+        """The type whose descriptor is at that unrelocated address. Raises TypesDamaged if there is none."""
+        type_ = self._types.get(address)
+        if type_ is None:
+            type_ = self._types[address] = self._make(self._header(address))
+        return type_
+
+    def name_at(self, address: int) -> str:
+        """The full name of the type whose descriptor is at that unrelocated address. Raises TypesDamaged."""
+        name = self._names.get(address)
+        if name is None:
+            name = self._names[address] = self._make_name(self._header(address))
+        return name
+
+    # -- finding ------------------------------------------------------------------------------------------------
+
+    def _find(self, name: str) -> Type | None:
+        if internal := _MAP_INTERNAL.fullmatch(name):
+            return self._find_map_internal(name, "map" + internal[1])
+        name = escape_type_name(name)
+        for index in (self._linked, self._reachable):
+            for address in index.get(_unqualified(name), ()):
+                if self.name_at(address) == name:
+                    return self.at(address)
+        return None
+
+    def _find_map_internal(self, name: str, map_name: str) -> Type | None:
+        map_type = self.lookup(map_name)
+        if map_type is None or map_type.kind is not Kind.MAP:
+            return None
+        address = self._descriptors.map_group(self._header(map_type.address))
+        group = self._header(address)
+        if group.text.startswith("map.bucket[") != name.endswith("bucket" + map_name[3:]):
+            return None  # asked for a bucket where groups are, or the other way round
+        self._names[address] = ("noalg." if name.startswith("noalg.") else "") + group.text[: group.text.index("[")]
+        self._names[address] += map_name[3:]
+        return self.at(address)
+
+    @cached_property
+    def _linked(self) -> dict[str, list[int]]:
+        """Descriptors that the linker lists, and what the pointers among them point to, by unqualified name."""
+        addresses: dict[int, None] = {}
+        for address in self._roots():
+            addresses[address] = None
+            descriptor = self._header(address)
+            if descriptor.kind is Kind.POINTER:
+                addresses[self._descriptors.elem(descriptor)] = None
+        return self._index(addresses)
+
+    @cached_property
+    def _reachable(self) -> dict[str, list[int]]:
+        """Every descriptor that the listed ones lead to, by unqualified name."""
+        seen: dict[int, None] = {}
+        pending = list(self._roots())
+        while pending:
+            address = pending.pop()
+            if address not in seen and address:
+                seen[address] = None
+                pending.extend(self._neighbours(self._header(address)))
+        return self._index(seen)
+
+    def _index(self, addresses: dict[int, None]) -> dict[str, list[int]]:
+        index = defaultdict(list)
+        for address in addresses:
+            index[_unqualified(self._header(address).text)].append(address)
+        return index
+
+    def _roots(self) -> Iterator[int]:
+        links, count = self._module.typelinks
+        if count:
+            offsets = np.frombuffer(self._elf.read(links, 4 * count), "<i4")
+            yield from (self._module.types + offsets.astype(np.int64)).tolist()
+            return
+        # Go 1.27 lays the descriptors that reflection looks up in a row, behind one word (runtime/type.go,
+        # moduleTypelinks; cmd/link/internal/ld/data.go, dodataSect).
+        address = self._module.types + _WORD
+        end = self._module.types + self._module.typedesclen
+        while address < end:
+            yield address
+            address += self._descriptors.extent(self._header(address))
+            address = (address + _WORD - 1) & -_WORD
+
+    def _neighbours(self, descriptor: Descriptor) -> Iterator[int]:
+        """The descriptors one step away."""
+        read = self._descriptors
+        yield descriptor.pointer_to_this
+        if descriptor.kind in (Kind.POINTER, Kind.SLICE, Kind.ARRAY, Kind.CHAN, Kind.MAP):
+            yield read.elem(descriptor)
+        if descriptor.kind is Kind.MAP:
+            yield read.key(descriptor)
+        elif descriptor.kind is Kind.STRUCT:
+            yield from (field.type for field in read.struct_fields(descriptor))
+        elif descriptor.kind is Kind.FUNC:
+            parameters, results, _ = read.signature(descriptor)
+            yield from parameters + results
+
+    # -- descriptors to types -----------------------------------------------------------------------------------
+
+    def _header(self, address: int) -> Descriptor:
+        header = self._headers.get(address)
+        if header is None:
+            header = self._headers[address] = self._descriptors.header(address)
+        return header
+
+    def _make(self, descriptor: Descriptor) -> Type:
+        read, kind = self._descriptors, descriptor.kind
+        name = self.name_at(descriptor.address)
+        elem = key = None
+        count = 0
+        fields: tuple[Field, ...] = ()
+        if kind in (Kind.POINTER, Kind.SLICE, Kind.ARRAY, Kind.CHAN, Kind.MAP):
+            elem = self._reference(read.elem(descriptor))
+        if kind is Kind.MAP:
+            key = self._reference(read.key(descriptor))
+        elif kind is Kind.ARRAY:
+            count = read.length(descriptor)
+        elif kind is Kind.STRUCT:
+            fields = tuple(
+                Field(field.name, field.offset, self._reference(field.type), field.embedded)
+                for field in read.struct_fields(descriptor)
+            )
+        empty = kind is Kind.INTERFACE and read.method_count(descriptor) == 0
+        return Type(name, kind, descriptor.size, fields, elem, key, count, empty, descriptor.address)
+
+    def _reference(self, address: int) -> TypeRef:
+        return TypeRef(partial(self.at, address))
+
+    # -- names: cmd/compile/internal/types/fmt.go, LinkString -----------------------------------------------------
+
+    def _make_name(self, descriptor: Descriptor) -> str:
+        read, kind = self._descriptors, descriptor.kind
+        if descriptor.named:
+            path = read.package_path(descriptor)
+            if path == "go.shape":  # types of the compiler's, whose text is complete
+                return descriptor.text
+            return f"{escape_import_path(path)}.{descriptor.bare_name}" if path else descriptor.text
+        if kind is Kind.POINTER:
+            return "*" + self.name_at(read.elem(descriptor))
+        if kind is Kind.SLICE:
+            return "[]" + self.name_at(read.elem(descriptor))
+        if kind is Kind.ARRAY:
+            return f"[{read.length(descriptor)}]{self.name_at(read.elem(descriptor))}"
+        if kind is Kind.MAP:
+            return f"map[{self.name_at(read.key(descriptor))}]{self.name_at(read.elem(descriptor))}"
+        if kind is Kind.CHAN:
+            prefix, elem = read.chan_prefix(descriptor), self.name_at(read.elem(descriptor))
+            return f"chan ({elem})" if prefix == "chan " and elem.startswith("<-chan ") else prefix + elem
+        if kind is Kind.FUNC:
+            return "func" + self._signature(descriptor)
+        if kind is Kind.INTERFACE:
+            return self._interface_name(descriptor)
+        if kind is Kind.STRUCT and not descriptor.text.startswith("map."):
+            return self._struct_name(descriptor)
+        return descriptor.text
+
+    def _signature(self, descriptor: Descriptor) -> str:
+        parameters, results, variadic = self._descriptors.signature(descriptor)
+        inputs = [self.name_at(address) for address in parameters]
+        if variadic and inputs:
+            inputs[-1] = "..." + inputs[-1].removeprefix("[]")
+        outputs = [self.name_at(address) for address in results]
+        text = f"({', '.join(inputs)})"
+        if len(outputs) == 1:
+            return f"{text} {outputs[0]}"
+        return f"{text} ({', '.join(outputs)})" if outputs else text
+
+    def _interface_name(self, descriptor: Descriptor) -> str:
+        methods = [
+            _member(method.package, method.name) + self._signature(self._header(method.type))
+            for method in self._descriptors.methods(descriptor)
+        ]
+        return f"interface {{ {'; '.join(methods)} }}" if methods else "interface {}"
+
+    def _struct_name(self, descriptor: Descriptor) -> str:
+        read = self._descriptors
+        package = read.struct_package(descriptor)
+        fields = []
+        for field in read.struct_fields(descriptor):
+            text = self.name_at(field.type)
+            if not field.embedded:
+                text = f"{_member(package, field.name)} {text}"
+            fields.append(text + (f' "{_quoted(field.tag)}"' if field.tag else ""))
+        return f"struct {{ {'; '.join(fields)} }}" if fields else "struct {}"
+
+
+def _unqualified(name: str) -> str:
+    """A type's text without package qualifiers, equal for `*http.Request` and `*net/http.Request`: an index's key."""
+    return _QUALIFIER.sub("", name)
+
+
+def _member(package: str, name: str) -> str:
+    """A field's or method's name: unexported ones of two packages differ, so theirs has the package."""
+    return name if name[:1].isupper() or not package else f"{escape_import_path(package)}.{name}"
+
+
+def _quoted(tag: str) -> str:
+    return tag.replace("\\", "\\\\").replace('"', '\\"')
+
+
+__all__ = ["RuntimeTypes", "Typelinks", "TypesDamaged"]
