@@ -65,10 +65,15 @@ Pieces = tuple[Piece, ...]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The pieces of every parameter (a receiver is the first) and every result of one signature."""
+    """The pieces of every parameter (a receiver is the first) and every result of one signature.
+
+    `homes` has for every parameter that comes in registers the stack offset of the space the caller leaves for it,
+    which holds nothing at the entry and may be used by the callee at will; None for the others.
+    """
 
     params: tuple[Pieces, ...]
     results: tuple[Pieces, ...]
+    homes: tuple[int | None, ...]
 
 
 class _NotRegisterAssignable(Exception):
@@ -107,7 +112,10 @@ def assign(params: Sequence[Type], results: Sequence[Type]) -> Assignment:
     assigned_params = _Registers().assign(params, stack)
     stack.align(WORD)
     assigned_results = _Registers().assign(results, stack)
-    return Assignment(assigned_params, assigned_results)
+    stack.align(WORD)
+    in_registers = [bool(pieces) and pieces[0].register is not None for pieces in assigned_params]
+    homes = tuple(stack.push(type_) if spills else None for type_, spills in zip(params, in_registers, strict=True))
+    return Assignment(assigned_params, assigned_results, homes)
 
 
 class _Stack:
