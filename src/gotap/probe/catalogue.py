@@ -6,7 +6,7 @@ attribute uses or that are used and never captured, conversions that do not exis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -124,7 +124,9 @@ class Runtime:
 def libraries() -> tuple[Library, ...]:
     """The libraries that ship with gotap."""
     folder = resources.files("gotap.probe") / "catalog"
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml") and entry.name != "runtime.yaml")
+    names = sorted(
+        entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml") and entry.name != "runtime.yaml"
+    )
     return tuple(load_library((folder / name).read_text(), name) for name in names)
 
 
@@ -140,7 +142,7 @@ def load_library(text: str, source: str) -> Library:
     operations = document.mapping("operations")
     library = Library(
         document.text("library"),
-        tuple(reader.operation(name, operations.mapping(name)) for name in operations.keys()),
+        tuple(reader.operation(name, operations.mapping(name)) for name in operations),
         document.texts("unwrap"),
         imports,
     )
@@ -183,8 +185,8 @@ class _Mapping:
         self.value = value
         self.where = where
 
-    def keys(self) -> Iterable[str]:
-        return [str(key) for key in self.value]
+    def __iter__(self) -> Iterator[str]:
+        return iter([str(key) for key in self.value])
 
     def fail(self, key: str, problem: str) -> CatalogueError:
         return CatalogueError(f"{self.where}.{key}: {problem}", "see docs/catalogue.md")
@@ -199,7 +201,11 @@ class _Mapping:
         return value
 
     def texts(self, key: str) -> dict[str, str]:
-        return {name: inner.text(name) for inner in [self.mapping(key)] for name in inner.keys()} if key in self.value else {}
+        return (
+            {name: inner.text(name) for inner in [self.mapping(key)] for name in inner}
+            if key in self.value
+            else {}
+        )
 
     def mapping(self, key: str) -> _Mapping:
         return _Mapping(self.value.get(key), f"{self.where}.{key}")
@@ -217,7 +223,7 @@ class _Mapping:
         return {name: parse(text) for name, text in self.texts(key).items()}
 
     def forbid_others(self, *known: str) -> None:
-        for key in self.keys():
+        for key in self:
             if key not in known:
                 raise self.fail(key, f"unknown key; known are {', '.join(known)}")
 
@@ -249,11 +255,8 @@ class _Reader:
         return operation
 
     def check_columns(self, operation: Operation, entry: _Mapping) -> None:
-        captured = {
-            capture.column
-            for part in (*operation.begins, *operation.annotations, *operation.ends)
-            for capture in part.captures
-        }
+        parts: list[BeginSpec | AnnotateSpec | EndSpec] = [*operation.begins, *operation.annotations, *operation.ends]
+        captured = {capture.column for part in parts for capture in part.captures}
         used = {column for attribute in operation.attributes for column in attribute.inputs}
         for column in sorted(used - captured):
             raise entry.fail("attributes", f"uses `{column}`, which nothing captures")
@@ -299,7 +302,7 @@ class _Reader:
         captures = entry.mapping("capture")
         return tuple(
             CaptureSpec(column, tuple(self.choices(captures, column)), self.limit(captures, column))
-            for column in captures.keys()
+            for column in captures
         )
 
     def limit(self, captures: _Mapping, column: str) -> int:
@@ -323,9 +326,9 @@ class _Reader:
                 raise captures.fail(column, "expected an expression or a mapping with `value`")
 
     def attributes(self, entry: _Mapping) -> Iterable[Attribute]:
-        for key in entry.keys():
+        for key in entry:
             value = entry.mapping(key)
-            conversions = [name for name in value.keys() if name != "with"]
+            conversions = [name for name in value if name != "with"]
             if len(conversions) != 1:
                 raise entry.fail(key, "expected exactly one conversion")
             inputs = value.get(conversions[0])

@@ -36,7 +36,9 @@ class Value:
     def word(self, offset: int = 0, size: int = 8, signed: bool = False) -> ir.Word:
         if self.words is not None:
             if offset not in self.words:
-                raise tree.ExpressionError(f"a part of a {self.type.name} value is not at hand", "use a simpler expression")
+                raise tree.ExpressionError(
+                    f"a part of a {self.type.name} value is not at hand", "use a simpler expression"
+                )
             return self.words[offset]
         assert self.base is not None
         return ir.Load(self.base, self.offset + offset, size, signed, self.promised)
@@ -175,15 +177,20 @@ class _Expression:
         return Value(elem, None, value.word(0), constant * elem.size, value.promised)
 
     def map_element(self, value: Value, key: int | bytes) -> Value:
-        assert value.type.key is not None and value.type.elem is not None
+        assert value.type.key is not None
+        assert value.type.elem is not None
         if not isinstance(key, bytes) or value.type.key.get().kind is not Kind.STRING:
-            raise tree.ExpressionError(f"the keys of {value.type.name} are not texts", "only text keys can be looked up")
+            raise tree.ExpressionError(
+                f"the keys of {value.type.name} are not texts", "only text keys can be looked up"
+            )
         layout = self.compiler.maps(value.type)
         return Value(value.type.elem.get(), None, ir.MapElement(value.word(0), layout, key), 0, value.promised)
 
     def dynamic_type(self, value: Value) -> ir.Word:
         if value.type.kind is not Kind.INTERFACE:
-            raise tree.ExpressionError(f"{value.type.name} is not an interface", "assert or take typeof of interfaces only")
+            raise tree.ExpressionError(
+                f"{value.type.name} is not an interface", "assert or take typeof of interfaces only"
+            )
         word = value.word(0)
         return word if value.type.empty else ir.Load(word, _ITAB_TYPE, 8, False, value.promised)
 
@@ -191,7 +198,9 @@ class _Expression:
         name = qualify(text, self.scope.package, self.scope.imports)
         address = self.compiler.types.address(name)
         if address is None:
-            raise UnknownType(f"no value of type {name} can be in an interface here", "the program does not use that type so")
+            raise UnknownType(
+                f"no value of type {name} can be in an interface here", "the program does not use that type so"
+            )
         type = self.compiler.types.resolve(name)
         self.conditions.append(ir.Compare("==", self.dynamic_type(value), ir.StaticAddress(address), False))
         data = value.word(8)
@@ -213,7 +222,9 @@ class _Expression:
             return Value(INT, {0: ir.Const(value.type.count)})
         if value.type.kind in (Kind.MAP, Kind.CHAN):  # hmap.count, maps.Map.used, hchan.qcount: the first word
             return Value(INT, {0: ir.Load(value.word(0), 0, 8, True, value.promised)})
-        raise tree.ExpressionError(f"{value.type.name} has no len", "take len of strings, slices, arrays, maps, channels")
+        raise tree.ExpressionError(
+            f"{value.type.name} has no len", "take len of strings, slices, arrays, maps, channels"
+        )
 
     def binary(self, operator: str, left: tree.Expression, right: tree.Expression) -> Value:
         if operator in ("&&", "||"):
@@ -236,7 +247,9 @@ class _Expression:
 
     def text_comparison(self, operator: str, value: Value, constant: bytes) -> ir.Word:
         if value.type.kind is not Kind.STRING or operator not in ("==", "!="):
-            raise tree.ExpressionError(f"a {value.type.name} cannot be compared with a text by {operator}", "use == or !=")
+            raise tree.ExpressionError(
+                f"a {value.type.name} cannot be compared with a text by {operator}", "use == or !="
+            )
         equals = ir.TextEquals(ir.Text(value.word(0), value.word(8)), constant)
         return equals if operator == "==" else ir.Not(equals)
 

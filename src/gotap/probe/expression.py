@@ -212,7 +212,9 @@ class _Parser:
             return Literal(constants[token])
         if self.kind == "operator" and self.token == "(":
             if token not in BUILTINS:
-                raise self.fail(f"`{token}` is not a function that an expression may call ({', '.join(sorted(BUILTINS))})")
+                raise self.fail(
+                    f"`{token}` is not a function that an expression may call ({', '.join(sorted(BUILTINS))})"
+                )
             self.advance()
             argument = self.disjunction()
             self.expect(")")

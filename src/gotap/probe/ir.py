@@ -254,7 +254,7 @@ class End:
     outcome: int
     captures: tuple[Capture, ...]
     scope: bool
-    own_context: bool
+    own_context: Word | None  # the kept word by which children found the operation
     by_depth: bool
 
 

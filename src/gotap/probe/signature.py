@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from gotap.errors import GotapError
 
-UNIVERSE = frozenset(
-    "bool int int8 int16 int32 int64 uint uint8 uint16 uint32 uint64 uintptr byte rune float32 float64 "
-    "complex64 complex128 string error any unsafe.Pointer".split()
-)
+_UNIVERSE = """bool int int8 int16 int32 int64 uint uint8 uint16 uint32 uint64 uintptr byte rune float32 float64
+complex64 complex128 string error any unsafe.Pointer"""
+UNIVERSE = frozenset(_UNIVERSE.split())
 
 
 class SignatureError(GotapError):
@@ -81,7 +80,9 @@ def parse_parameters(text: str, package: str, imports: Mapping[str, str]) -> tup
         found += [Parameter(name, full) for name in (*pending, pair[0])]
         pending = []
     if pending:
-        raise SignatureError(f"parameter `{pending[-1]}` in `{text}` has no type", "write NAME TYPE for every parameter")
+        raise SignatureError(
+            f"parameter `{pending[-1]}` in `{text}` has no type", "write NAME TYPE for every parameter"
+        )
     return tuple(found)
 
 

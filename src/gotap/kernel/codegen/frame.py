@@ -1,0 +1,78 @@
+"""Memory of the generated programs: the row in the in-flight map, its scratch part, stack, counters, map keys."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from gotap.probe.record import HEADER, SIZE_CLASSES
+
+#: A row is a record under construction, then scratch that never leaves the kernel.
+RECORD_SIZE = SIZE_CLASSES[-1]
+SCRATCH_SIZE = 960
+ROW_SIZE = RECORD_SIZE + SCRATCH_SIZE
+
+#: Parts of the scratch, offsets in the row.
+BUFFER = RECORD_SIZE  # a map group or bucket; afterwards a traceparent, then a scope: one use at a time
+BUFFER_SIZE = 352
+KEY = BUFFER + BUFFER_SIZE  # a text that is compared with a constant
+KEY_SIZE = 64
+MAP_HEADER = KEY + KEY_SIZE
+MAP_HEADER_SIZE = 40
+PLANNED = MAP_HEADER + MAP_HEADER_SIZE  # blocks and memoised words, placed by the planner
+PLANNED_END = ROW_SIZE
+
+#: Stack slots, offsets from R10.
+GOID = -8
+DEPTH = -16
+ROW_KEY = -48  # u32 tgid, u32 operation, u64 goid, u64 depth
+ROW_KEY_SIZE = 24
+SCOPE_KEY = -64  # u32 tgid, u32 kind, u64 goid or context data word
+SCOPE_KEY_SIZE = 16
+USED = -72  # bytes of the record in use
+READ = -80  # one word read from the process
+PAIR = -96  # an interface read from the process
+COUNTERS = -104  # pointer to this CPU's counters
+COUNTERS_KEY = -108
+LINK = -128  # u64 goid, u64 span id
+LOOP = -192  # state of a loop's callback, 64 bytes
+TEMPORARIES = -200  # and downwards, 8 bytes each
+TEMPORARY_COUNT = 12
+
+#: Kinds of scope keys.
+SCOPE_GOROUTINE = 0
+SCOPE_CONTEXT = 1
+
+#: Value of the scopes map: trace id, span id, record flags, goid of the operation's begin.
+SCOPE_SIZE = 40
+SCOPE_TRACE_ID, SCOPE_SPAN_ID, SCOPE_FLAGS, SCOPE_GOID = 0, 16, 24, 32
+
+#: Value of the links map: goid that owns the operation, its span id.
+LINK_SIZE = 16
+
+
+class Counter(IntEnum):
+    """Indices of the per-CPU counters; HITS and above: hits of each program."""
+
+    BEGUN = 0
+    ENDED = 1
+    NO_BEGIN = 2  # an end without a begin: in flight at the attach
+    NESTED = 3  # a begin inside the same operation
+    STALE = 4  # a begin that found a row whose end never came
+    ROWS_FULL = 5
+    RING_FULL = 6
+    NO_GOROUTINE = 7  # the goroutine could not be read
+    HEAP_FULL = 8
+    HITS = 16
+
+
+COUNTER_COUNT = 64
+
+#: Maps by the names programs refer to them.
+ROWS, SCOPES, LINKS, RING, COUNTERS_MAP, TEMPLATE = "rows", "scopes", "links", "ring", "counters", "template"
+
+
+def field(name: str) -> int:
+    """Offset of a header field in the row."""
+    fields = HEADER.fields
+    assert fields is not None
+    return int(fields[name][1])

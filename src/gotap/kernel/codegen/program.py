@@ -1,0 +1,492 @@
+"""One action at one kind of site → one BPF program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from gotap.image.code import Edge, Location
+from gotap.kernel.asm import Assembler, Code
+from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.frame import Counter
+from gotap.kernel.codegen.gomaps import MapEmitter
+from gotap.kernel.codegen.planner import Block, Chain, Lookup, Plan, plan, words_of
+from gotap.kernel.codegen.tracing import Sampling, TraceEmitter
+from gotap.kernel.codegen.words import WordEmitter, jump_if, pack_key
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper, RingFlags
+from gotap.probe import ir
+from gotap.probe.record import SIZE_CLASSES, VERSION, ColumnKind, Layout, RecordFlags
+
+#: BPF_RB_AVAIL_DATA of bpf_ringbuf_query: bytes that the reader has not consumed.
+_AVAILABLE = 0
+#: runtime.itab: the dynamic type's address, as in gotap.probe.compiler.
+_ITAB_TYPE = 8
+#: Wrappers followed at most from an error to its cause.
+_LONGEST_CHAIN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The process a program is made for; all of it becomes constants in the bytecode."""
+
+    tgid: int  # in the initial pid namespace
+    number: int  # record.HEADER target
+    bias: int  # load bias of its executable
+    goid: ir.Word
+    stack_high: ir.Word
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the sites of one program have in common."""
+
+    inputs: Mapping[ir.Input, Location]
+    edge: Edge | None
+    sp_offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    sampling: Sampling = field(default_factory=Sampling)
+    ring_size: int = 1 << 21
+    has_loop: bool = True
+
+
+def generate(action: ir.Action, place: Place, target: Target, options: Options, number: int) -> Code:
+    """The program of an action; `number` picks its hit counter."""
+    return _Program(action, place, target, options, number).generate()
+
+
+class _Program:
+    def __init__(self, action: ir.Action, place: Place, target: Target, options: Options, number: int) -> None:
+        self.action = action
+        self.place = place
+        self.target = target
+        self.options = options
+        self.number = number
+        self.asm = Assembler()
+        self.plan: Plan = Plan() if isinstance(action, ir.Spawn) else plan(_roots(action))
+        self.words = WordEmitter(self.asm, place.inputs, target.bias, self.plan)
+        self.trace = TraceEmitter(self.asm, self.words, target.tgid)
+        self.maps = MapEmitter(self.asm, options.has_loop)
+
+    def generate(self) -> Code:
+        asm = self.asm
+        asm.mov(R6, R1)
+        if self.place.edge is not None:
+            self.words.edge(self.place.edge, "exit")
+        asm.call(Helper.GET_CURRENT_PID_TGID)
+        asm.rsh(R0, 32)
+        asm.jne(R0, self.target.tgid, "exit")
+        self.counters()
+        match self.action:
+            case ir.Begin():
+                self.begin(self.action)
+            case ir.Annotate():
+                self.annotate(self.action)
+            case ir.End():
+                self.end(self.action)
+            case ir.Spawn():
+                self.spawn(self.action)
+        asm.label("exit")
+        asm.mov(R0, 0)
+        asm.exit_()
+        self.maps.subprograms()
+        self.trace.subprograms()
+        return asm.finish()
+
+    def counters(self) -> None:
+        """Keeps a pointer to this CPU's counters and counts the hit."""
+        asm = self.asm
+        asm.store(R10, frame.COUNTERS_KEY, 0, 4)
+        asm.ld_map(R1, frame.COUNTERS_MAP)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.COUNTERS_KEY)
+        asm.call(Helper.MAP_LOOKUP)
+        asm.jeq(R0, 0, "exit")
+        asm.store(R10, frame.COUNTERS, R0)
+        asm.mov(R1, 1)
+        asm.atomic_add(R0, 8 * (Counter.HITS + self.number), R1)
+
+    def count(self, counter: Counter) -> None:
+        self.asm.load(R1, R10, frame.COUNTERS)
+        self.asm.mov(R2, 1)
+        self.asm.atomic_add(R1, 8 * counter, R2)
+
+    def goroutine(self, lost: str) -> None:
+        """GOID = id of the running goroutine."""
+        self.words.word(self.target.goid, lost)
+        self.asm.store(R10, frame.GOID, R0)
+
+    def depth(self, lost: str) -> None:
+        """DEPTH = g.stack.hi minus the SP at the function's entry: unchanged when the stack moves."""
+        asm = self.asm
+        self.words.word(self.target.stack_high, lost)
+        asm.load(R1, R6, PT_REGS["rsp"])
+        asm.sub(R0, R1)
+        if self.place.sp_offset:
+            asm.sub(R0, self.place.sp_offset)
+        asm.store(R10, frame.DEPTH, R0)
+
+    def row_key(self, layout: Layout, by_depth: bool) -> None:
+        asm = self.asm
+        asm.constant(R1, pack_key(self.target.tgid, layout.operation_id))
+        asm.store(R10, frame.ROW_KEY, R1)
+        asm.load(R1, R10, frame.GOID)
+        asm.store(R10, frame.ROW_KEY + 8, R1)
+        if by_depth:
+            asm.load(R1, R10, frame.DEPTH)
+            asm.store(R10, frame.ROW_KEY + 16, R1)
+        else:
+            asm.store(R10, frame.ROW_KEY + 16, 0)
+
+    def row(self) -> None:
+        """R0 = the row of ROW_KEY, or 0."""
+        asm = self.asm
+        asm.ld_map(R1, frame.ROWS)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.ROW_KEY)
+        asm.call(Helper.MAP_LOOKUP)
+
+    def begin(self, action: ir.Begin) -> None:
+        asm, layout = self.asm, action.layout
+        self.goroutine("lost")
+        self.depth("lost")
+        self.row_key(layout, action.by_depth)
+        if not action.by_depth:
+            self.refuse_nested(layout)
+        asm.ld_map(R1, frame.ROWS)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.ROW_KEY)
+        asm.ld_map_value(R3, frame.TEMPLATE)
+        asm.mov(R4, 0)
+        asm.call(Helper.MAP_UPDATE)
+        self.row()
+        asm.jeq(R0, 0, "full")
+        asm.mov(R7, R0)
+        self.count(Counter.BEGUN)
+        self.header(layout)
+        self.capture_all(action.captures, layout.heap_offset)
+        asm.load(R1, R10, frame.DEPTH)
+        asm.store(R7, layout.column("depth").offset, R1)
+        self.trace.identity(action, self.options.sampling)
+        if action.scope:
+            self.trace.open_scope(action.own_context)
+        asm.jump("exit")
+        asm.label("full")
+        self.count(Counter.ROWS_FULL)
+        asm.jump("exit")
+        asm.label("lost")
+        self.count(Counter.NO_GOROUTINE)
+        asm.jump("exit")
+
+    def refuse_nested(self, layout: Layout) -> None:
+        """A begin deeper in the same goroutine's stack belongs to the operation that is open."""
+        asm = self.asm
+        fresh, stale = asm.new_label("fresh"), asm.new_label("stale")
+        self.row()
+        asm.jeq(R0, 0, fresh)
+        asm.load(R1, R0, layout.column("depth").offset)
+        asm.load(R2, R10, frame.DEPTH)
+        asm.jle(R2, R1, stale)
+        self.count(Counter.NESTED)
+        asm.jump("exit")
+        asm.label(stale)
+        self.count(Counter.STALE)
+        asm.label(fresh)
+
+    def header(self, layout: Layout) -> None:
+        asm = self.asm
+        asm.constant(R1, VERSION | layout.operation_id << 16)
+        asm.store(R7, frame.field("version"), R1)
+        asm.constant(R1, pack_key(self.target.tgid, self.target.number))
+        asm.store(R7, frame.field("tgid"), R1)
+        asm.call(Helper.KTIME_GET_NS)
+        asm.store(R7, frame.field("begin"), R0)
+        asm.load(R1, R10, frame.GOID)
+        asm.store(R7, frame.field("goid"), R1)
+
+    def capture_all(self, captures: tuple[ir.Capture, ...], used: int | None) -> None:
+        """Prefetches, then fills columns. `used`: bytes of the row in use, None: as the row's header says."""
+        asm = self.asm
+        if used is None:
+            asm.load(R1, R7, frame.field("used"), 2)
+            asm.store(R10, frame.USED, R1)
+        else:
+            asm.store(R10, frame.USED, used)
+        for step in self.plan.steps:
+            self.prefetch(step)
+        for capture in captures:
+            self.capture(capture)
+        asm.load(R1, R10, frame.USED)
+        asm.store(R7, frame.field("used"), R1, 2)
+
+    def prefetch(self, step: Block | Lookup | Chain) -> None:
+        asm = self.asm
+        done = asm.new_label("prefetched")
+        match step:
+            case Block():
+                asm.store(R7, step.valid, 0)
+                self.words.word(step.base, done)
+                asm.jeq(R0, 0, done)
+                asm.mov(R3, R0)
+                if step.start:
+                    asm.add(R3, step.start)
+                asm.mov(R1, R7)
+                asm.add(R1, step.place)
+                asm.mov(R2, step.size)
+                asm.call(Helper.PROBE_READ_USER)
+                asm.jne(R0, 0, done)
+                asm.store(R7, step.valid, 1)
+            case Lookup():
+                for _, place in step.places:
+                    asm.store(R7, place, 0)
+                self.words.word(step.map, done)
+                self.maps.lookup(step, done)
+            case Chain():
+                self.unwrap(step, done)
+        asm.label(done)
+
+    def unwrap(self, chain: Chain, done: str) -> None:
+        """Follows known wrappers: type and data words at the chain's place become those of the innermost error."""
+        asm = self.asm
+        asm.store(R7, chain.place, 0)
+        asm.store(R7, chain.place + 8, 0)
+        self.words.word(chain.unwrapped.data, done)
+        asm.store(R7, chain.place + 8, R0)
+        self.words.word(chain.unwrapped.type, done)
+        asm.store(R7, chain.place, R0)
+        if not chain.unwrapped.wrappers:
+            return
+        loop, follow = asm.new_label("error"), asm.new_label("follow")
+        asm.mov(R8, 0)
+        asm.label(loop)
+        asm.load(R9, R7, chain.place)
+        asm.load(R3, R7, chain.place + 8)
+        for address, offset in chain.unwrapped.wrappers:
+            other = asm.new_label("wrapper")
+            asm.constant(R1, address + self.target.bias)
+            asm.jne(R9, R1, other)
+            if offset:
+                asm.add(R3, offset)
+            asm.jump(follow)
+            asm.label(other)
+        asm.jump(done)
+        asm.label(follow)  # R3: address of the inner error, an interface
+        asm.mov(R1, R10)
+        asm.add(R1, frame.PAIR)
+        asm.mov(R2, 16)
+        asm.call(Helper.PROBE_READ_USER)
+        asm.jne(R0, 0, done)
+        asm.load(R3, R10, frame.PAIR)
+        asm.jeq(R3, 0, done)
+        asm.add(R3, _ITAB_TYPE)
+        self.words.read(8, done)
+        asm.store(R7, chain.place, R0)
+        asm.load(R1, R10, frame.PAIR + 8)
+        asm.store(R7, chain.place + 8, R1)
+        asm.add(R8, 1)
+        asm.jlt(R8, _LONGEST_CHAIN, loop)
+
+    def capture(self, capture: ir.Capture) -> None:
+        asm, column = self.asm, capture.column
+        done = asm.new_label("captured")
+        for alternative in capture.alternatives:
+            other = asm.new_label("other")
+            for condition in alternative.conditions:
+                self.words.require(condition, other, other)
+            if isinstance(alternative.value, ir.Text):
+                self.text(alternative.value, column.limit, column.offset, other)
+            else:
+                self.words.word(alternative.value, other)
+                if column.kind is ColumnKind.TYPE:
+                    self.unrelocate(other)
+                asm.store(R7, column.offset, R0)
+            asm.load(R1, R7, frame.field("present"))
+            asm.constant(R2, 1 << column.index)
+            asm.or_(R1, R2)
+            asm.store(R7, frame.field("present"), R1)
+            asm.jump(done)
+            asm.label(other)
+        asm.label(done)
+
+    def unrelocate(self, nil: str) -> None:
+        asm = self.asm
+        asm.jeq(R0, 0, nil)
+        if self.target.bias:
+            asm.constant(R1, self.target.bias)
+            asm.sub(R0, R1)
+
+    def text(self, text: ir.Text, limit: int, offset: int, fail: str) -> None:
+        """Copies the text into the heap and describes it in the 8 bytes at `offset` (record.TEXT)."""
+        asm = self.asm
+        fits, room = asm.new_label("fits"), asm.new_label("room")
+        described = asm.new_label("described")
+        with self.words.temporary() as length:
+            self.words.word(text.length, fail)
+            asm.store(R10, length, R0)
+            self.words.word(text.pointer, fail)
+            asm.mov(R3, R0)
+            asm.load(R9, R10, length)
+            asm.jle(R9, limit, fits)
+            asm.mov(R9, limit)
+            asm.label(fits)
+            asm.load(R8, R10, frame.USED)
+            asm.jle(R8, frame.RECORD_SIZE - limit, room)
+            self.trace.flag(RecordFlags.HEAP_FULL)
+            self.count(Counter.HEAP_FULL)
+            asm.jump(fail)
+            asm.label(room)
+            asm.jeq(R9, 0, described)
+            asm.mov(R1, R7)
+            asm.add(R1, R8)
+            asm.mov(R2, R9)
+            asm.call(Helper.PROBE_READ_USER)
+            asm.jne(R0, 0, fail)
+            asm.label(described)
+            asm.store(R7, offset, R8, 2)
+            asm.store(R7, offset + 2, R9, 2)
+            asm.load(R1, R10, length)
+            asm.store(R7, offset + 4, R1, 4)
+            asm.add(R8, R9)
+            asm.store(R10, frame.USED, R8)
+
+    def annotate(self, action: ir.Annotate) -> None:
+        """The operation open on this goroutine, else the one on the goroutine it comes from."""
+        asm = self.asm
+        own, found = asm.new_label("own"), asm.new_label("found")
+        self.goroutine("exit")
+        self.row_key(action.layout, False)
+        self.row()
+        asm.jne(R0, 0, own)
+        asm.load(R1, R10, frame.GOID)
+        self.trace.link()
+        asm.jeq(R0, 0, "exit")
+        asm.load(R8, R0, 8)
+        asm.load(R1, R0, 0)
+        asm.store(R10, frame.ROW_KEY + 8, R1)
+        self.row()
+        asm.jeq(R0, 0, "exit")
+        asm.load(R1, R0, frame.field("span_id"))
+        asm.jne(R1, R8, "exit")
+        asm.label(own)
+        asm.jump(found)
+        asm.label(found)
+        asm.mov(R7, R0)
+        self.capture_all(action.captures, None)
+
+    def end(self, action: ir.End) -> None:
+        asm = self.asm
+        self.goroutine("exit")
+        if action.by_depth:
+            self.depth("exit")
+        self.row_key(action.layout, action.by_depth)
+        self.row()
+        asm.jeq(R0, 0, "unknown")
+        asm.mov(R7, R0)
+        asm.call(Helper.KTIME_GET_NS)
+        asm.store(R7, frame.field("end"), R0)
+        asm.store(R7, frame.field("outcome"), action.outcome, 1)
+        self.capture_all(action.captures, None)
+        self.close(action)
+        self.emit()
+        asm.ld_map(R1, frame.ROWS)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.ROW_KEY)
+        asm.call(Helper.MAP_DELETE)
+        asm.jump("exit")
+        asm.label("unknown")
+        self.count(Counter.NO_BEGIN)
+
+    def close(self, action: ir.End) -> None:
+        asm = self.asm
+        if action.scope:
+            asm.load(R1, R10, frame.GOID)
+            self.trace.close_scope(frame.SCOPE_GOROUTINE)
+        if action.own_context is not None:
+            none = asm.new_label("nocontext")
+            self.words.word(action.own_context, none)
+            asm.mov(R1, R0)
+            self.trace.close_scope(frame.SCOPE_CONTEXT)
+            asm.label(none)
+
+    def emit(self) -> None:
+        """Sends the record in the smallest class that holds it; wakes the reader only when a quarter waits."""
+        asm = self.asm
+        asm.ld_map(R1, frame.RING)
+        asm.mov(R2, _AVAILABLE)
+        asm.call(Helper.RINGBUF_QUERY)
+        quiet = asm.new_label("quiet")
+        asm.mov(R4, int(RingFlags.NO_WAKEUP))
+        asm.jlt(R0, self.options.ring_size // 4, quiet)
+        asm.mov(R4, int(RingFlags.FORCE_WAKEUP))
+        asm.label(quiet)
+        asm.load(R1, R7, frame.field("used"), 2)
+        sized, sent = asm.new_label("sized"), asm.new_label("sent")
+        for size in SIZE_CLASSES[:-1]:
+            asm.mov(R3, size)
+            jump_if(asm, "<=", R1, size, sized)
+        asm.mov(R3, SIZE_CLASSES[-1])
+        asm.label(sized)
+        asm.ld_map(R1, frame.RING)
+        asm.mov(R2, R7)
+        asm.call(Helper.RINGBUF_OUTPUT)
+        asm.jeq(R0, 0, sent)
+        self.count(Counter.RING_FULL)
+        asm.label(sent)
+        self.count(Counter.ENDED)
+
+    def spawn(self, action: ir.Spawn) -> None:
+        """Links the new goroutine to the operation of its creator, or to what the creator itself is linked to."""
+        asm = self.asm
+        linked, store, known = asm.new_label("linked"), asm.new_label("store"), asm.new_label("known")
+        for alternative in action.creator:
+            other = asm.new_label("creator")
+            for condition in alternative.conditions:
+                self.words.require(condition, other, other)
+            assert not isinstance(alternative.value, ir.Text)
+            self.words.word(alternative.value, other)
+            asm.jump(known)
+            asm.label(other)
+        asm.jump("exit")
+        asm.label(known)
+        asm.store(R10, frame.GOID, R0)
+        asm.mov(R1, R0)
+        self.trace.scope(frame.SCOPE_GOROUTINE)
+        asm.jeq(R0, 0, linked)
+        asm.load(R1, R0, frame.SCOPE_SPAN_ID)
+        asm.store(R10, frame.LINK + 8, R1)
+        asm.load(R1, R10, frame.GOID)
+        asm.store(R10, frame.LINK, R1)
+        asm.jump(store)
+        asm.label(linked)
+        asm.load(R1, R10, frame.GOID)
+        self.trace.link()
+        asm.jeq(R0, 0, "exit")
+        asm.load(R1, R0, 0)
+        asm.store(R10, frame.LINK, R1)
+        asm.load(R1, R0, 8)
+        asm.store(R10, frame.LINK + 8, R1)
+        asm.label(store)
+        self.words.word(action.child, "exit")
+        asm.mov(R1, R0)
+        self.trace.key(frame.LINKS, frame.SCOPE_GOROUTINE)
+        asm.mov(R3, R10)
+        asm.add(R3, frame.LINK)
+        asm.mov(R4, 0)
+        asm.call(Helper.MAP_UPDATE)
+
+
+def _roots(action: ir.Begin | ir.Annotate | ir.End) -> Iterator[ir.Word]:
+    """Every word that the action evaluates with the row at hand."""
+    for capture in action.captures:
+        yield from words_of(capture.alternatives)
+    if isinstance(action, ir.Begin):
+        if action.remote is not None:
+            yield from words_of(action.remote.trace_parent)
+        if action.context is not None:
+            yield action.context.data
+        if action.own_context is not None:
+            yield action.own_context
+    elif isinstance(action, ir.End) and action.own_context is not None:
+        yield action.own_context

@@ -1,0 +1,348 @@
+"""Trace identity in the kernel: parents from a request header, a context or the goroutine; new ids; sampling.
+
+The decision is made when the operation begins and stands in its row; nothing downstream invents or changes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gotap.kernel.asm import Assembler
+from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.words import WordEmitter, pack_key
+from gotap.kernel.isa import R0, R1, R2, R3, R4, R7, R8, R9, R10, Helper, Reg
+from gotap.probe import ir
+from gotap.probe.record import RecordFlags
+
+#: Length of a version 00 traceparent: 2 + 1 + 32 + 1 + 16 + 1 + 2 (W3C Trace Context, section 3.2).
+_LENGTH = 55
+_BYTES = 0x0101010101010101
+_HEX = "hex8"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """`threshold`: a trace is sampled when the upper 63 bits of its id's low half are below it; 0: never, 2^63: always.
+
+    `parent_based`: an operation with a parent does as the parent did.
+    """
+
+    parent_based: bool = True
+    threshold: int = 1 << 63
+
+
+class TraceEmitter:
+    """Emits trace identity for a begin. R7 is the new row; R8 and R9 are lost."""
+
+    def __init__(self, asm: Assembler, words: WordEmitter, tgid: int) -> None:
+        self.asm = asm
+        self.words = words
+        self.tgid = tgid
+        self._wants_hex = False
+
+    def identity(self, begin: ir.Begin, sampling: Sampling) -> None:
+        """Fills trace id, span id, parent id and flags of the row."""
+        asm = self.asm
+        local, root, done = asm.new_label("local"), asm.new_label("root"), asm.new_label("identified")
+        if begin.remote is not None:
+            self.remote(begin.remote, local)
+            self.flag(RecordFlags.REMOTE_PARENT)
+            asm.jump(done)
+        asm.label(local)
+        self.local(begin, done, root)
+        asm.label(root)
+        asm.store(R7, frame.field("parent_id"), 0)  # an invalid header may have left a part
+        for offset in (0, 4, 8, 12):
+            asm.call(Helper.GET_PRANDOM_U32)
+            asm.store(R7, frame.field("trace_id") + offset, R0, 4)
+        asm.label(done)
+        for offset in (0, 4):
+            asm.call(Helper.GET_PRANDOM_U32)
+            asm.store(R7, frame.field("span_id") + offset, R0, 4)
+        self.sample(sampling)
+
+    def flag(self, flag: RecordFlags) -> None:
+        self.asm.load(R1, R7, frame.field("flags"), 1)
+        self.asm.or_(R1, int(flag))
+        self.asm.store(R7, frame.field("flags"), R1, 1)
+
+    def sample(self, sampling: Sampling) -> None:
+        """With a parent whose decision counts, SAMPLED is as the parent's; else by the trace id."""
+        asm = self.asm
+        decided = asm.new_label("decided")
+        if sampling.parent_based:
+            asm.load(R1, R7, frame.field("flags"), 1)
+            asm.jset(R1, int(RecordFlags.REMOTE_PARENT | RecordFlags.LOCAL_PARENT), decided)
+        else:
+            asm.load(R1, R7, frame.field("flags"), 1)
+            asm.and_(R1, 0xFF ^ int(RecordFlags.SAMPLED))
+            asm.store(R7, frame.field("flags"), R1, 1)
+        asm.load(R1, R7, frame.field("trace_id") + 8)
+        asm.to_be(R1, 64)
+        asm.rsh(R1, 1)
+        asm.constant(R2, sampling.threshold)
+        asm.jge(R1, R2, decided)
+        self.flag(RecordFlags.SAMPLED)
+        asm.label(decided)
+
+    def remote(self, parent: ir.TraceParent, invalid: str) -> None:
+        """Reads and checks the traceparent header; an invalid one is as if it were not there."""
+        asm = self.asm
+        self._wants_hex = True
+        read = asm.new_label("traceparent")
+        for alternative in parent.trace_parent:
+            other = asm.new_label("header")
+            for condition in alternative.conditions:
+                self.words.require(condition, other, other)
+            assert isinstance(alternative.value, ir.Text)
+            self.words.word(alternative.value.length, other)
+            asm.mov(R8, R0)
+            self.words.word(alternative.value.pointer, other)
+            asm.mov(R3, R0)
+            asm.jump(read)
+            asm.label(other)
+        asm.jump(invalid)
+        asm.label(read)
+        asm.jlt(R8, _LENGTH, invalid)
+        longer, fixed = asm.new_label("longer"), asm.new_label("fixed")
+        asm.mov(R1, R7)
+        asm.add(R1, frame.BUFFER)
+        asm.mov(R2, _LENGTH)
+        asm.jne(R8, _LENGTH, longer)
+        asm.call(Helper.PROBE_READ_USER)
+        asm.jne(R0, 0, invalid)
+        asm.jump(fixed)
+        asm.label(longer)  # only later versions may be longer, and then go on with a dash
+        asm.mov(R2, _LENGTH + 1)
+        asm.call(Helper.PROBE_READ_USER)
+        asm.jne(R0, 0, invalid)
+        asm.load(R1, R7, frame.BUFFER, 2)
+        asm.jeq(R1, int.from_bytes(b"00", "little"), invalid)
+        asm.load(R1, R7, frame.BUFFER + _LENGTH, 1)
+        asm.jne(R1, ord("-"), invalid)
+        asm.label(fixed)
+        self.parse(invalid)
+
+    def parse(self, invalid: str) -> None:
+        """version - trace id - parent id - flags, lower-case hexadecimal, at BUFFER."""
+        asm = self.asm
+        for dash in (2, 35, 52):
+            asm.load(R1, R7, frame.BUFFER + dash, 1)
+            asm.jne(R1, ord("-"), invalid)
+        asm.load(R1, R7, frame.BUFFER, 2)
+        asm.jeq(R1, int.from_bytes(b"ff", "little"), invalid)
+        asm.load(R2, R7, frame.BUFFER + 53, 2)
+        asm.lsh(R2, 16)
+        asm.or_(R1, R2)
+        asm.constant(R2, int.from_bytes(b"0000", "little") << 32)
+        asm.or_(R1, R2)
+        self.hex8(invalid)
+        asm.mov(R9, R0)  # byte 0 version, byte 1 flags
+        for start, field, count in ((3, "trace_id", 4), (36, "parent_id", 2)):
+            for part in range(count):
+                asm.load(R1, R7, frame.BUFFER + start + 8 * part)
+                self.hex8(invalid)
+                asm.store(R7, frame.field(field) + 4 * part, R0, 4)
+        not_zero = asm.new_label("trace")
+        asm.load(R1, R7, frame.field("trace_id"))
+        asm.load(R2, R7, frame.field("trace_id") + 8)
+        asm.or_(R1, R2)
+        asm.jne(R1, 0, not_zero)
+        self.forget(invalid)
+        asm.label(not_zero)
+        parent = asm.new_label("parent")
+        asm.load(R1, R7, frame.field("parent_id"))
+        asm.jne(R1, 0, parent)
+        self.forget(invalid)
+        asm.label(parent)
+        asm.rsh(R9, 8)
+        asm.and_(R9, 1)  # trace-flags: sampled, the value of RecordFlags.SAMPLED
+        asm.load(R1, R7, frame.field("flags"), 1)
+        asm.or_(R1, R9)
+        asm.store(R7, frame.field("flags"), R1, 1)
+
+    def forget(self, then: str) -> None:
+        for field in ("trace_id", "parent_id"):
+            self.asm.store(R7, frame.field(field), 0)
+        self.asm.store(R7, frame.field("trace_id") + 8, 0)
+        self.asm.jump(then)
+
+    def hex8(self, invalid: str) -> None:
+        """R0 = the four bytes that eight hexadecimal digits in R1 stand for."""
+        self.asm.call_subprogram(_HEX)
+        self.asm.mov(R1, R0)
+        self.asm.rsh(R1, 32)
+        self.asm.jne(R1, 0, invalid)
+
+    def subprograms(self) -> None:
+        """Places hex8: (R1 eight characters, first one lowest) → R0 four bytes, or a value above 32 bits.
+
+        All eight characters at once: a byte below 0x80 plus (0x80 - x) has its top bit set exactly when it is >= x.
+        """
+        if not self._wants_hex:
+            return
+        asm = self.asm
+        invalid = asm.new_label("nothex")
+        asm.label(_HEX)
+        asm.constant(R2, 0x80 * _BYTES)
+        asm.mov(R3, R1)
+        asm.and_(R3, R2)
+        asm.jne(R3, 0, invalid)
+        ranges: list[Reg] = []
+        for first, after in ((0x30, 0x3A), (0x61, 0x67)):
+            target = R3 if not ranges else R0
+            asm.constant(R2, (0x80 - first) * _BYTES)
+            asm.mov(target, R1)
+            asm.add(target, R2)
+            asm.constant(R2, (0x80 - after) * _BYTES)
+            asm.add(R2, R1)
+            asm.xor(R2, -1)
+            asm.and_(target, R2)
+            ranges.append(target)
+        asm.or_(R3, R0)
+        asm.constant(R2, 0x80 * _BYTES)
+        asm.and_(R3, R2)
+        asm.jne(R3, R2, invalid)
+        asm.mov(R2, R1)  # value of a digit: its low four bits, plus nine for a letter
+        asm.rsh(R2, 6)
+        asm.constant(R3, _BYTES)
+        asm.and_(R2, R3)
+        asm.mul(R2, 9)
+        asm.constant(R3, 0x0F * _BYTES)
+        asm.and_(R1, R3)
+        asm.add(R1, R2)
+        asm.mov(R2, R1)  # pairs of digits to bytes, then the bytes together
+        asm.lsh(R1, 4)
+        asm.rsh(R2, 8)
+        asm.or_(R1, R2)
+        for shift, mask in ((8, 0x00FF00FF00FF00FF), (16, 0x0000FFFF0000FFFF), (0, 0xFFFFFFFF)):
+            asm.constant(R2, mask)
+            asm.and_(R1, R2)
+            if shift:
+                asm.mov(R2, R1)
+                asm.rsh(R2, shift)
+                asm.or_(R1, R2)
+        asm.mov(R0, R1)
+        asm.exit_()
+        asm.label(invalid)
+        asm.mov(R0, -1)
+        asm.exit_()
+
+    def local(self, begin: ir.Begin, done: str, root: str) -> None:
+        """The operation's context first, then its goroutine, then the goroutine that created it."""
+        asm = self.asm
+        found, goroutine = asm.new_label("scope"), asm.new_label("goroutine")
+        if begin.context is not None:
+            self.walk(begin.context, found, goroutine)
+        asm.label(goroutine)
+        asm.load(R1, R10, frame.GOID)
+        self.scope(frame.SCOPE_GOROUTINE)
+        asm.jne(R0, 0, found)
+        self.linked(root)
+        asm.label(found)
+        asm.mov(R9, R0)
+        for source, field in (
+            (frame.SCOPE_TRACE_ID, frame.field("trace_id")),
+            (frame.SCOPE_TRACE_ID + 8, frame.field("trace_id") + 8),
+            (frame.SCOPE_SPAN_ID, frame.field("parent_id")),
+        ):
+            asm.load(R1, R9, source)
+            asm.store(R7, field, R1)
+        asm.load(R1, R9, frame.SCOPE_FLAGS)
+        asm.and_(R1, int(RecordFlags.SAMPLED))
+        asm.or_(R1, int(RecordFlags.LOCAL_PARENT))
+        asm.load(R2, R7, frame.field("flags"), 1)
+        asm.or_(R1, R2)
+        asm.store(R7, frame.field("flags"), R1, 1)
+        asm.jump(done)
+
+    def key(self, map: str, kind: int) -> None:
+        """R1 = the map, R2 = the key made of process, kind and R1."""
+        asm = self.asm
+        asm.store(R10, frame.SCOPE_KEY + 8, R1)
+        asm.constant(R1, pack_key(self.tgid, kind))
+        asm.store(R10, frame.SCOPE_KEY, R1)
+        asm.ld_map(R1, map)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.SCOPE_KEY)
+
+    def scope(self, kind: int) -> None:
+        """R0 = the scope that R1 (a goid or a context's data word) opens, or 0."""
+        self.key(frame.SCOPES, kind)
+        self.asm.call(Helper.MAP_LOOKUP)
+
+    def link(self) -> None:
+        """R0 = the link of the goroutine whose goid is in R1, or 0."""
+        self.key(frame.LINKS, frame.SCOPE_GOROUTINE)
+        self.asm.call(Helper.MAP_LOOKUP)
+
+    def linked(self, none: str) -> None:
+        """R0 = the scope that was open where this goroutine was created, if it still is; else jumps to `none`."""
+        asm = self.asm
+        asm.load(R1, R10, frame.GOID)
+        self.link()
+        asm.jeq(R0, 0, none)
+        asm.load(R8, R0, 8)
+        asm.load(R1, R0, 0)
+        self.scope(frame.SCOPE_GOROUTINE)
+        asm.jeq(R0, 0, none)
+        asm.load(R1, R0, frame.SCOPE_SPAN_ID)
+        asm.jne(R1, R8, none)
+
+    def walk(self, walk: ir.ContextWalk, found: str, lost: str) -> None:
+        """Follows contexts to one that opened a scope. Unreadable memory ends the walk: BPF survives it."""
+        asm = self.asm
+        loop = asm.new_label("context")
+        self.words.word(walk.data, lost)
+        asm.mov(R9, R0)
+        asm.mov(R8, 0)
+        asm.label(loop)
+        asm.jeq(R9, 0, lost)
+        asm.mov(R1, R9)
+        self.scope(frame.SCOPE_CONTEXT)
+        asm.jne(R0, 0, found)
+        asm.mov(R3, R9)
+        asm.mov(R1, R10)
+        asm.add(R1, frame.PAIR)
+        asm.mov(R2, 16)
+        asm.call(Helper.PROBE_READ_USER)
+        asm.jne(R0, 0, lost)
+        asm.load(R9, R10, frame.PAIR + 8)
+        asm.add(R8, 1)
+        asm.jlt(R8, walk.steps, loop)
+        asm.jump(lost)
+
+    def open_scope(self, own_context: ir.Word | None) -> None:
+        """Makes the operation known to what runs under its goroutine and its context."""
+        asm = self.asm
+        for source, target in (
+            (frame.field("trace_id"), frame.SCOPE_TRACE_ID),
+            (frame.field("trace_id") + 8, frame.SCOPE_TRACE_ID + 8),
+            (frame.field("span_id"), frame.SCOPE_SPAN_ID),
+        ):
+            asm.load(R1, R7, source)
+            asm.store(R7, frame.BUFFER + target, R1)
+        asm.load(R1, R7, frame.field("flags"), 1)
+        asm.store(R7, frame.BUFFER + frame.SCOPE_FLAGS, R1)
+        asm.load(R1, R10, frame.GOID)
+        asm.store(R7, frame.BUFFER + frame.SCOPE_GOID, R1)
+        self.update_scope(frame.SCOPE_GOROUTINE)
+        if own_context is not None:
+            no_context = asm.new_label("nocontext")
+            self.words.word(own_context, no_context)
+            asm.mov(R1, R0)
+            self.update_scope(frame.SCOPE_CONTEXT)
+            asm.label(no_context)
+
+    def update_scope(self, kind: int) -> None:
+        asm = self.asm
+        self.key(frame.SCOPES, kind)
+        asm.mov(R3, R7)
+        asm.add(R3, frame.BUFFER)
+        asm.mov(R4, 0)
+        asm.call(Helper.MAP_UPDATE)
+
+    def close_scope(self, kind: int) -> None:
+        """Removes the scope that R1 opened."""
+        self.key(frame.SCOPES, kind)
+        self.asm.call(Helper.MAP_DELETE)

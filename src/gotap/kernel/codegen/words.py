@@ -1,0 +1,250 @@
+"""Words of the intermediate form → BPF instructions that leave the value in R0 or jump to a label when it fails."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from gotap.image.code import Constant, Edge, Global, Location, Register, Stack, StaticAddress
+from gotap.kernel.asm import Assembler, Operand
+from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.planner import Plan
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R6, R7, R10, Helper, Reg
+from gotap.probe import ir
+
+_CF, _PF, _ZF, _SF, _OF = 1, 4, 0x40, 0x80, 0x800
+_INVERSE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+
+
+class WordEmitter:
+    """Emits words for one program. `inputs`: where arguments stand; `bias`: load bias of the target's executable."""
+
+    def __init__(self, asm: Assembler, inputs: Mapping[ir.Input, Location], bias: int, plan: Plan) -> None:
+        self.asm = asm
+        self.inputs = inputs
+        self.bias = bias
+        self.plan = plan
+        self._temporaries = 0
+
+    @contextmanager
+    def temporary(self) -> Iterator[int]:
+        """A stack slot for a value that must survive a call."""
+        slot = frame.TEMPORARIES - 8 * self._temporaries
+        self._temporaries += 1
+        assert self._temporaries <= frame.TEMPORARY_COUNT, "expression too deep"
+        yield slot
+        self._temporaries -= 1
+
+    def word(self, word: ir.Word, fail: str) -> None:
+        """R0 = word; jumps to `fail` when it cannot be had. Loses R1–R5."""
+        asm = self.asm
+        match word:
+            case ir.Const(value):
+                asm.constant(R0, value)
+            case ir.StaticAddress(address):
+                asm.constant(R0, address + self.bias)
+            case ir.Input():
+                self.input(word, fail)
+            case ir.Goroutine():
+                asm.load(R0, R6, PT_REGS["r14"])
+            case ir.Kept(column):
+                asm.load(R0, R7, frame.field("present"))
+                self.test_bit(column.index, fail)
+                asm.load(R0, R7, column.offset)
+            case ir.Load():
+                self.load(word, fail)
+            case ir.MapElement():
+                asm.load(R0, R7, self.plan.elements[word])
+                jump_if(asm, "==", R0, 0, fail)
+            case ir.Unwrapped(type, data, wrappers, part):
+                place = self.plan.chains[ir.Unwrapped(type, data, wrappers, 0)]
+                asm.load(R0, R7, place)
+                jump_if(asm, "==", R0, 0, fail)
+                asm.load(R0, R7, place + 8 * part)
+            case ir.Subtract(left, right) | ir.Add(left, right):
+                with self.temporary() as slot:
+                    self.word(left, fail)
+                    asm.store(R10, slot, R0)
+                    self.word(right, fail)
+                    asm.mov(R1, R0)
+                    asm.load(R0, R10, slot)
+                    (asm.sub if isinstance(word, ir.Subtract) else asm.add)(R0, R1)
+            case _:
+                self.truth(word, fail)
+
+    def truth(self, word: ir.Word, fail: str) -> None:
+        """R0 = 1 or 0."""
+        false, end = self.asm.new_label("false"), self.asm.new_label("end")
+        self.require(word, false, fail)
+        self.asm.mov(R0, 1)
+        self.asm.jump(end)
+        self.asm.label(false)
+        self.asm.mov(R0, 0)
+        self.asm.label(end)
+
+    def require(self, word: ir.Word, false: str, fail: str) -> None:
+        """Falls through when the word is not zero, else jumps to `false`."""
+        match word:
+            case ir.Compare():
+                self.compare(word, false, fail)
+            case ir.Logic("&&", left, right):
+                self.require(left, false, fail)
+                self.require(right, false, fail)
+            case ir.Logic(_, left, right):
+                second, true = self.asm.new_label("or"), self.asm.new_label("true")
+                self.require(left, second, fail)
+                self.asm.jump(true)
+                self.asm.label(second)
+                self.require(right, false, fail)
+                self.asm.label(true)
+            case ir.Not(operand):
+                true = self.asm.new_label("not")
+                self.require(operand, true, fail)
+                self.asm.jump(false)
+                self.asm.label(true)
+            case ir.TextEquals(text, value):
+                self.text_equals(text, value, false, fail)
+            case _:
+                self.word(word, fail)
+                jump_if(self.asm, "==", R0, 0, false)
+
+    def compare(self, word: ir.Compare, false: str, fail: str) -> None:
+        operator = _INVERSE[word.operator]
+        signed = "s" if word.signed and operator not in ("==", "!=") else ""
+        if isinstance(word.right, ir.Const) and -(2**31) <= word.right.value < 2**31:
+            self.word(word.left, fail)
+            jump_if(self.asm, signed + operator, R0, word.right.value, false)
+            return
+        with self.temporary() as slot:
+            self.word(word.left, fail)
+            self.asm.store(R10, slot, R0)
+            self.word(word.right, fail)
+            self.asm.load(R1, R10, slot)
+            jump_if(self.asm, signed + operator, R1, R0, false)
+
+    def text_equals(self, text: ir.Text, value: bytes, false: str, fail: str) -> None:
+        assert len(value) <= frame.KEY_SIZE
+        self.word(text.length, fail)
+        jump_if(self.asm, "!=", R0, len(value), false)
+        if not value:
+            return
+        self.word(text.pointer, fail)
+        self.asm.mov(R3, R0)
+        self.asm.mov(R1, R7)
+        self.asm.add(R1, frame.KEY)
+        self.asm.mov(R2, len(value))
+        self.asm.call(Helper.PROBE_READ_USER)
+        jump_if(self.asm, "!=", R0, 0, fail)
+        compare_bytes(self.asm, R7, frame.KEY, value, false)
+
+    def test_bit(self, index: int, fail: str) -> None:
+        """Jumps to `fail` when bit `index` of R0 is clear."""
+        if index:
+            self.asm.rsh(R0, index)
+        self.asm.and_(R0, 1)
+        jump_if(self.asm, "==", R0, 0, fail)
+
+    def load(self, word: ir.Load, fail: str) -> None:
+        block = self.plan.blocks.get(word.base)
+        if block is not None:
+            self.asm.load(R0, R7, block.valid)
+            jump_if(self.asm, "==", R0, 0, fail)
+            self.asm.load(R0, R7, block.place + word.offset - block.start, word.size)
+        else:
+            self.word(word.base, fail)
+            jump_if(self.asm, "==", R0, 0, fail)
+            self.asm.mov(R3, R0)
+            if word.offset:
+                self.asm.add(R3, word.offset)
+            self.read(word.size, fail)
+        self.extend(word.size, word.signed)
+
+    def read(self, size: int, fail: str) -> None:
+        """R0 = `size` bytes of the process at R3."""
+        self.asm.mov(R1, R10)
+        self.asm.add(R1, frame.READ)
+        self.asm.mov(R2, size)
+        self.asm.call(Helper.PROBE_READ_USER)
+        jump_if(self.asm, "!=", R0, 0, fail)
+        self.asm.load(R0, R10, frame.READ, size)
+
+    def extend(self, size: int, signed: bool) -> None:
+        """Sign-extends R0 from `size` bytes."""
+        if signed and size < 8:
+            self.asm.lsh(R0, 64 - 8 * size)
+            self.asm.arsh(R0, 64 - 8 * size)
+
+    def cut(self, size: int, signed: bool) -> None:
+        """Zero- or sign-extends R0 from its low `size` bytes, whatever is above."""
+        if size < 8:
+            self.asm.lsh(R0, 64 - 8 * size)
+            (self.asm.arsh if signed else self.asm.rsh)(R0, 64 - 8 * size)
+
+    def input(self, word: ir.Input, fail: str) -> None:
+        match self.inputs.get(word):
+            case Register(name, size):
+                self.asm.load(R0, R6, PT_REGS[name])
+                self.cut(min(word.size, size), word.signed)
+            case Stack(offset, size):
+                self.asm.load(R3, R6, PT_REGS["rsp"])
+                self.asm.add(R3, offset)
+                self.read(min(word.size, size), fail)
+                self.extend(min(word.size, size), word.signed)
+            case Global(address, size):
+                self.asm.constant(R3, address + self.bias)
+                self.read(min(word.size, size), fail)
+                self.extend(min(word.size, size), word.signed)
+            case Constant(value):
+                self.asm.constant(R0, value)
+                self.cut(word.size, word.signed)
+            case StaticAddress(address):
+                self.asm.constant(R0, address + self.bias)
+            case None:
+                self.asm.jump(fail)
+
+    def edge(self, edge: Edge, skip: str) -> None:
+        """Falls through when the conditional jump at the site goes the edge's way, else jumps to `skip`.
+
+        The same truth table as Edge.counts.
+        """
+        asm = self.asm
+        asm.load(R0, R6, PT_REGS["rflags"])
+        asm.mov(R1, R0)
+        base, negated = edge.required >> 1, edge.required & 1
+        if base >= 6:  # l, le: SF != OF; bring OF (bit 11) onto SF (bit 7)
+            asm.rsh(R1, 4)
+            asm.xor(R1, R0)
+            asm.and_(R1, _SF)
+            if base == 7:
+                asm.and_(R0, _ZF)
+                asm.or_(R1, R0)
+        else:
+            asm.and_(R1, (_OF, _CF, _ZF, _CF | _ZF, _SF, _PF)[base])
+        jump_if(asm, "!=" if negated else "==", R1, 0, skip)
+
+
+def compare_bytes(asm: Assembler, base: Reg, offset: int, value: bytes, different: str) -> None:
+    """Jumps to `different` unless the bytes at `base + offset` are `value`. Loses R1, R2."""
+    position = 0
+    while position < len(value):
+        size = next(step for step in (8, 4, 2, 1) if step <= len(value) - position)
+        part = int.from_bytes(value[position : position + size], "little")
+        asm.load(R1, base, offset + position, size)
+        asm.constant(R2, part)
+        jump_if(asm, "!=", R1, R2, different)
+        position += size
+
+
+def jump_if(asm: Assembler, operator: str, left: Reg, right: Operand, label: str) -> None:
+    """Jumps when `left operator right`; an `s` before the operator compares signed."""
+    jumps = {
+        "==": asm.jeq, "!=": asm.jne, "<": asm.jlt, "<=": asm.jle, ">": asm.jgt, ">=": asm.jge,
+        "s<": asm.jslt, "s<=": asm.jsle, "s>": asm.jsgt, "s>=": asm.jsge,
+    }  # fmt: skip
+    jumps[operator](left, right, label)
+
+
+def pack_key(tgid: int, second: int) -> int:
+    """The first eight bytes of a map key: two u32."""
+    return int(struct.unpack("<Q", struct.pack("<II", tgid, second))[0])

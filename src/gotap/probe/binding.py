@@ -1,0 +1,365 @@
+"""Binding: catalogue + one binary → probes with sites, locations and compiled actions.
+
+A part of the catalogue that does not fit the binary is left out with its reason (`Missing`), which `inspect` shows;
+an operation that cannot begin or cannot end is not bound at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gotap.errors import GotapError
+from gotap.image.gotypes import Kind, Type
+from gotap.image.image import Image
+from gotap.probe import ir
+from gotap.probe.catalogue import (
+    AnnotateSpec,
+    BeginSpec,
+    CaptureSpec,
+    Choice,
+    EndSpec,
+    Library,
+    Operation,
+    Place,
+    Runtime,
+)
+from gotap.probe.compiler import Compiler, Scope, Value, is_dynamic_type
+from gotap.probe.expression import Expression, parse
+from gotap.probe.maps import map_layout
+from gotap.probe.places import BoundSite, Found, Places
+from gotap.probe.record import SIZE_CLASSES, TRACE_STATE, Attribute, Column, ColumnKind, Layout, Output
+from gotap.probe.typing import Types, pieces
+
+#: Keys of the request headers that carry the parent (W3C Trace Context), in net/http's canonical form.
+TRACE_PARENT_HEADER = b"Traceparent"
+TRACE_STATE_HEADER = b"Tracestate"
+_TRACE_STATE_LIMIT = 512
+
+#: KEPT columns of gotap's own: how deep the begin's frame stood, and the operation's own context.
+DEPTH = "depth"
+CONTEXT = "context"
+
+
+@dataclass(frozen=True, slots=True)
+class BoundProbe:
+    """One action and all its sites. `name` says operation and part, for statistics and `inspect`."""
+
+    name: str
+    action: ir.Action
+    sites: tuple[BoundSite, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A part of the catalogue that this binary has no use for, and why."""
+
+    part: str
+    reason: str
+
+
+@dataclass(slots=True)
+class BoundOperation:
+    operation: Operation
+    library: str
+    output: Output | None = None  # None: not bound
+    probes: list[BoundProbe] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Binding:
+    """Everything a mechanism needs to watch one binary."""
+
+    operations: list[BoundOperation]
+    spawn: BoundProbe | None
+    goid: ir.Word
+    stack_high: ir.Word
+    missing: list[Missing]
+
+    @property
+    def bound(self) -> list[BoundOperation]:
+        return [one for one in self.operations if one.output is not None]
+
+
+def bind(image: Image, types: Types, libraries: Sequence[Library], runtime: Runtime) -> Binding:
+    """Binds every operation of the libraries to the binary."""
+    binder = _Binder(image, types, runtime)
+    operations: list[BoundOperation] = []
+    for library in libraries:
+        for operation in library.operations:
+            operations.append(binder.operation(library, operation, len(operations) + 1))
+    missing: list[Missing] = []
+    spawn = binder.spawn(missing)
+    scope = Scope({}, "runtime", {})
+    compiler = binder.compiler({})
+    goid = compiler.alternative(Choice(parse("g.goid"), None), scope)[0].value
+    high = compiler.alternative(Choice(parse("g.stack.hi"), None), scope)[0].value
+    assert not isinstance(goid, ir.Text)
+    assert not isinstance(high, ir.Text)
+    return Binding(operations, spawn, goid, high, missing)
+
+
+class _Columns:
+    """Hands out columns; a name captured at several places is one column of one kind."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, Column] = {}
+
+    def add(self, name: str, kind: ColumnKind, limit: int = 0) -> Column:
+        known = self.columns.get(name)
+        if known is None:
+            known = self.columns[name] = Column(name, kind, len(self.columns), limit)
+        elif known.kind is not kind and {known.kind, kind} != {ColumnKind.INT, ColumnKind.UINT}:
+            raise GotapError(
+                f"the catalogue captures `{name}` as {known.kind.value} and as {kind.value}",
+                "capture one kind of value",
+            )
+        return known
+
+    def layout(self, operation: str, number: int) -> Layout:
+        layout = Layout(operation, number, tuple(self.columns.values()))
+        room = SIZE_CLASSES[-1] - layout.heap_offset
+        if len(layout.columns) > 64 or sum(column.limit for column in layout.columns) > room:
+            raise GotapError(
+                f"{operation} captures more than a record holds (64 columns, {room} bytes of text)", "lower the limits"
+            )
+        return layout
+
+
+class _Binder:
+    def __init__(self, image: Image, types: Types, runtime: Runtime) -> None:
+        self.image = image
+        self.types = types
+        self.runtime = runtime
+        self.places = Places(image, types)
+
+    def compiler(self, unwrap: Mapping[str, str]) -> Compiler:
+        return Compiler(self.types, lambda type: map_layout(type, self.image.go_version), unwrap)
+
+    def operation(self, library: Library, operation: Operation, number: int) -> BoundOperation:
+        bound = BoundOperation(operation, library.name)
+        one = _OperationBinder(self, library, bound)
+        one.bind(number)
+        return bound
+
+    def spawn(self, missing: list[Missing]) -> BoundProbe | None:
+        spec = self.runtime
+        try:
+            found = self.places.find(spec.spawn)
+            scope = Scope(found.names(), "runtime", {})
+            compiler = self.compiler({})
+            child = compiler.alternative(Choice(spec.child, None), scope)[0].value
+            creator = tuple(_compile_choices(compiler, spec.creator, scope, "creator", missing))
+        except GotapError as error:
+            missing.append(Missing("goroutine creation", str(error)))
+            return None
+        assert not isinstance(child, ir.Text)
+        action = ir.Spawn(child, tuple(one for one, _ in creator))
+        return BoundProbe("goroutine.create", action, found.sites)
+
+
+def _compile_choices(
+    compiler: Compiler, choices: Iterable[Choice], scope: Scope, part: str, missing: list[Missing]
+) -> list[tuple[ir.Alternative, Type]]:
+    """The alternatives that make sense in this binary; the others are noted."""
+    compiled = []
+    for choice in choices:
+        try:
+            compiled.append(compiler.alternative(choice, scope))
+        except GotapError as error:
+            missing.append(Missing(part, str(error)))
+    return compiled
+
+
+class _OperationBinder:
+    """Binds one operation: finds places, compiles captures, lays out the record, builds the actions."""
+
+    def __init__(self, binder: _Binder, library: Library, bound: BoundOperation) -> None:
+        self.binder = binder
+        self.library = library
+        self.bound = bound
+        self.operation = bound.operation
+        self.columns = _Columns()
+        self.compiler = binder.compiler(library.unwrap)
+        self.kept: dict[str, Value] = {}
+
+    def bind(self, number: int) -> None:
+        begins = [(spec, found) for spec in self.operation.begins if (found := self.find(spec.place, "begin"))]
+        functions = {spec.place.function.symbol for spec, _ in begins}
+        ends = [
+            (spec, found)
+            for spec in self.operation.ends
+            if (spec.place.results is None or spec.place.function.symbol in functions)
+            and (found := self.find(spec.place, "end"))
+        ]
+        if not begins or not ends:
+            return
+        annotations = [
+            (spec, found) for spec in self.operation.annotations if (found := self.find(spec.place, "annotate"))
+        ]
+        by_depth = any(spec.place.results is not None for spec, _ in ends)
+        self.columns.add(DEPTH, ColumnKind.KEPT)
+        if any(spec.context is not None for spec, _ in begins):
+            self.columns.add(CONTEXT, ColumnKind.KEPT)
+        self.keep_columns(begins, annotations)
+        parts: list[tuple[BeginSpec | AnnotateSpec | EndSpec, Found]] = [*begins, *annotations, *ends]
+        compiled = {
+            id(spec): self.captures(spec.captures, self.scope(spec.place, found), spec.place) for spec, found in parts
+        }
+        remotes = {id(spec): self.remote(spec, found) for spec, found in begins}
+        layout = self.columns.layout(self.operation.name, number)
+        outcomes = list(dict.fromkeys(spec.outcome for spec in self.operation.ends))
+        own: ir.Word | None = None
+        if any(spec.context is not None for spec, _ in begins):
+            own = ir.Kept(self.columns.columns[CONTEXT])
+        for begin, found in begins:
+            self.add(
+                "begin", found, self.begin(begin, found, layout, compiled[id(begin)], remotes[id(begin)], by_depth)
+            )
+        for note, found in annotations:
+            captures = (*self.keeps(note.keep, found, note.place), *compiled[id(note)])
+            self.add("annotate", found, ir.Annotate(layout, captures))
+        for end, found in ends:
+            action = ir.End(
+                layout,
+                outcomes.index(end.outcome),
+                compiled[id(end)],
+                self.operation.scope,
+                own,
+                end.place.results is not None,
+            )
+            self.add(end.outcome, found, action)
+        self.bound.output = self.output(layout)
+
+    def find(self, place: Place, part: str) -> Found | None:
+        try:
+            return self.binder.places.find(place)
+        except GotapError as error:
+            self.bound.missing.append(Missing(f"{part} at {place.function.symbol}", str(error)))
+            return None
+
+    def add(self, part: str, found: Found, action: ir.Action) -> None:
+        name = f"{self.operation.name} {part} at {found.function}"
+        self.bound.probes.append(BoundProbe(name, action, found.sites))
+
+    def scope(self, place: Place, found: Found) -> Scope:
+        return Scope({**Found("", (), self.kept).names(), **found.names()}, place.function.package, self.library.imports)
+
+    def keep_columns(
+        self, begins: list[tuple[BeginSpec, Found]], annotations: list[tuple[AnnotateSpec, Found]]
+    ) -> None:
+        """Reserves columns for what begins and annotations leave for later, and makes it known by name."""
+        kept: dict[str, Value] = {}
+        keepers: list[tuple[BeginSpec | AnnotateSpec, Found]] = [*begins, *annotations]
+        for spec, found in keepers:
+            for name, expression in spec.keep.items():
+                value = self.compiler.value(expression, self.scope(spec.place, found))[1]
+                words: dict[int, ir.Word] = {
+                    offset: ir.Kept(self.columns.add(f"{name}.{offset}", ColumnKind.KEPT))
+                    for offset, _, _ in pieces(value.type)
+                }
+                kept[name] = Value(value.type, words, promised=False)
+        self.kept = kept
+
+    def keeps(self, keep: Mapping[str, Expression], found: Found, place: Place) -> list[ir.Capture]:
+        captures = []
+        scope = Scope(found.names(), place.function.package, self.library.imports)
+        for name, expression in keep.items():
+            conditions, value = self.compiler.value(expression, scope)
+            for offset, size, signed in pieces(value.type):
+                column = self.columns.columns[f"{name}.{offset}"]
+                captures.append(ir.Capture(column, (ir.Alternative(conditions, value.word(offset, size, signed)),)))
+        return captures
+
+    def captures(self, specs: Iterable[CaptureSpec], scope: Scope, place: Place) -> tuple[ir.Capture, ...]:
+        captures = []
+        for spec in specs:
+            part = f"{spec.column} at {place.function.symbol}"
+            compiled = _compile_choices(self.compiler, spec.choices, scope, part, self.bound.missing)
+            if compiled:
+                column = self.columns.add(spec.column, _column_kind(*compiled[0]), _limit(spec, compiled[0][0]))
+                captures.append(ir.Capture(column, tuple(alternative for alternative, _ in compiled)))
+        return tuple(captures)
+
+    def remote(self, spec: BeginSpec, found: Found) -> tuple[ir.TraceParent, ir.Capture] | None:
+        if spec.parent_headers is None:
+            return None
+        scope = self.scope(spec.place, found)
+        conditions, header = self.compiler.value(spec.parent_headers, scope)
+        layout = self.compiler.maps(header.type)
+        texts = []
+        for key in (TRACE_PARENT_HEADER, TRACE_STATE_HEADER):
+            element = ir.MapElement(header.word(0), layout, key)  # a []string; its first text
+            some = ir.Compare(">", ir.Load(element, 8, 8, True, True), ir.Const(0), True)
+            first = ir.Load(element, 0, 8, False, True)
+            text = ir.Text(ir.Load(first, 0, 8, False, True), ir.Load(first, 8, 8, False, True))
+            texts.append(ir.Alternative((*conditions, some), text))
+        state = self.columns.add(TRACE_STATE, ColumnKind.TEXT, _TRACE_STATE_LIMIT)
+        return ir.TraceParent((texts[0],)), ir.Capture(state, (texts[1],))
+
+    def begin(
+        self,
+        spec: BeginSpec,
+        found: Found,
+        layout: Layout,
+        captures: tuple[ir.Capture, ...],
+        remote: tuple[ir.TraceParent, ir.Capture] | None,
+        by_depth: bool,
+    ) -> ir.Begin:
+        scope = self.scope(spec.place, found)
+        walk = own = None
+        if spec.parent_context is not None:
+            context = self.compiler.value(spec.parent_context, scope)[1]
+            walk = ir.ContextWalk(context.word(0), context.word(8), self.checked_contexts())
+        if spec.context is not None:
+            own = self.compiler.value(spec.context, scope)[1].word(8)
+        kept = self.keeps(spec.keep, found, spec.place)
+        if own is not None:
+            kept.append(ir.Capture(self.columns.columns[CONTEXT], (ir.Alternative((), own),)))
+        state = (remote[1],) if remote else ()
+        return ir.Begin(
+            layout,
+            (*kept, *captures, *state),
+            remote[0] if remote else None,
+            walk,
+            own,
+            self.operation.scope,
+            by_depth,
+        )
+
+    def checked_contexts(self) -> tuple[tuple[int, int], ...]:
+        """Standard context types of this binary: (type address, offset of the parent: always the first field)."""
+        addresses = (self.binder.types.address(name) for name in self.binder.runtime.contexts)
+        return tuple((address, 0) for address in addresses if address is not None)
+
+    def output(self, layout: Layout) -> Output:
+        operation = self.operation
+        names = {column.name for column in layout.columns}
+        attributes = tuple(
+            Attribute(one.key, one.conversion, one.inputs, one.params)
+            for one in operation.attributes
+            if names.intersection(one.inputs)
+        )
+        return Output(
+            operation.name,
+            operation.kind,
+            operation.span_name,
+            attributes,
+            operation.metric,
+            operation.metric_attributes,
+            layout,
+            self.library.name,
+        )
+
+
+def _column_kind(alternative: ir.Alternative, type: Type) -> ColumnKind:
+    if isinstance(alternative.value, ir.Text):
+        return ColumnKind.TEXT
+    if is_dynamic_type(type):
+        return ColumnKind.TYPE
+    return {Kind.BOOL: ColumnKind.BOOL, Kind.INT: ColumnKind.INT}.get(type.kind, ColumnKind.UINT)
+
+
+def _limit(spec: CaptureSpec, alternative: ir.Alternative) -> int:
+    return spec.limit if isinstance(alternative.value, ir.Text) else 0

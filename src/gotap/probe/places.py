@@ -1,0 +1,170 @@
+"""Places of the catalogue → sites in one binary, with the location of every argument and result there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gotap.errors import GotapError
+from gotap.image import abi
+from gotap.image.code import FunctionCode, Location, Register, Site, Stack
+from gotap.image.image import Image
+from gotap.image.pclntab import Function
+from gotap.probe import ir
+from gotap.probe.catalogue import Place
+from gotap.probe.compiler import Value
+from gotap.probe.signature import Parameter, Signature
+from gotap.probe.typing import Types, pieces
+
+
+class NotInBinary(GotapError):
+    """A function of the catalogue that this binary does not hold, or not in a form that can be probed."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundSite:
+    """A site with what an action reads there: where each input word stands."""
+
+    site: Site
+    inputs: Mapping[ir.Input, Location]
+    function: str
+
+
+@dataclass(slots=True)
+class Found:
+    """A place that exists in the binary. `values`: the parameters that expressions may name there."""
+
+    function: str
+    sites: tuple[BoundSite, ...]
+    values: dict[str, Value] = field(default_factory=dict)
+
+    def names(self) -> dict[str, Callable[[], Value]]:
+        return {name: _constant(value) for name, value in self.values.items()}
+
+
+class Places:
+    """Finds places in one binary; code is analysed once per function."""
+
+    def __init__(self, image: Image, types: Types) -> None:
+        self.image = image
+        self.types = types
+        self._code: dict[int, FunctionCode] = {}
+
+    def find(self, place: Place) -> Found:
+        """Sites and values of a place; NotInBinary with the reason when there are none."""
+        functions = self.functions(place.function)
+        if place.callee is not None:
+            return self.calls(functions, place.callee)
+        if len(functions) > 1:
+            raise NotInBinary(f"{place.function.symbol} is ambiguous: {len(functions)} functions of that name", "")
+        if place.results is not None:
+            return self.returns(functions[0], place.function, place.results)
+        return self.entry(functions[0], place.function)
+
+    def functions(self, signature: Signature) -> Sequence[Function]:
+        symbol = signature.symbol
+        if symbol.endswith("*"):
+            found = self.image.pclntab.find_prefix(symbol[:-1])
+        else:
+            found = self.image.pclntab.find_all(symbol)
+        if not found:
+            raise NotInBinary(self.why_missing(symbol), "")
+        return found
+
+    def why_missing(self, symbol: str) -> str:
+        callers = [] if symbol.endswith("*") else self.image.pclntab.where_inlined(symbol)
+        if callers:
+            return f"{symbol} has no code of its own: it was inlined into {callers[0].caller}"
+        return f"{symbol} is not in this binary"
+
+    def code(self, function: Function) -> FunctionCode:
+        if function.address not in self._code:
+            self._code[function.address] = FunctionCode(self.image.code(function), function.address)
+        return self._code[function.address]
+
+    def entry(self, function: Function, signature: Signature) -> Found:
+        site = self.code(function).entry_site()
+        if site is None or site.sp_offset is None:
+            raise NotInBinary(f"the code of {function.name} could not be understood", "")
+        assignment = self.assignment(signature.parameters)
+        inputs = _inputs("argument", signature.parameters, self.types, assignment.params, site.sp_offset + 8)
+        return Found(
+            function.name,
+            (BoundSite(site, inputs, function.name),),
+            _values("argument", signature.parameters, self.types),
+        )
+
+    def calls(self, functions: Sequence[Function], callee: Signature) -> Found:
+        targets = {one.address for one in self.functions(callee)}
+        assignment = self.assignment(callee.parameters)
+        # At the call instruction the return address is not pushed yet: stack arguments start at SP.
+        inputs = _inputs("callee", callee.parameters, self.types, assignment.params, 0)
+        sites = tuple(
+            BoundSite(site, inputs, function.name)
+            for function in functions
+            for site in self.code(function).call_sites(targets)
+        )
+        if not sites:
+            raise NotInBinary(f"{functions[0].name} does not call {callee.symbol} in this binary", "")
+        return Found(sites[0].function, sites, _values("callee", callee.parameters, self.types))
+
+    def returns(self, function: Function, signature: Signature, results: tuple[Parameter, ...]) -> Found:
+        assignment = self.assignment(signature.parameters, results)
+        wanted = [piece.register for words in assignment.results for piece in words if piece.register is not None]
+        sites = []
+        for site in self.code(function).return_sites(wanted):
+            if site.sp_offset is None:
+                raise NotInBinary(f"the stack of {function.name} could not be followed", "")
+            known = {name: place for name, place in zip(wanted, site.results, strict=True) if place is not None}
+            inputs = _inputs("result", results, self.types, assignment.results, site.sp_offset + 8, known)
+            sites.append(BoundSite(site, inputs, function.name))
+        if not sites:
+            raise NotInBinary(f"{function.name} never returns", "")
+        return Found(function.name, tuple(sites), _values("result", results, self.types))
+
+    def assignment(self, parameters: Iterable[Parameter], results: Iterable[Parameter] = ()) -> abi.Assignment:
+        return abi.assign(
+            [self.types.resolve(one.type) for one in parameters], [self.types.resolve(one.type) for one in results]
+        )
+
+
+def _constant(value: Value) -> Callable[[], Value]:
+    return lambda: value
+
+
+def _values(role: ir.InputRole, parameters: Sequence[Parameter], types: Types) -> dict[str, Value]:
+    values = {}
+    for index, parameter in enumerate(parameters):
+        type = types.resolve(parameter.type)
+        words: dict[int, ir.Word] = {
+            offset: ir.Input(role, index, offset, size, signed) for offset, size, signed in pieces(type)
+        }
+        values[parameter.name] = Value(type, words)
+    return values
+
+
+def _inputs(
+    role: ir.InputRole,
+    parameters: Sequence[Parameter],
+    types: Types,
+    assigned: Sequence[Sequence[abi.Piece]],
+    stack_base: int,
+    known: Mapping[str, Location] | None = None,
+) -> dict[ir.Input, Location]:
+    """Location of every input word. `stack_base`: from SP at the site to the stack arguments.
+
+    `known`: where a register's value stands at the site, when not in the register itself.
+    """
+    inputs: dict[ir.Input, Location] = {}
+    for index, (parameter, parts) in enumerate(zip(parameters, assigned, strict=True)):
+        signs = {offset: signed for offset, _, signed in pieces(types.resolve(parameter.type))}
+        for part in parts:
+            word = ir.Input(role, index, part.offset, part.size, signs.get(part.offset, False))
+            if part.register is None:
+                assert part.stack_offset is not None
+                inputs[word] = Stack(stack_base + part.stack_offset)
+            elif known is None:
+                inputs[word] = Register(part.register)
+            elif part.register in known:
+                inputs[word] = known[part.register]
+    return inputs
