@@ -20,8 +20,8 @@ from typing import Protocol
 
 from gotap.errors import GotapError
 from gotap.image.elf import Elf
-from gotap.image.goversion import GoVersion
 from gotap.image.gotypes import Kind
+from gotap.image.goversion import GoVersion
 from gotap.image.kinds import REFLECT_KINDS
 
 _TFLAG_UNCOMMON = 1

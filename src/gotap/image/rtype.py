@@ -16,8 +16,8 @@ import numpy as np
 
 from gotap.image.descriptor import Descriptor, Descriptors, TypesDamaged, TypesModule
 from gotap.image.elf import Elf
-from gotap.image.goversion import GoVersion
 from gotap.image.gotypes import Field, Kind, Type, TypeRef
+from gotap.image.goversion import GoVersion
 from gotap.image.linkname import escape_import_path, escape_type_name
 
 #: A package's qualifier before a name.
