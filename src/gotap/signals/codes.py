@@ -1,0 +1,81 @@
+"""Numbering: columns of values as small dense integers, so that work is done once a distinct value, not once a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gotap.signals.batch import Bools, Coded, Column, Ints
+
+Codes = NDArray[np.intp]
+
+#: Ranges up to this are numbered through a table, which is several times faster than sorting a batch.
+_TABLE = 16384
+
+
+def number(values: NDArray[Any]) -> tuple[Codes, Codes]:
+    """(codes, rows) of a column of integers: `codes[i]` numbers its distinct values from 0, `rows[c]` has value c."""
+    if len(values) == 0:
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    low, high = values.min(), values.max()
+    if low == high:
+        return np.zeros(len(values), np.intp), np.zeros(1, np.intp)
+    if int(high) - int(low) < _TABLE:
+        return _through_table((values - low).astype(np.intp), int(high) - int(low) + 1)
+    _, rows, codes = np.unique(values, return_index=True, return_inverse=True)
+    return codes, rows
+
+
+def combine(columns: Iterable[tuple[Codes, int]], length: int) -> tuple[Codes, Codes]:
+    """(codes, rows) of the combinations of several numbered columns, each given with how many codes it may have.
+
+    `codes[i]` numbers the combinations that occur from 0; `rows[c]` is a row that has combination c.
+    """
+    total = np.zeros(length, np.intp)
+    size = 1
+    for codes, count in columns:
+        if count <= 1:
+            continue
+        if size > np.iinfo(np.intp).max // count:
+            total, rows = number(total)
+            size = len(rows)
+        total = total * count + codes
+        size *= count
+    return _through_table(total, size) if size <= _TABLE else number(total)
+
+
+def _through_table(values: Codes, size: int) -> tuple[Codes, Codes]:
+    rows_of = np.full(size, -1, np.intp)
+    rows_of[values] = np.arange(len(values))
+    distinct = np.flatnonzero(rows_of >= 0)
+    codes_of = np.empty(size, np.intp)
+    codes_of[distinct] = np.arange(len(distinct))
+    return codes_of[values], rows_of[distinct]
+
+
+def numbered(column: Column) -> tuple[Codes, int]:
+    """A column of attributes for `combine`: code 0 is its absence. Texts are not for grouping: TypeError."""
+    if isinstance(column, Coded):
+        return column.codes.astype(np.intp) + 1, len(column.values) + 1
+    if isinstance(column, Ints):
+        codes, rows = number(column.values)
+        return np.where(column.present, codes + 1, 0), len(rows) + 1
+    if isinstance(column, Bools):
+        return np.where(column.present, column.values.astype(np.intp) + 1, 0), 3
+    raise TypeError("free texts cannot be grouped by")
+
+
+def value_at(column: Column, row: int) -> str | int | bool | None:
+    """The attribute of one row; None: absent."""
+    if isinstance(column, Coded):
+        code = int(column.codes[row])
+        return column.values[code] if code >= 0 else None
+    if isinstance(column, Ints):
+        return int(column.values[row]) if column.present[row] else None
+    if isinstance(column, Bools):
+        return bool(column.values[row]) if column.present[row] else None
+    text = column.values[row]
+    return None if text is None else text.decode("utf-8", "replace")
