@@ -152,7 +152,7 @@ def sp_change(instruction: Instruction) -> int | None:
         return None
     if instruction.mnemonic in (Mnemonic.ENTER, Mnemonic.LEAVE, Mnemonic.IRETQ):
         return None
-    return instruction.stack_pointer_increment
+    return instruction.stack_pointer_increment if instruction.is_stack_instruction else 0
 
 
 _IMMEDIATES = frozenset(

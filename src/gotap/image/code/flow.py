@@ -10,6 +10,7 @@ from enum import Enum
 from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register, RegisterExt
 
 from .callees import Callees
+from .effects import sp_change
 
 #: Reads bytes of the image at a virtual address, relocations applied; None where the image has none.
 Reader = Callable[[int, int], "bytes | None"]
@@ -37,6 +38,7 @@ class Block:
     reachable: bool = False  # from the function's entry; what is not is dead, or where a recovered panic goes on
     cyclic: bool = False  # may be executed twice in one pass
     returns: bool = False  # a way out of the function can be reached
+    restart: bool = False  # grows the stack and begins the function anew
 
 
 class FlowGraph:
@@ -155,16 +157,32 @@ class FlowGraph:
         number = {block.first: b for b, block in enumerate(blocks)}
         for b, block in enumerate(blocks):
             targets = [number[index] for index in self._targets.get(block.last, ())]
-            if block.last not in self._stops:
-                if b + 1 < len(blocks):
-                    targets.insert(0, b + 1)
-                else:
-                    self.complete = False  # runs off the end
+            if block.last not in self._stops and b + 1 < len(blocks):
+                targets.insert(0, b + 1)
             block.successors = list(dict.fromkeys(targets))
             block.leave = self._leaves.get(block.last)
+        self._separate_restarts(blocks)
+        for b, block in enumerate(blocks):
             for target in block.successors:
                 blocks[target].predecessors.append(b)
         return blocks
+
+    def _separate_restarts(self, blocks: list[Block]) -> None:
+        """Marks the blocks that call runtime.morestack: spills, one call, reloads, a jump to the entry.
+
+        cmd/internal/obj/x86/obj6.go, stacksplit (Go 1.18–1.27), appends them to the finished body, so control never
+        falls into them, though before them may stand a call that is not known never to return. Nothing of the frame
+        exists there, and morestack keeps what the function was called with: closure register and stack arguments by
+        itself, the rest by the spills.
+        """
+        for b, block in enumerate(blocks):
+            instructions = self.instructions[block.first : block.last + 1]
+            jumps = instructions[-1].flow_control == FlowControl.UNCONDITIONAL_BRANCH and block.successors == [0]
+            calls = sum(instruction.flow_control == FlowControl.CALL for instruction in instructions)
+            block.restart = jumps and calls == 1 and b > 0 and not any(sp_change(i) for i in instructions[:-1])
+            if block.restart and blocks[b - 1].successors == [b] and blocks[b - 1].last not in self._targets:
+                blocks[b - 1].successors = []
+                self._stops.add(blocks[b - 1].last)
 
     # -- properties --------------------------------------------------------------------------------------------
 
@@ -174,11 +192,10 @@ class FlowGraph:
         exits = [b for b, block in enumerate(self.blocks) if block.leave]
         for b in self._reach(exits, lambda block: block.predecessors):
             self.blocks[b].returns = True
-        if any(
-            self.blocks[b].reachable and self.instructions[self.blocks[b].last].is_invalid
-            for b in range(len(self.blocks))
-        ):
-            self.complete = False
+        for block in self.blocks:
+            runs_off = not block.successors and not block.leave and block.last not in self._stops
+            if block.reachable and (runs_off or self.instructions[block.last].is_invalid):
+                self.complete = False
         for component in strong_components([block.successors for block in self.blocks]):
             for b in component:
                 self.blocks[b].cyclic = len(component) > 1 or b in self.blocks[b].successors

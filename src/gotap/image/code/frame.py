@@ -16,40 +16,19 @@ from .model import Register as RegisterLocation
 _CALLS = (FlowControl.CALL, FlowControl.INDIRECT_CALL)
 
 
-def is_restart(graph: FlowGraph, b: int) -> bool:
-    """Whether block `b` grows the stack and begins the function anew: spills, one call, reloads, a jump to the entry.
-
-    cmd/internal/obj/x86/obj6.go, stacksplit (Go 1.18–1.27). Nothing of the frame exists yet, and runtime.morestack
-    keeps what the function was called with: closure register and stack arguments by itself, the rest by the spills.
-    """
-    block = graph.blocks[b]
-    instructions = graph.instructions[block.first : block.last + 1]
-    last = instructions[-1]
-    if last.flow_control != FlowControl.UNCONDITIONAL_BRANCH or block.successors != [0]:
-        return False
-    calls = sum(instruction.flow_control == FlowControl.CALL for instruction in instructions)
-    return calls == 1 and not any(
-        instruction.flow_control == FlowControl.NEXT and sp_change(instruction) for instruction in instructions
-    )
-
-
 class StackDepths:
     """SP at entry minus SP, in bytes, before every instruction; None where it cannot be known."""
 
     def __init__(self, graph: FlowGraph) -> None:
         self._graph = graph
-        changes = [self._change(instruction) for instruction in graph.instructions]
-        self._changes = changes
+        self._changes = [self._change(instruction) for instruction in graph.instructions]
         self._at_block: list[int | None] = [None] * len(graph.blocks)
         self._forward()
         self._backward()
+        self._before = self._spread()
 
     def before(self, index: int) -> int | None:
-        b = self._graph.block_of(index)
-        depth = self._at_block[b]
-        for i in range(self._graph.blocks[b].first, index):
-            depth = self._less(depth, self._changes[i])
-        return depth
+        return self._before[index]
 
     @staticmethod
     def _change(instruction: Instruction) -> int | None:
@@ -59,17 +38,19 @@ class StackDepths:
             return sp_change(instruction)
         return None if instruction.mnemonic == Mnemonic.XCHG and instruction.op1_register == RSP else 0
 
-    @staticmethod
-    def _less(depth: int | None, change: int | None) -> int | None:
-        return None if depth is None or change is None else depth - change
+    def _spread(self) -> list[int | None]:
+        depths: list[int | None] = []
+        for block, at_block in zip(self._graph.blocks, self._at_block, strict=True):
+            depth = at_block
+            for change in self._changes[block.first : block.last + 1]:
+                depths.append(depth)
+                depth = None if depth is None or change is None else depth - change
+        return depths
 
     def _through(self, b: int, depth: int | None) -> int | None:
         block = self._graph.blocks[b]
         for change in self._changes[block.first : block.last + 1]:
-            if change:
-                depth -= change if depth is not None else 0  # type: ignore[operator]
-            elif change is None:
-                return None
+            depth = None if depth is None or change is None else depth - change
         return depth
 
     def _forward(self) -> None:
@@ -170,9 +151,9 @@ class WordTracker:
         todo = [0]
         while todo:
             b = todo.pop()
-            if is_restart(self._graph, b):
-                continue
             block = self._graph.blocks[b]
+            if block.restart:
+                continue
             state = dict(states[b])
             for i in range(block.first, block.last + 1):
                 self.step(state, i)

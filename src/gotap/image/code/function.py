@@ -10,7 +10,7 @@ from .callees import NO_CALLEES, Callees
 from .cost import cost_of
 from .effects import REGISTER_NUMBERS, RSP
 from .flow import FlowGraph, Leave, Reader
-from .frame import ARGUMENT_REGISTERS, CLOSURE_REGISTER, StackDepths, WordTracker, is_restart
+from .frame import ARGUMENT_REGISTERS, CLOSURE_REGISTER, StackDepths, WordTracker
 from .model import CallSite, Cost, Edge, EntrySite, Location, ReturnSite, Site, Word
 from .returns import ReturnFinder
 
@@ -120,7 +120,7 @@ class FunctionCode:
                 return None
         if len(block.successors) == 1 and block.leave is None:
             return block.successors[0]
-        onward = [target for target in block.successors if not is_restart(graph, target)]
+        onward = [target for target in block.successors if not graph.blocks[target].restart]
         branch = graph.instructions[block.last]
         if len(onward) != 1 or len(block.successors) != 2 or not branch.is_jcc_short_or_near:
             return None
