@@ -37,3 +37,13 @@ def escape_type_name(name: str) -> str:
         return escape_import_path(path) + dot + bare
 
     return _QUALIFIED.sub(escape, name)
+
+
+def split_map(text: str) -> tuple[str, str]:
+    """The key and the element of `[K]V`, the part of a map's name behind `map`."""
+    depth = 0
+    for at, character in enumerate(text):
+        depth += (character == "[") - (character == "]")
+        if depth == 0:
+            return text[1:at], text[at + 1 :]
+    return text, ""

@@ -22,7 +22,7 @@ from gotap.image.linkname import escape_import_path, escape_type_name
 
 #: A package's qualifier before a name.
 _QUALIFIER = re.compile(r'[^\s()\[\]{}*,;<>"]*\.(?=[^\s.()\[\]{}*,;<>"])')
-_MAP_INTERNAL = re.compile(r"(?:noalg\.)?map\.(?:bucket|group)(\[.*)")
+_MAP_INTERNAL = re.compile(r"(?:noalg\.)?map\.(bucket|group)(\[.*)")
 
 _WORD = 8
 
@@ -73,14 +73,16 @@ class RuntimeTypes:
         """The full name of the type whose descriptor is at that unrelocated address. Raises TypesDamaged."""
         name = self._names.get(address)
         if name is None:
-            name = self._names[address] = self._make_name(self._header(address))
+            header = self._header(address)
+            self._names[address] = header.text  # should damaged data make a type part of itself
+            name = self._names[address] = self._make_name(header)
         return name
 
     # -- finding ------------------------------------------------------------------------------------------------
 
     def _find(self, name: str) -> Type | None:
         if internal := _MAP_INTERNAL.fullmatch(name):
-            return self._find_map_internal(name, "map" + internal[1])
+            return self._map_internal(internal[1], internal[2])
         name = escape_type_name(name)
         for index in (self._linked, self._reachable):
             for address in index.get(_unqualified(name), ()):
@@ -88,16 +90,14 @@ class RuntimeTypes:
                     return self.at(address)
         return None
 
-    def _find_map_internal(self, name: str, map_name: str) -> Type | None:
-        map_type = self.lookup(map_name)
+    def _map_internal(self, structure: str, key_and_elem: str) -> Type | None:
+        map_type = self.lookup("map" + key_and_elem)
         if map_type is None or map_type.kind is not Kind.MAP:
             return None
         address = self._descriptors.map_group(self._header(map_type.address))
-        group = self._header(address)
-        if group.text.startswith("map.bucket[") != name.endswith("bucket" + map_name[3:]):
+        if not self._header(address).text.startswith(f"map.{structure}["):
             return None  # asked for a bucket where groups are, or the other way round
-        self._names[address] = ("noalg." if name.startswith("noalg.") else "") + group.text[: group.text.index("[")]
-        self._names[address] += map_name[3:]
+        self._names[address] = f"map.{structure}{key_and_elem}"
         return self.at(address)
 
     @cached_property

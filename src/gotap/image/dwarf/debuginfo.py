@@ -189,13 +189,21 @@ class DebugInfo:
             return None
         try:
             return self._decode(unit, offset)
-        except (DwarfError, struct.error, IndexError, ValueError):
+        except DwarfError:
             return None  # the bytes were not an entry
 
     def _decode(self, unit: Unit, offset: int) -> Entry | None:
-        """The entry at an offset, None for a null entry."""
-        info = self.info
-        code, at = uleb128(info, offset)
+        """The entry at an offset, None for a null entry. Raises DwarfError for bytes that are no entry."""
+        try:
+            entry = self._decode_unchecked(unit, offset)
+        except (IndexError, ValueError) as error:  # behind the section's end, a text without end
+            raise DwarfError(f"the debug information is cut off in the entry at {offset:#x}") from error
+        if entry is not None and entry.end > unit.end:
+            raise DwarfError(f"the debug information's entry at {offset:#x} is longer than its unit")
+        return entry
+
+    def _decode_unchecked(self, unit: Unit, offset: int) -> Entry | None:
+        code, at = uleb128(self.info, offset)
         if code == 0:
             return None
         abbreviation = unit.abbreviations.get(code)

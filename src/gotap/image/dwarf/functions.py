@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gotap.image.dwarf.constants import Attribute, Form, LocationEntry, Tag
-from gotap.image.dwarf.debuginfo import DebugInfo, Entry, Unit
+from gotap.image.dwarf.debuginfo import DebugInfo, DwarfError, Entry, Unit
 from gotap.image.dwarf.forms import uleb128
 from gotap.image.gotypes import TypeRef
 
@@ -32,6 +32,17 @@ class Parameter:
     type: TypeRef
     is_result: bool
     locations: tuple[Location, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function that has code: addresses [low_pc, high_pc), unrelocated, and parameters, then results."""
+
+    name: str
+    low_pc: int
+    high_pc: int
+    is_wrapper: bool  # made up by the compiler to adjust a receiver or an ABI
+    parameters: tuple[Parameter, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,11 @@ def locations(debug: DebugInfo, function: Subprogram, entry: Entry) -> tuple[Loc
     if isinstance(location, bytes):
         return (Location(function.low_pc, function.high_pc, location),)
     read = _loclists if entry.unit.version >= 5 else _debug_loc
-    return tuple(place for place in read(debug, entry.unit, location) if place.expression and place.low < place.high)
+    try:
+        places = list(read(debug, entry.unit, location))
+    except IndexError as error:
+        raise DwarfError(f"the debug information's location list at {location:#x} is cut off") from error
+    return tuple(place for place in places if place.expression and place.low < place.high)
 
 
 def _debug_loc(debug: DebugInfo, unit: Unit, at: int) -> Iterator[Location]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property, partial
 
 from gotap.image.dwarf.constants import Attribute, Tag
 from gotap.image.dwarf.debuginfo import DebugInfo, DwarfError, Entry
-from gotap.image.dwarf.functions import Parameter, parameters, subprogram
+from gotap.image.dwarf.functions import Function, Parameter, Subprogram, parameters, subprogram
 from gotap.image.elf import Elf
 from gotap.image.gotypes import Field, Kind, Type, TypeRef
 from gotap.image.kinds import REFLECT_KINDS
-from gotap.image.linkname import escape_type_name
+from gotap.image.linkname import escape_type_name, split_map
 
 #: Kinds that each tag may carry, None for what the linker makes up: tells an entry from bytes that look like one.
 _KINDS_OF_TAG: dict[int, frozenset[Kind | None]] = {
@@ -22,6 +24,10 @@ _KINDS_OF_TAG: dict[int, frozenset[Kind | None]] = {
     Tag.SUBROUTINE_TYPE: frozenset({Kind.FUNC}),
     Tag.TYPEDEF: frozenset({Kind.MAP, Kind.CHAN, Kind.INTERFACE}),
 }
+
+#: What the linker calls a bucket's fields → what the compiler calls them (reflectdata/map_noswiss.go).
+_BUCKET_FIELDS = {"tophash": "topbits", "values": "elems"}
+_MAP_INTERNAL = re.compile(r"(?:noalg\.)?map\.(bucket|group)(\[.*)")
 
 _DW_OP_ADDR = 0x03
 _POINTER_SIZE = 8
@@ -43,25 +49,42 @@ class DwarfTypes:
         self._by_name: dict[str, Type | None] = {}
 
     def lookup(self, name: str) -> Type | None:
-        """The type of that name, or None. Import paths may be escaped or not. Raises DwarfError on damaged data."""
+        """The type of that name, or None. Import paths may be escaped or not. Raises DwarfError on damaged data.
+
+        `map.bucket[K]V` and `map.group[K]V` name what the runtime keeps a map's entries in.
+        """
         if name not in self._by_name:
-            escaped = escape_type_name(name)
-            names = (name,) if escaped == name else (name, escaped)
-            found = (entry for spelling in names for entry in self._debug.named(spelling, _KINDS_OF_TAG))
-            entry = next(filter(self._is_type, found), None)
-            self._by_name[name] = self._type_at(entry.offset) if entry is not None else None
+            internal = _MAP_INTERNAL.fullmatch(name)
+            self._by_name[name] = self._map_internal(internal[1], internal[2]) if internal else self._find(name)
         return self._by_name[name]
 
     def function(self, name: str) -> list[Parameter] | None:
         """Parameters, then results, of the function of that linker name (`net/http.(*conn).serve`); None if unknown.
 
         Both in the order of the signature; the receiver is the first parameter. Where the linker's name stands for a
-        method and for a wrapper of it, the method is meant.
+        method and for a wrapper of it, the method is meant. Go before 1.22 leaves out parameters without a name, Go
+        before 1.27 the dictionary that functions with type parameters take first (later for methods).
         """
         candidates = (subprogram(self._debug, entry) for entry in self._debug.named(name, (Tag.SUBPROGRAM,)))
         functions = [function for function in candidates if function is not None]
         functions.sort(key=lambda function: function.is_wrapper)
         return parameters(self._debug, functions[0], self._reference) if functions else None
+
+    def functions(self) -> Iterator[Function]:
+        """Every function that has code, in file order; reads all debug information."""
+        for unit in self._debug.units:
+            for entry in self._debug.children(self._debug.entry(unit.first_entry)):
+                if entry.tag != Tag.SUBPROGRAM or Attribute.LOW_PC not in entry.attributes:
+                    continue
+                origin = entry.reference(Attribute.ABSTRACT_ORIGIN)
+                function = Subprogram(self._debug.entry(origin) if origin is not None else entry, entry)
+                yield Function(
+                    function.signature.name,
+                    function.low_pc,
+                    function.high_pc,
+                    function.is_wrapper,
+                    tuple(parameters(self._debug, function, self._reference)),
+                )
 
     def variable_address(self, name: str) -> int | None:
         """The unrelocated address of a package's variable (`net/http.ErrAbortHandler`), or None."""
@@ -70,6 +93,27 @@ class DwarfTypes:
             if isinstance(location, bytes) and len(location) == 9 and location[0] == _DW_OP_ADDR:
                 return int.from_bytes(location[1:], "little")
         return None
+
+    # -- names to entries ---------------------------------------------------------------------------------------
+
+    def _find(self, name: str) -> Type | None:
+        escaped = escape_type_name(name)
+        spellings = (name,) if escaped == name else (name, escaped)
+        found = (entry for spelling in spellings for entry in self._debug.named(spelling, _KINDS_OF_TAG))
+        entry = next(filter(self._is_type, found), None)
+        return self._type_at(entry.offset) if entry is not None else None
+
+    def _map_internal(self, structure: str, key_and_elem: str) -> Type | None:
+        """A map's bucket or group. Up to Go 1.23 the linker describes `bucket<K,V>`, with names of its own."""
+        name = f"map.{structure}{key_and_elem}"
+        found = self._find("noalg." + name) or self._find(name)
+        if found is None and structure == "bucket":
+            key, elem = split_map(key_and_elem)
+            found = self._find(f"bucket<{key},{elem}>")
+        if found is None:
+            return None
+        fields = tuple(replace(field, name=_BUCKET_FIELDS.get(field.name, field.name)) for field in found.fields)
+        return replace(found, name=name, fields=fields)
 
     # -- entries to types ---------------------------------------------------------------------------------------
 
