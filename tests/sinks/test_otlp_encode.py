@@ -1,0 +1,83 @@
+"""Our span encoder against opentelemetry-proto: the bytes parse to the message that it builds from the same columns."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.resource.v1 import resource_pb2
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from gotap.signals.clock import Clock
+from gotap.signals.decode import Decoder
+from gotap.sinks.otlp_encode import SpanEncoder, key_value
+from record_samples import SERVER, Sample, encode, request
+from span_samples import RESOURCE, any_value, expected, random_spans, sorted_attributes
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_random_batches(seed: int) -> None:
+    choose = random.Random(seed)
+    encoder = SpanEncoder("1.2.3")
+    for _ in range(3):  # what the encoder remembers must not leak from batch to batch
+        count, sampled = choose.choice([1, 2, 17, 300]), choose.choice([1.0, 0.5])
+        spans = random_spans(choose.randrange(2**32), count, sampled)
+        parsed = TracesData.FromString(encoder.encode(spans))
+        if not spans.sampled.any():
+            assert not parsed.resource_spans
+        else:
+            assert sorted_attributes(parsed) == sorted_attributes(expected(spans, "1.2.3"))
+
+
+def test_decoded_records() -> None:
+    decoder = Decoder(SERVER, RESOURCE, type_name=str, clock=Clock())
+    samples = [
+        Sample(request(), parent_id=b"12345678"),
+        Sample(request(status=500, path=b"/\xff", method=b"BREW", tracestate=b"a=1")),
+        Sample({}),
+    ]
+    spans = decoder.decode(encode(samples))
+    assert sorted_attributes(TracesData.FromString(SpanEncoder("1").encode(spans))) == sorted_attributes(
+        expected(spans, "1")
+    )
+
+
+def test_nothing_sampled_is_nothing() -> None:
+    assert SpanEncoder("1").encode(random_spans(1, 20, sampled=0.0)) == b""
+
+
+def test_requests_concatenate() -> None:
+    encoder = SpanEncoder("1")
+    one, two = random_spans(1, 20), random_spans(2, 20)
+    request_bytes = encoder.encode(one) + encoder.encode(two)
+    parsed = ExportTraceServiceRequest.FromString(request_bytes)
+    assert [len(each.scope_spans[0].spans) for each in parsed.resource_spans] == [20, 20]
+
+
+def test_resources_of_several_processes_are_kept_apart() -> None:
+    encoder = SpanEncoder("1")
+    spans = random_spans(1, 3)
+    encoder.encode(spans)
+    spans.resource = type(RESOURCE)({"service.name": "other"})
+    parsed = TracesData.FromString(encoder.encode(spans))
+    assert parsed.resource_spans[0].resource.attributes[0].value.string_value == "other"
+
+
+EXTREMES = [0, 1, -1, 127, 128, 2**63 - 1, -(2**63), "", "é😀", "x" * 20_000, True, False, ("a", "é"), ()]
+
+
+@pytest.mark.parametrize("value", EXTREMES, ids=lambda value: repr(value)[:20])
+def test_key_value(value: str | int | bool | tuple[str, ...]) -> None:
+    parsed = resource_pb2.Resource.FromString(key_value(1, "k", value))
+    assert list(parsed.attributes) == [KeyValue(key="k", value=any_value(value))]
+
+
+def test_text_lengths_around_the_varint_boundaries() -> None:
+    for length in (0, 1, 100, 126, 127, 128, 129, 16_383, 16_384):
+        spans = random_spans(5, 2)
+        spans.attributes = {"path": type(spans.trace_state)([b"x" * length, None])}
+        spans.sampled = np.ones(2, np.bool_)
+        assert TracesData.FromString(SpanEncoder("1").encode(spans)) == expected(spans, "1")
