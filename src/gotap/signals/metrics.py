@@ -1,0 +1,247 @@
+"""Duration histograms: `http.server.request.duration` and its like. Every operation counts, sampled or not.
+
+After the metrics SDK specification (1.4x): explicit bounds with inclusive upper ends, minimum and maximum, a limit on
+attribute sets with an overflow set beyond, exemplars of sampled spans, one a bucket (the aligned reservoir).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gotap.signals.batch import Resource, Spans
+from gotap.signals.codes import combine, numbered, value_at
+
+#: Upper bounds in seconds (semconv HTTP metrics, explicit bucket boundaries advised for request durations).
+DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+
+#: Attribute sets a metric may have (metrics SDK, cardinality limits, default), besides the overflow set.
+CARDINALITY_LIMIT = 2000
+OVERFLOW: Mapping[str, str | int | bool] = {"otel.metric.overflow": True}
+
+_DESCRIPTIONS = {
+    "http.server.request.duration": "Duration of HTTP server requests.",
+    "http.client.request.duration": "Duration of HTTP client requests.",
+}
+
+
+class Temporality(IntEnum):
+    """metrics.proto, AggregationTemporality."""
+
+    DELTA = 1
+    CUMULATIVE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    value: float  # seconds
+    time: int  # Unix ns
+    trace_id: bytes
+    span_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One attribute set of a histogram. `buckets` has one count more than there are bounds."""
+
+    attributes: Mapping[str, str | int | bool]
+    count: int
+    sum: float  # seconds
+    min: float
+    max: float
+    buckets: tuple[int, ...]
+    exemplars: tuple[Exemplar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """One metric of one process at one collection; the points are over [start, time], Unix ns."""
+
+    resource: Resource
+    scope: str
+    name: str
+    unit: str
+    description: str
+    bounds: tuple[float, ...]
+    temporality: Temporality
+    start: int
+    time: int
+    points: Sequence[Point]
+
+
+class Metrics:
+    """The duration histograms of all operations and processes. Adding and collecting may be done by two threads."""
+
+    def __init__(
+        self,
+        temporality: Temporality = Temporality.CUMULATIVE,
+        *,
+        limit: int = CARDINALITY_LIMIT,
+        exemplars: bool = True,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`clock` gives Unix ns; `exemplars` False keeps none (OTEL_METRICS_EXEMPLAR_FILTER=always_off)."""
+        self._temporality = temporality
+        self._limit = limit
+        self._exemplars = exemplars
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._instruments: dict[tuple[int, str, str], _Instrument] = {}
+
+    def add(self, spans: Spans) -> None:
+        """Counts a batch, if its operation has a metric."""
+        metric = spans.output.metric
+        if metric is None or len(spans) == 0:
+            return
+        key = (id(spans.resource), spans.output.scope, metric)
+        with self._lock:
+            instrument = self._instruments.get(key)
+            if instrument is None:
+                # The instrument keeps the resource, so the id stays that resource's.
+                instrument = _Instrument(spans.resource, spans.output.scope, metric, self._clock())
+                self._instruments[key] = instrument
+            instrument.add(spans, self._limit, self._exemplars)
+
+    def collect(self) -> list[Histogram]:
+        """What there is to export: since the beginning if cumulative, since the last collection if delta."""
+        with self._lock:
+            now = self._clock()
+            collected = [one.collect(self._temporality, now) for one in self._instruments.values()]
+            if self._temporality is Temporality.DELTA:
+                for one in self._instruments.values():
+                    one.reset(now)
+        return [histogram for histogram in collected if histogram.points]
+
+    def forget(self, resource: Resource) -> None:
+        """Drops what a process counted: it is gone, and its last collection is done."""
+        with self._lock:
+            for key in [key for key in self._instruments if key[0] == id(resource)]:
+                del self._instruments[key]
+
+
+#: One attribute set's sums, and for each bucket its last sampled operation (`time` 0: there was none).
+_ROW = np.dtype(
+    [
+        ("buckets", "i8", (len(DURATION_BOUNDS) + 1,)),
+        ("sum", "f8"),
+        ("min", "f8"),
+        ("max", "f8"),
+        ("value", "f8", (len(DURATION_BOUNDS) + 1,)),
+        ("time", "u8", (len(DURATION_BOUNDS) + 1,)),
+        ("trace_id", "u1", (len(DURATION_BOUNDS) + 1, 16)),
+        ("span_id", "u1", (len(DURATION_BOUNDS) + 1, 8)),
+    ]
+)
+
+
+def _empty_rows(size: int) -> NDArray[Any]:
+    rows = np.zeros(size, _ROW)
+    rows["min"] = np.inf
+    return rows
+
+
+class _Instrument:
+    """One histogram of one process."""
+
+    def __init__(self, resource: Resource, scope: str, name: str, start: int) -> None:
+        self._resource = resource
+        self._scope = scope
+        self._name = name
+        self.reset(start)
+
+    def reset(self, start: int) -> None:
+        self._start = start
+        self._row_of: dict[tuple[tuple[str, str | int | bool], ...], int] = {}
+        self._overflow: int | None = None
+        self._rows = _empty_rows(16)
+
+    def add(self, spans: Spans, limit: int, exemplars: bool) -> None:
+        rows = self._rows_of(spans, limit)
+        seconds = (spans.end - spans.start).astype(np.float64) / 1e9
+        buckets = np.searchsorted(DURATION_BOUNDS, seconds, side="left")
+        np.add.at(self._rows["buckets"], (rows, buckets), 1)
+        np.add.at(self._rows["sum"], rows, seconds)
+        np.minimum.at(self._rows["min"], rows, seconds)
+        np.maximum.at(self._rows["max"], rows, seconds)
+        if exemplars and spans.sampled.any():
+            places = rows[spans.sampled], buckets[spans.sampled]
+            for name, values in (
+                ("value", seconds),
+                ("time", spans.end),
+                ("trace_id", spans.trace_id),
+                ("span_id", spans.span_id),
+            ):
+                self._rows[name][places] = values[spans.sampled]  # of several, the last stays (numpy, indexing)
+
+    def _rows_of(self, spans: Spans, limit: int) -> NDArray[np.intp]:
+        """For each span the row of its attribute set."""
+        keys = [key for key in spans.output.metric_attributes if key in spans.attributes]
+        columns = [spans.attributes[key] for key in keys]
+        codes, examples = combine([numbered(column) for column in columns], len(spans))
+        table = []
+        for example in examples.tolist():
+            values = ((key, value_at(column, example)) for key, column in zip(keys, columns, strict=True))
+            table.append(self._row(tuple((key, value) for key, value in values if value is not None), limit))
+        return np.array(table, np.intp)[codes]
+
+    def _row(self, attributes: tuple[tuple[str, str | int | bool], ...], limit: int) -> int:
+        row = self._row_of.get(attributes)
+        if row is not None:
+            return row
+        row = len(self._row_of) + (self._overflow is not None)
+        if len(self._row_of) >= limit:
+            if self._overflow is not None:
+                return self._overflow
+            self._overflow = row
+        else:
+            self._row_of[attributes] = row
+        if row >= len(self._rows):
+            larger = _empty_rows(2 * len(self._rows))
+            larger[: len(self._rows)] = self._rows
+            self._rows = larger
+        return row
+
+    def collect(self, temporality: Temporality, now: int) -> Histogram:
+        points = [self._point(dict(attributes), self._rows[row]) for attributes, row in self._row_of.items()]
+        if self._overflow is not None:
+            points.append(self._point(OVERFLOW, self._rows[self._overflow]))
+        return Histogram(
+            resource=self._resource,
+            scope=self._scope,
+            name=self._name,
+            unit="s",
+            description=_DESCRIPTIONS.get(self._name, ""),
+            bounds=DURATION_BOUNDS,
+            temporality=temporality,
+            start=self._start,
+            time=now,
+            points=points,
+        )
+
+    def _point(self, attributes: Mapping[str, str | int | bool], row: NDArray[Any]) -> Point:
+        buckets = tuple(row["buckets"].tolist())
+        exemplars = (
+            Exemplar(
+                value=float(row["value"][bucket]),
+                time=int(row["time"][bucket]),
+                trace_id=row["trace_id"][bucket].tobytes(),
+                span_id=row["span_id"][bucket].tobytes(),
+            )
+            for bucket in np.flatnonzero(row["time"]).tolist()
+        )
+        return Point(
+            attributes=attributes,
+            count=sum(buckets),
+            sum=float(row["sum"]),
+            min=float(row["min"]),
+            max=float(row["max"]),
+            buckets=buckets,
+            exemplars=tuple(exemplars),
+        )
