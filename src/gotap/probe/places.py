@@ -26,6 +26,7 @@ class BoundSite:
     """A site with what an action reads there: where each input word stands."""
 
     site: Site
+    file_offset: int  # of the site's instruction in the executable
     inputs: Mapping[ir.Input, Location]
     function: str
 
@@ -90,9 +91,15 @@ class Places:
         inputs = _inputs("argument", signature.parameters, self.types, assignment.params, site.sp_offset + 8)
         return Found(
             function.name,
-            (BoundSite(site, inputs, function.name),),
+            (self.bound(site, inputs, function),),
             _values("argument", signature.parameters, self.types),
         )
+
+    def bound(self, site: Site, inputs: Mapping[ir.Input, Location], function: Function) -> BoundSite:
+        offset = self.image.elf.offset_of(site.address)
+        if offset is None:
+            raise NotInBinary(f"{function.name} is not in the file", "")
+        return BoundSite(site, offset, inputs, function.name)
 
     def calls(self, functions: Sequence[Function], callee: Signature) -> Found:
         targets = {one.address for one in self.functions(callee)}
@@ -100,7 +107,7 @@ class Places:
         # At the call instruction the return address is not pushed yet: stack arguments start at SP.
         inputs = _inputs("callee", callee.parameters, self.types, assignment.params, 0)
         sites = tuple(
-            BoundSite(site, inputs, function.name)
+            self.bound(site, inputs, function)
             for function in functions
             for site in self.code(function).call_sites(targets)
         )
@@ -117,7 +124,7 @@ class Places:
                 raise NotInBinary(f"the stack of {function.name} could not be followed", "")
             known = {name: place for name, place in zip(wanted, site.results, strict=True) if place is not None}
             inputs = _inputs("result", results, self.types, assignment.results, site.sp_offset + 8, known)
-            sites.append(BoundSite(site, inputs, function.name))
+            sites.append(self.bound(site, inputs, function))
         if not sites:
             raise NotInBinary(f"{function.name} never returns", "")
         return Found(function.name, tuple(sites), _values("result", results, self.types))

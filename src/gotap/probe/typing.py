@@ -34,10 +34,14 @@ EMPTY_INTERFACE = _BASIC["interface {}"]
 
 
 class Types:
-    """Resolves full type names. Composite types are built from their parts where the source has no entry."""
+    """Resolves full type names. Composite types are built from their parts, whether the source has an entry or not.
 
-    def __init__(self, source: TypeSource) -> None:
+    `descriptors` answers which types have a run-time descriptor, and where.
+    """
+
+    def __init__(self, source: TypeSource, descriptors: TypeSource) -> None:
         self.source = source
+        self.descriptors = descriptors
         self._known: dict[str, Type | None] = {}
 
     def resolve(self, name: str) -> Type:
@@ -57,7 +61,7 @@ class Types:
 
     def address(self, name: str) -> int | None:
         """Unrelocated address of the type's run-time descriptor, or None when the binary holds none."""
-        found = self.source.lookup(name)
+        found = self.descriptors.lookup(name)
         return found.address or None if found is not None else None
 
     def _composite(self, name: str) -> Type | None:

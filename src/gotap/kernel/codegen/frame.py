@@ -17,7 +17,7 @@ BUFFER_SIZE = 352
 KEY = BUFFER + BUFFER_SIZE  # a text that is compared with a constant
 KEY_SIZE = 64
 MAP_HEADER = KEY + KEY_SIZE
-MAP_HEADER_SIZE = 40
+MAP_HEADER_SIZE = 32
 PLANNED = MAP_HEADER + MAP_HEADER_SIZE  # blocks and memoised words, placed by the planner
 PLANNED_END = ROW_SIZE
 

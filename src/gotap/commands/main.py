@@ -1,0 +1,90 @@
+"""See inside Go services without editing them: spans and metrics of live processes, as OpenTelemetry."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from gotap import __version__
+from gotap.errors import GotapError
+
+#: Command → module; a command's help is its module's docstring, and only the chosen command's module is imported.
+COMMANDS = {
+    "run": ("gotap.commands.run", "start a program and watch it from its first instruction"),
+    "attach": ("gotap.commands.attach", "watch what already runs"),
+    "inspect": ("gotap.commands.inspect", "is it Go, which version, how linked, what can be watched"),
+    "doctor": ("gotap.commands.doctor", "what this host allows, each with the remedy when it is missing"),
+}
+
+#: Exit codes, documented in docs/reference.md.
+OK, FAILED, USAGE = 0, 1, 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as `gotap: what is wrong`, exit code 2, with the way to the help."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        print(f"gotap: {message}\ngotap: `{self.prog} --help` tells what is accepted", file=sys.stderr)
+        raise SystemExit(USAGE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the command `gotap`; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except GotapError as error:
+        print_error(error)
+        return FAILED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _run(words: list[str]) -> int:
+    parser = _parser()
+    if not words or words[0] not in COMMANDS:
+        parser.parse_args(words)  # --help, --version, or an error that names the commands
+        parser.print_help()
+        return USAGE
+    module = importlib.import_module(COMMANDS[words[0]][0])
+    command = _command_parser(words[0], module)
+    code = module.run(command.parse_args(words[1:]))
+    return int(code)
+
+
+def _parser() -> _Parser:
+    listing = "\n".join(f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items())
+    parser = _Parser(
+        prog="gotap",
+        description=__doc__,
+        epilog=f"commands:\n{listing}\n\n`gotap COMMAND --help` tells more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="gotap COMMAND …",
+    )
+    parser.add_argument("--version", action="version", version=f"gotap {__version__}")
+    parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND", help=argparse.SUPPRESS)
+    return parser
+
+
+def _command_parser(name: str, module: ModuleType) -> _Parser:
+    parser = _Parser(
+        prog=f"gotap {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+def print_error(error: GotapError, subject: str = "") -> None:
+    """`gotap: what and why`, then the remedy on a line of its own."""
+    prefix = f"gotap: {subject}: " if subject else "gotap: "
+    print(f"{prefix}{error}", file=sys.stderr)
+    if error.remedy:
+        print(f"gotap: {error.remedy}", file=sys.stderr)

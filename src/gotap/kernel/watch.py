@@ -1,0 +1,210 @@
+"""The kernel's side of watching processes: maps shared by all targets, programs and links of each, records out."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gotap.kernel.attach import Link, attach_uprobes
+from gotap.kernel.bpf import Map, Program
+from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.frame import Counter
+from gotap.kernel.codegen.program import Options, Place, Target, generate
+from gotap.kernel.codegen.tracing import Sampling
+from gotap.kernel.features import Features
+from gotap.kernel.ring import Ring
+from gotap.kernel.syscalls import AttachType, MapType
+from gotap.probe.binding import Binding, BoundProbe
+from gotap.probe.places import BoundSite
+from gotap.probe.record import HEADER
+
+#: Operations in flight at once, over all targets; more are counted as ROWS_FULL and not watched.
+IN_FLIGHT = 16384
+#: Goroutines that remember which operation they were created under.
+LINKS = 8192
+RING_SIZE = 2 << 20
+
+_NO_PREALLOC = 1
+_PROBE_LIMIT = frame.COUNTER_COUNT - Counter.HITS
+
+
+@dataclass(frozen=True, slots=True)
+class Executable:
+    """What attaching needs to know of a process: `path` leads to the very file it runs, as /proc/PID/exe does."""
+
+    pid: int  # as this process sees it
+    tgid: int  # in the initial pid namespace
+    path: str
+    bias: int
+
+
+@dataclass(slots=True)
+class Attachment:
+    """One watched process: closing its links detaches it."""
+
+    executable: Executable
+    number: int
+    programs: list[Program] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    sites: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counters since the start, summed over CPUs and targets. `hits`: probe name → hits."""
+
+    counters: dict[Counter, int]
+    hits: dict[str, int]
+    run_time: int  # ns spent in the programs, 0 where the kernel does not measure
+    runs: int
+
+
+class Watcher:
+    """Owns the maps; attaches and detaches targets; hands out records. Closing it leaves nothing behind."""
+
+    def __init__(self, features: Features, sampling: Sampling) -> None:
+        self.features = features
+        self._numbers = itertools.count(1)
+        self._probes: dict[str, int] = {}
+        self._attached: dict[int, Attachment] = {}
+        self._past = [0, 0]  # run time and runs of programs that are detached
+        self.options = Options(sampling, RING_SIZE, features.has("bpf_loop"))
+        rows_flags = _NO_PREALLOC if features.has("no_prealloc") else 0
+        in_flight = IN_FLIGHT if rows_flags else IN_FLIGHT // 16
+        self.maps: dict[str, Map] = {}
+        try:
+            self._map(frame.ROWS, MapType.HASH, frame.ROW_KEY_SIZE, frame.ROW_SIZE, in_flight, rows_flags)
+            self._map(frame.SCOPES, MapType.HASH, frame.SCOPE_KEY_SIZE, frame.SCOPE_SIZE, 2 * in_flight, rows_flags)
+            self._map(frame.LINKS, MapType.LRU_HASH, frame.SCOPE_KEY_SIZE, frame.LINK_SIZE, LINKS)
+            self._map(frame.COUNTERS_MAP, MapType.PERCPU_ARRAY, 4, 8 * frame.COUNTER_COUNT, 1)
+            self._map(frame.TEMPLATE, MapType.ARRAY, 4, frame.ROW_SIZE, 1)
+            self.ring = Ring.create(RING_SIZE)
+        except BaseException:
+            self.close()
+            raise
+
+    def _map(self, name: str, kind: MapType, key: int, value: int, entries: int, flags: int = 0) -> None:
+        self.maps[name] = Map.create(kind, key, value, entries, flags, f"gotap_{name}"[:15])
+
+    def attach(self, executable: Executable, binding: Binding) -> Attachment:
+        """Puts all probes of the binding into one process; all or nothing."""
+        attachment = Attachment(executable, next(self._numbers))
+        target = Target(executable.tgid, attachment.number, executable.bias, binding.goid, binding.stack_high)
+        try:
+            for probe in _probes(binding):
+                self._attach_probe(attachment, target, probe)
+        except BaseException:
+            self._release(attachment)
+            raise
+        self._attached[attachment.number] = attachment
+        return attachment
+
+    def _attach_probe(self, attachment: Attachment, target: Target, probe: BoundProbe) -> None:
+        number = self._probes.setdefault(probe.name, len(self._probes) % _PROBE_LIMIT)
+        fds = {name: map.fd for name, map in self.maps.items()} | {frame.RING: self.ring.fd}
+        for place, sites in _by_place(probe):
+            code = generate(probe.action, place, target, self.options, number)
+            program = Program.load(
+                code.bytes(fds),
+                name="gotap",
+                attach_type=AttachType.UPROBE_MULTI if self.features.has("uprobe_multi") else AttachType.NONE,
+                subprograms=code.subprograms,
+            )
+            attachment.programs.append(program)
+            offsets = [(site.file_offset, 0) for site in sites]
+            link = attach_uprobes(
+                program, attachment.executable.path, offsets, pid=attachment.executable.pid, features=self.features
+            )
+            attachment.links.append(link)
+            attachment.sites += len(sites)
+
+    def detach(self, attachment: Attachment) -> int:
+        """Takes the probes out; returns how many operations were in flight. Their rows are removed."""
+        self._attached.pop(attachment.number, None)
+        self._release(attachment)
+        return self._forget(attachment.executable.tgid)
+
+    def _release(self, attachment: Attachment) -> None:
+        for link in attachment.links:
+            link.close()
+        for program in attachment.programs:
+            stats = program.stats()
+            self._past[0] += stats.run_time_ns
+            self._past[1] += stats.runs
+            program.close()
+        attachment.links.clear()
+        attachment.programs.clear()
+
+    def _forget(self, tgid: int) -> int:
+        rows = 0
+        prefix = struct.pack("<I", tgid)
+        for name in (frame.ROWS, frame.SCOPES, frame.LINKS):
+            map = self.maps[name]
+            gone = [key for key in map.keys() if key.startswith(prefix)]
+            for key in gone:
+                map.delete(key)
+            if name == frame.ROWS:
+                rows = len(set(gone))
+        return rows
+
+    def records(self) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+        """(target number, operation id, rows) of what has arrived; rows of one size each, in the order they came."""
+        for rows in self.ring.read():
+            header = rows[:, : HEADER.itemsize].copy().view(HEADER)[:, 0]
+            kinds = header["target"].astype(np.uint64) << np.uint64(16) | header["operation"]
+            distinct = np.unique(kinds)
+            for kind in distinct:
+                chosen = rows if len(distinct) == 1 else rows[kinds == kind]
+                yield int(kind) >> 16, int(kind) & 0xFFFF, chosen
+
+    def totals(self) -> Totals:
+        words = self.maps[frame.COUNTERS_MAP].lookup_sum(struct.pack("<I", 0))
+        assert words is not None
+        counters = {counter: int(words[counter]) for counter in Counter if counter is not Counter.HITS}
+        hits = {name: int(words[Counter.HITS + number]) for name, number in self._probes.items()}
+        stats = [program.stats() for one in self._attached.values() for program in one.programs]
+        return Totals(
+            counters,
+            hits,
+            self._past[0] + sum(one.run_time_ns for one in stats),
+            self._past[1] + sum(one.runs for one in stats),
+        )
+
+    def memory(self) -> int:
+        """Bytes of kernel memory all maps take."""
+        return sum(map.memory() for map in self.maps.values()) + self.ring.memory()
+
+    def close(self) -> None:
+        for attachment in list(self._attached.values()):
+            self.detach(attachment)
+        for map in self.maps.values():
+            map.close()
+        if hasattr(self, "ring"):
+            self.ring.close()
+
+
+def _probes(binding: Binding) -> Iterator[BoundProbe]:
+    """Ends first, so that no operation begins whose end is not watched yet; goroutine creation before all."""
+    from gotap.probe import ir
+
+    probes = [probe for operation in binding.bound for probe in operation.probes]
+    order = {ir.End: 0, ir.Annotate: 1, ir.Begin: 2}
+    if binding.spawn is not None and any(isinstance(p.action, ir.Begin) and p.action.context for p in probes):
+        yield binding.spawn
+    yield from sorted(probes, key=lambda probe: order.get(type(probe.action), 0))
+
+
+def _by_place(probe: BoundProbe) -> Iterator[tuple[Place, list[BoundSite]]]:
+    """Sites at which the same program can run."""
+    groups: dict[tuple[object, ...], tuple[Place, list[BoundSite]]] = {}
+    for site in probe.sites:
+        inputs = tuple(sorted(((repr(word), repr(where)) for word, where in site.inputs.items())))
+        key = (inputs, site.site.edge, site.site.sp_offset)
+        place = Place(site.inputs, site.site.edge, site.site.sp_offset)
+        groups.setdefault(key, (place, []))[1].append(site)
+    yield from groups.values()
