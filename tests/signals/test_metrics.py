@@ -173,10 +173,9 @@ def test_processes_are_kept_apart() -> None:
     other = Resource({"service.name": "other"})
     metrics.add(decode([Sample(request())]))
     metrics.add(decode([Sample(request())] * 2, other))
-    collected: dict[Any, int] = {
-        one.resource.attributes["service.name"]: one.points[0].count for one in metrics.collect()
-    }
-    assert collected == {"shop": 1, "other": 2}
+    assert [(one.resource, one.points[0].count) for one in metrics.collect()] == [(RESOURCE, 1), (other, 2)]
+    metrics.forget(other)
+    assert [one.resource for one in metrics.collect()] == [RESOURCE]
 
 
 def test_nothing_counted_is_nothing_collected() -> None:

@@ -1,0 +1,68 @@
+"""The resource of a watched process: who made the signals, by OpenTelemetry's names (semantic conventions 1.44.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gotap import __version__
+from gotap.signals.batch import Resource
+
+#: Machine names (uname) by the names of host.arch.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i386": "x86", "i686": "x86", "armv7l": "arm32"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """What is known of a process and its host; empty or None: not known, and no attribute."""
+
+    pid: int
+    executable_path: str
+    command_args: tuple[str, ...] = ()
+    owner: str = ""
+    go_version: str = ""  # as in its build info: go1.26.8
+    parent_pid: int | None = None
+    creation_time: str = ""  # ISO 8601, UTC
+    container_id: str = ""
+    host_name: str = ""
+    host_id: str = ""  # /etc/machine-id
+    machine: str = ""  # uname -m
+    os_description: str = ""
+    os_version: str = ""
+
+
+def process_resource(facts: ProcessFacts, identity: Mapping[str, str], *, arguments: bool = False) -> Resource:
+    """The resource of a process. `identity` is what its user says of it (`service.name`, OTEL_RESOURCE_ATTRIBUTES).
+
+    What the user says wins over what was found out. Arguments may hold passwords, so the conventions want only their
+    number unless asked for: `arguments`. The SDK's name is gotap: `opentelemetry` is reserved for OpenTelemetry's own.
+    """
+    found: dict[str, str | int | bool | tuple[str, ...] | None] = {
+        "service.name": facts.executable_path.rpartition("/")[2] or "unknown_service:go",
+        "process.pid": facts.pid,
+        "process.parent_pid": facts.parent_pid,
+        "process.creation.time": facts.creation_time,
+        "process.executable.name": facts.executable_path.rpartition("/")[2],
+        "process.executable.path": facts.executable_path,
+        "process.command": facts.command_args[0] if facts.command_args else "",
+        "process.args_count": len(facts.command_args) or None,
+        "process.command_args": facts.command_args if arguments else (),
+        "process.owner": facts.owner,
+        "process.runtime.name": "go",
+        "process.runtime.version": facts.go_version,
+        "process.runtime.description": f"go version {facts.go_version}" if facts.go_version else "",
+        "container.id": facts.container_id,
+        "host.name": facts.host_name,
+        "host.id": facts.host_id,
+        "host.arch": _ARCHITECTURES.get(facts.machine, facts.machine),
+        "os.type": "linux",
+        "os.description": facts.os_description,
+        "os.version": facts.os_version,
+        "telemetry.sdk.language": "go",
+        "telemetry.sdk.name": "gotap",
+        "telemetry.sdk.version": __version__,
+        "telemetry.distro.name": "gotap",
+        "telemetry.distro.version": __version__,
+    }
+    known = {key: value for key, value in found.items() if value is not None and value not in ("", ())}
+    return Resource(known | dict(identity))
