@@ -1,0 +1,3 @@
+module example.com/typezoo.v1
+
+go 1.18
