@@ -1,0 +1,177 @@
+"""What the go command wrote into the binary: Go version, modules, build settings (`go version -m` shows the same).
+
+Source: debug/buildinfo/buildinfo.go and runtime/debug/mod.go, Go 1.18–1.27. The blob is found by its magic, not by
+the section `.go.buildinfo`, which a removed section table or `--gc-sections` takes away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gotap.image.elf import PF_X, BadAddress, Elf
+
+_MAGIC = b"\xff Go buildinf:"
+_ALIGNMENT = 16
+_HEADER_SIZE = 32
+_INLINE = 2
+#: The longest module list known is below 1 MiB (go.dev/issue/61644).
+_MAX_TEXT = 1 << 24
+_VERSION = re.compile(rb"(?:devel )?go1\.\d{1,2}(?:\.\d{1,2}|rc\d|beta\d)?(?:[ -]X:[\w,]+| \([ -~]{1,64}?\))?(?![\w.])")
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of the build. `sum` is empty for a vendored one; `version` may be `(devel)` for the main one."""
+
+    path: str
+    version: str = ""
+    sum: str = ""
+    replace: Module | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInfo:
+    """`path` is the main package's import path, `settings` the `build` lines in order (`-race`, `CGO_ENABLED`, …)."""
+
+    version_text: str
+    path: str = ""
+    main: Module | None = None
+    deps: tuple[Module, ...] = ()
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+def read_build_info(elf: Elf) -> BuildInfo | None:
+    """The build info, None when there is no blob. What follows a damaged line is kept as far as it can be read."""
+    for address in _candidates(elf):
+        try:
+            header = elf.read(address, _HEADER_SIZE)
+            inline = header[15] & _INLINE
+            version, modules = _inline(elf, address) if inline else _by_pointers(elf, address, header[14])
+        except BadAddress:
+            continue
+        text = version.decode("utf-8", "replace")
+        if text.startswith(("go", "devel")):
+            return _parse(text, _unframed(modules))
+    return None
+
+
+def versions_in_data(elf: Elf) -> list[str]:
+    """Version texts outside code, the most frequent first: what is left when the build info was removed.
+
+    The runtime's own (runtime.buildVersion) is in every Go binary; build tools carry those of other versions too.
+    """
+    found: Counter[bytes] = Counter()
+    for segment in elf.loads:
+        if not segment.flags & PF_X:
+            found.update(m[0] for m in _VERSION.finditer(elf.data, segment.offset, segment.offset + segment.filesz))
+    return [text.decode() for text, _ in found.most_common()]
+
+
+def _candidates(elf: Elf) -> Iterator[int]:
+    for segment in elf.loads:
+        end = segment.offset + segment.filesz
+        at = elf.data.find(_MAGIC, segment.offset, end)
+        while at >= 0:
+            address = at - segment.offset + segment.vaddr
+            if address % _ALIGNMENT == 0:
+                yield address
+            at = elf.data.find(_MAGIC, at + 1, end)
+
+
+def _inline(elf: Elf, address: int) -> tuple[bytes, bytes]:
+    """Go ≥ 1.18: two strings with varint lengths behind the header."""
+    texts = []
+    at = address + _HEADER_SIZE
+    for _ in range(2):
+        length = shift = 0
+        while True:
+            byte = elf.read(at, 1)[0]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80 or shift > 35:
+                break
+        texts.append(_text(elf, at, length))
+        at += length
+    return texts[0], texts[1]
+
+
+def _by_pointers(elf: Elf, address: int, pointer_size: int) -> tuple[bytes, bytes]:
+    """Go < 1.18: pointers to two string headers."""
+    if pointer_size != 8:
+        raise BadAddress(f"{elf.name} has build info of a {pointer_size * 8}-bit program")
+    texts = []
+    for at in (address + 16, address + 24):
+        header = elf.pointer(at)
+        texts.append(_text(elf, elf.pointer(header), elf.u64(header + 8)) if header else b"")
+    return texts[0], texts[1]
+
+
+def _text(elf: Elf, address: int, length: int) -> bytes:
+    if length > _MAX_TEXT:
+        raise BadAddress(f"{elf.name} has no text of {length} bytes at {address:#x}")
+    return elf.read(address, length)
+
+
+def _unframed(modules: bytes) -> str:
+    """Without the 16-byte sentinels around the module text (cmd/go/internal/modload, infoStart and infoEnd)."""
+    if len(modules) >= 33 and modules[-17:-16] == b"\n":
+        return modules[16:-16].decode("utf-8", "replace")
+    return ""
+
+
+def _parse(version: str, text: str) -> BuildInfo:
+    path, main = "", None
+    deps: list[Module] = []
+    settings: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, rest = line.partition("\t")
+        columns = rest.split("\t")
+        if key == "path":
+            path = rest
+        elif key == "mod":
+            main = _module(columns)
+        elif key == "dep":
+            deps.append(_module(columns))
+        elif key == "=>" and deps:
+            last = deps[-1]
+            deps[-1] = Module(last.path, last.version, last.sum, _module(columns))
+        elif key == "=>" and main is not None:
+            main = Module(main.path, main.version, main.sum, _module(columns))
+        elif key == "build":
+            name, value = _setting(rest)
+            settings[name] = value
+    return BuildInfo(version, path, main, tuple(deps), settings)
+
+
+def _module(columns: list[str]) -> Module:
+    path, version, checksum = (*columns, "", "", "")[:3]
+    return Module(path, version, checksum)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    """`key=value`, either of which may be quoted as a Go string (runtime/debug/mod.go, since Go 1.19)."""
+    if text[:1] in ('"', "`"):
+        end = text.find(text[0] + "=", 1)
+        key, value = text[1:end], text[end + 2 :]
+    else:
+        key, _, value = text.partition("=")
+    if len(value) >= 2 and value[0] == value[-1] == "`":
+        value = value[1:-1]
+    elif len(value) >= 2 and value[0] == value[-1] == '"':
+        value = _unquoted(value[1:-1])
+    return key, value
+
+
+_ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))")
+_LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def _unquoted(text: str) -> str:
+    """strconv.Unquote for what strconv.Quote writes."""
+    return _ESCAPE.sub(
+        lambda m: _LETTERS.get(m[4], m[4]) if m[4] else chr(min(int(m[1] or m[2] or m[3], 16), 0x10FFFF)), text
+    )

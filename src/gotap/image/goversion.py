@@ -1,0 +1,61 @@
+"""Go's version strings, which are not semantic versions.
+
+Forms seen: `go1.26.6`, `go1.27rc1`, `go1.25.5 X:jsonv2` (Go ≤ 1.25), `go1.26.6-X:jsonv2,synctest` (≥ 1.26,
+go.dev/issue/75953), `go1.22.9 (Red Hat 1.22.9-1.el9)`, `go1.18.1b7` (boringcrypto), `go1.20.3+`,
+`devel go1.28-abcdef Tue …`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+_VERSION = re.compile(
+    r"(?P<devel>devel )?go(?P<major>[1-9]\d?)\.(?P<minor>\d{1,3})"
+    r"(?:\.(?P<patch>\d{1,3})|(?P<stage>beta|rc)(?P<number>\d{1,2}))?"
+)
+_EXPERIMENTS = re.compile(r"[ -]X:([\w,]+)")
+
+
+class Stage(IntEnum):
+    """How finished a version is, in the order of a release's life."""
+
+    DEVEL = 0
+    BETA = 1
+    RC = 2
+    RELEASE = 3
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class GoVersion:
+    """A Go version, ordered as releases follow each other; `patch` is the number of a beta or rc for those.
+
+    `experiments` are GOEXPERIMENT's deviations from the default, `noX` for those switched off.
+    """
+
+    major: int
+    minor: int
+    stage: Stage = Stage.RELEASE
+    patch: int = 0
+    experiments: tuple[str, ...] = ()
+    text: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> GoVersion | None:
+        """The version that a text starts with, None if it starts with none (`devel +abcdef` of Go ≤ 1.16)."""
+        match = _VERSION.match(text)
+        if match is None:
+            return None
+        stage = Stage.DEVEL if match["devel"] else Stage[(match["stage"] or "release").upper()]
+        found = _EXPERIMENTS.search(text, match.end())
+        experiments = tuple(filter(None, found[1].split(","))) if found else ()
+        patch = int(match["patch"] or match["number"] or 0)
+        return cls(int(match["major"]), int(match["minor"]), stage, patch, experiments, text)
+
+    def at_least(self, major: int, minor: int) -> bool:
+        """Whether it is of that release or later; betas, release candidates and devel count as their release."""
+        return (self.major, self.minor) >= (major, minor)
+
+    def __str__(self) -> str:
+        return self.text or f"go{self.major}.{self.minor}"

@@ -1,0 +1,230 @@
+"""A Go executable's facts in one place, each read when it is first asked for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from gotap.errors import GotapError
+from gotap.image.buildinfo import BuildInfo, read_build_info, versions_in_data
+from gotap.image.elf import ET_DYN, Elf
+from gotap.image.goversion import GoVersion
+from gotap.image.moduledata import ModuleData, find_moduledata, points_at_table
+from gotap.image.pclntab import OLD_MAGICS, Function, PcHeader, Pclntab, find_headers
+
+_NT_GNU_ABI_TAG, _NT_GNU_BUILD_ID, _NT_GO_BUILD_ID = 1, 3, 4
+_OLDEST = (1, 18)
+
+
+class NotGo(GotapError):
+    """The executable was not built by the Go compiler."""
+
+
+class TooOld(GotapError):
+    """Built by a Go before 1.18, whose calling convention and tables differ."""
+
+
+class TooNew(GotapError):
+    """Built by a Go whose runtime tables have a layout that is not known yet."""
+
+
+class ForeignArchitecture(GotapError):
+    """Built for another machine than amd64."""
+
+
+class NoFunctionTable(GotapError):
+    """A Go program whose function table was removed, altered or packed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linkage:
+    """How the executable was put together.
+
+    `mode`: "exe", "pie", "c-shared" or "plugin". `linker`: "internal" (Go's) or "external" (the C compiler's).
+    `libc`: "glibc", "musl", or "" for none; `libc_static`: it is inside the executable.
+    `cgo`: C code can be called and C threads may run Go. `trimpath`: file names are without directories.
+    `vendored`: at least one module came from a vendor directory.
+    """
+
+    mode: str
+    dynamic: bool
+    linker: str
+    libc: str
+    libc_static: bool
+    cgo: bool
+    race: bool
+    trimpath: bool
+    vendored: bool
+
+
+class Image:
+    """One Go executable. Addresses are unrelocated virtual addresses: add the load bias for a process."""
+
+    def __init__(self, elf: Elf) -> None:
+        """Raises ForeignArchitecture; what is read later raises NotGo, TooOld, TooNew or NoFunctionTable as well."""
+        self.elf = elf
+        if elf.arch != "amd64" or elf.bits != 64:
+            raise ForeignArchitecture(
+                f"{elf.name} is built for {elf.arch}; gotap observes amd64 programs", "build with GOARCH=amd64"
+            )
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Image:
+        """Opens an executable that must be Go's; raises ElfError or any of this module's errors."""
+        image = cls(Elf.open(path))
+        _ = image.moduledata, image.go_version
+        return image
+
+    # -- Go's tables --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _module(self) -> tuple[PcHeader, ModuleData]:
+        headers = list(find_headers(self.elf))
+        for header in headers:
+            if header.magic not in OLD_MAGICS and (found := find_moduledata(self.elf, header)) is not None:
+                return header, found
+        raise self._why_not(headers)
+
+    def _why_not(self, headers: list[PcHeader]) -> GotapError:
+        name, text = self.elf.name, self.build_info.version_text if self.build_info else ""
+        if any(header.magic not in OLD_MAGICS and points_at_table(self.elf, header) for header in headers):
+            return TooNew(
+                f"{name} has Go runtime tables of an unknown layout ({text or 'no version in it'})", "update gotap"
+            )
+        version = GoVersion.parse(text)
+        old = [OLD_MAGICS[header.magic] for header in headers if header.magic in OLD_MAGICS]
+        if (version is not None and not version.at_least(*_OLDEST)) or (version is None and old):
+            return _too_old(name, text or f"Go {old[0]}")
+        if text or self.go_build_id:
+            return NoFunctionTable(
+                f"{name} is a Go program{f' ({text})' if text else ''}, but its function table was removed or altered",
+                "build it without obfuscation (garble)",
+            )
+        if b"UPX!" in self.elf.data[:4096]:
+            return NoFunctionTable(f"{name} is packed by UPX, so its code is not in the file", "run `upx -d` on it")
+        if any(library.startswith("libgo.so") for library in self.elf.needed):
+            return NotGo(f"{name} is built by gccgo, which has neither Go's ABI nor its tables", "build it with `go`")
+        return NotGo(f"{name} is not a Go program: it has no Go function table", "name a program built with `go build`")
+
+    @property
+    def moduledata(self) -> ModuleData:
+        return self._module[1]
+
+    @cached_property
+    def pclntab(self) -> Pclntab:
+        header, module = self._module
+        return Pclntab(self.elf, header, module.text, module.gofunc, module.pclntable[1])
+
+    @cached_property
+    def build_info(self) -> BuildInfo | None:
+        """None when it was removed."""
+        return read_build_info(self.elf)
+
+    @cached_property
+    def go_version(self) -> GoVersion:
+        """From build info, else from the texts in the data that fit the tables, else the first of the tables' layout.
+
+        Raises TooOld.
+        """
+        info, layout = self.build_info, self.moduledata.layout
+        version = GoVersion.parse(info.version_text) if info else None
+        if info is not None and version is not None:
+            if not version.at_least(*_OLDEST):
+                raise _too_old(self.elf.name, info.version_text)
+            experiments = tuple(filter(None, info.settings.get("GOEXPERIMENT", "").split(",")))
+            return version if version.experiments else replace(version, experiments=experiments)
+        for text in versions_in_data(self.elf):
+            guess = GoVersion.parse(text)
+            if guess is not None and _layout_of(guess) == layout:
+                return guess
+        return GoVersion(*layout)
+
+    def code(self, function: Function) -> bytes:
+        """The function's machine code, with the padding behind it."""
+        return self.elf.read(function.address, function.size)
+
+    # -- identity and what was stripped -------------------------------------------------------------------------
+
+    @cached_property
+    def go_build_id(self) -> str:
+        """Go's build ID, empty when linked with -buildid= ."""
+        return next((n.content.decode("utf-8", "replace") for n in self.elf.notes()
+                     if (n.owner, n.type) == (b"Go", _NT_GO_BUILD_ID)), "")  # fmt: skip
+
+    @cached_property
+    def gnu_build_id(self) -> str:
+        """The GNU build ID in hex; default of Go's own linker since 1.24, else only of external linking."""
+        return next((n.content.hex() for n in self.elf.notes() if (n.owner, n.type) == (b"GNU", _NT_GNU_BUILD_ID)), "")
+
+    @property
+    def build_id(self) -> str:
+        """What identifies these bytes best: Go's build ID, else GNU's, else empty."""
+        return self.go_build_id or self.gnu_build_id
+
+    @property
+    def is_stripped(self) -> bool:
+        """Without symbol table. DWARF is another matter: see `has_dwarf`."""
+        return not self.elf.has_symtab
+
+    @property
+    def has_dwarf(self) -> bool:
+        return ".debug_info" in self.elf.sections or ".zdebug_info" in self.elf.sections
+
+    # -- linkage ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def linkage(self) -> Linkage:
+        elf, table = self.elf, self.pclntab
+        info = self.build_info
+        # Go's own linker enters at the runtime's assembly; crt1's _start is no Go function. Holds when stripped.
+        entry = table.function_at(elf.entry)
+        internal = entry is not None and entry.address == elf.entry and entry.name.startswith("_rt0_")
+        dynamic = elf.interpreter is not None or bool(elf.needed)
+        # crosscall2 alone may be purego, which comes without runtime/cgo.
+        cgo = table.find("crosscall2") is not None and any(map(table.find, ("_cgo_panic", "_cgo_topofstack")))
+        libc = self._dynamic_libc()
+        libc_static = not dynamic and not internal
+        if libc_static:
+            tagged = any((n.owner, n.type) == (b"GNU", _NT_GNU_ABI_TAG) for n in elf.notes())
+            libc = "glibc" if tagged else "musl"
+        main = table.find("runtime.main")
+        return Linkage(
+            mode=self._mode(),
+            dynamic=dynamic,
+            linker="internal" if internal else "external",
+            libc=libc,
+            libc_static=libc_static,
+            cgo=cgo,
+            # Only race_amd64.s, which is built with -race alone, defines it.
+            race=table.find("runtime.racefuncenter") is not None,
+            trimpath=main is not None and not main.file.startswith("/"),
+            # cmd/go/internal/load: a dependency has no sum only with -mod=vendor or a replacement by a directory.
+            vendored=b"/vendor/" in table.name_table or any(
+                not (module.sum or module.replace) and module.version.startswith("v")
+                for module in (info.deps if info else ())
+            ),
+        )  # fmt: skip
+
+    def _mode(self) -> str:
+        if self.elf.type != ET_DYN:
+            return "exe"
+        if self.elf.is_pie:
+            return "pie"
+        return "c-shared" if self.pclntab.find("_rt0_amd64_linux_lib") else "plugin"
+
+    def _dynamic_libc(self) -> str:
+        interpreter = os.path.basename(self.elf.interpreter or "")
+        libraries = self.elf.needed
+        if interpreter.startswith("ld-musl-") or any(name.startswith("libc.musl-") for name in libraries):
+            return "musl" if libraries else ""
+        return "glibc" if any(name.startswith("libc.so") for name in libraries) else ""
+
+
+def _too_old(name: str, what: str) -> TooOld:
+    return TooOld(f"{name} is built by {what}; gotap reads Go 1.18 and later", "build it with a newer Go")
+
+
+def _layout_of(version: GoVersion) -> tuple[int, int]:
+    """The moduledata layout that a release has."""
+    return next((layout for layout in ((1, 27), (1, 26), (1, 20)) if version.at_least(*layout)), _OLDEST)

@@ -1,0 +1,143 @@
+"""Which calls the compiler inlined where, read from the function table's inline trees, stripped binaries included.
+
+A function with inlined calls has FUNCDATA_InlTree (3), an array of entries, and PCDATA_InlTreeIndex (2), which says
+for each PC the innermost entry (−1: the function itself). An entry's parent is the entry at its parentPc.
+Sources: type inlinedCall in runtime/symtabinl.go (Go ≥ 1.21) and runtime/symtab.go (before); Go 1.18–1.27.
+An inlined call whose code was optimised away leaves no entry.
+
+Entry, Go 1.18–1.19: {i16 parent, u8 funcID, u8, i32 file, i32 line, i32 name, i32 parentPc};
+Go 1.20–1.27: {u8 funcID, 3 × u8, i32 name, i32 parentPc, i32 startLine}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gotap.image.elf import BadAddress
+from gotap.image.pcvalue import Row, value_at
+
+if TYPE_CHECKING:
+    from gotap.image.pclntab import Function, Pclntab
+
+_PCDATA_INLTREE_INDEX = 2
+_FUNCDATA_INLTREE = 3
+_NO_FUNCDATA = 0xFFFFFFFF
+#: Entries that one function's tree may have; real trees stay below 10⁴.
+_MAX_ENTRIES = 1 << 20
+#: Bytes allowed for the last tree, whose length nothing tells before it is decoded.
+_LAST_TREE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class InlinedCall:
+    """One inlined call. Addresses are unrelocated.
+
+    `ranges`: [start, end) of the code that came from it, deeper inlined calls included, ascending and disjoint.
+    `parent` is the index of the inlined call that it is nested in, None directly in `function`.
+    `call_site` is the address of an instruction that carries the source position of the call.
+    """
+
+    name: str
+    index: int
+    function: Function
+    ranges: tuple[tuple[int, int], ...]
+    parent: int | None
+    call_site: int
+
+    @property
+    def caller(self) -> str:
+        """The name of the function whose code holds it."""
+        return self.function.name
+
+
+class InlineTree:
+    """The inline trees of one function table."""
+
+    def __init__(self, table: Pclntab) -> None:
+        self._table = table
+        self._entry_size, self._name_at, self._parent_at = (16, 4, 8) if table.has_start_line else (20, 12, 16)
+
+    def calls(self, function: Function) -> list[InlinedCall]:
+        """All inlined calls of a function, by index."""
+        tree = self._tree_offset(function)
+        rows = self._table.pcdata(function, _PCDATA_INLTREE_INDEX) if tree is not None else []
+        count = max((value for _, _, value in rows), default=-1) + 1
+        if tree is None or not 0 < count < _MAX_ENTRIES:
+            return []
+        words = np.frombuffer(self._table.elf.read(self._table.gofunc + tree, count * self._entry_size), "<i4").reshape(
+            count, -1
+        )
+        names, parent_pcs = words[:, self._name_at // 4].tolist(), words[:, self._parent_at // 4].tolist()
+        parents = [value_at(rows, pc) for pc in parent_pcs]
+        ranges = _ranges(rows, parents)
+        return [
+            InlinedCall(
+                self._table.name_at(names[i]),
+                i,
+                function,
+                tuple((function.address + start, function.address + end) for start, end in ranges[i]),
+                parents[i] if 0 <= parents[i] < count else None,
+                function.address + parent_pcs[i],
+            )
+            for i in range(count)
+            if ranges[i]
+        ]
+
+    def places(self, name: str) -> list[InlinedCall]:
+        """Where a function was inlined: the trees are searched as one column of words, only hits are decoded."""
+        offsets = self._table.name_offsets_of(name)
+        trees, owners, region, start = self._forest
+        if not offsets or not len(trees):
+            return []
+        hits = np.flatnonzero(np.isin(region, np.array(offsets, np.uint32))) * 4 + start - self._name_at
+        owner = np.searchsorted(trees, hits, side="right") - 1
+        inside = (owner >= 0) & ((hits - trees[owner]) % self._entry_size == 0)
+        functions = sorted({int(owners[i]) for i in owner[inside]})
+        return [call for index in functions for call in self.calls(self._table.function(index)) if call.name == name]
+
+    def _tree_offset(self, function: Function) -> int | None:
+        trees, owners, _, _ = self._forest
+        at = np.flatnonzero(owners == function.index)
+        return int(trees[at[0]]) if len(at) else None
+
+    @cached_property
+    def _forest(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32], int]:
+        """(Sorted offsets of all trees from gofunc, their functions' indices, words from the first on, its offset)."""
+        table = self._table
+        records = table.records // 4
+        nfuncdata = (table.words[records + table.record_size // 4 - 1] >> 24).astype(np.int64)
+        places = records + table.record_size // 4 + table.words[records + 7].astype(np.int64) + _FUNCDATA_INLTREE
+        owners = np.flatnonzero((nfuncdata > _FUNCDATA_INLTREE) & (places < len(table.words)))
+        trees = table.words[places[owners]].astype(np.int64)
+        owners, trees = owners[trees != _NO_FUNCDATA], trees[trees != _NO_FUNCDATA]
+        order = np.argsort(trees, kind="stable")
+        owners, trees = owners[order], trees[order]
+        if not len(trees):
+            return trees, owners, np.zeros(0, np.uint32), 0
+        start = int(trees[0])
+        segment, offset = table.elf.segment_of(table.gofunc + start), table.elf.offset_of(table.gofunc + start)
+        if segment is None or offset is None:
+            raise BadAddress(f"{table.elf.name} has no inline trees at {table.gofunc + start:#x}")
+        size = min(segment.offset + segment.filesz - offset, int(trees[-1]) - start + _LAST_TREE)
+        return trees, owners, np.frombuffer(table.elf.data, "<u4", size // 4, offset), start
+
+
+def _ranges(rows: list[Row], parents: list[int]) -> list[list[tuple[int, int]]]:
+    """Of every entry the code of itself and of its descendants, neighbours joined."""
+    ranges: list[list[tuple[int, int]]] = [[] for _ in parents]
+    for start, end, value in rows:
+        seen = set()
+        while 0 <= value < len(parents) and value not in seen and end > start:
+            seen.add(value)
+            own = ranges[value]
+            if own and own[-1][1] == start:
+                own[-1] = (own[-1][0], end)
+            else:
+                own.append((start, end))
+            value = parents[value]
+    return ranges
