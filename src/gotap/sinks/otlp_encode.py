@@ -154,8 +154,9 @@ class SpanEncoder:
     def _combined(self, spans: Spans, rows: NDArray[np.intp] | None, count: int) -> Iterable[list[bytes]]:
         """The fields with few values, encoded by combination; then, each by itself, columns with many values."""
         kind = b"\x30" + varint(SPAN_KINDS[spans.output.kind])
+        names = [delimited(5, name.encode()) + kind for name in spans.name.values]
         few: list[tuple[Codes, list[bytes]]] = [
-            (_rows(spans.name.codes, rows).astype(np.intp), [delimited(5, name.encode()) + kind for name in spans.name.values]),
+            (_rows(spans.name.codes, rows).astype(np.intp), names),
             (_rows(spans.error, rows).astype(np.intp), [b"", _STATUS_ERROR]),
         ]
         many: list[list[bytes]] = []
