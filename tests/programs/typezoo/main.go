@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"reflect"
@@ -219,15 +218,24 @@ func signature(t reflect.Type) string {
 
 // loadAddress is where the executable's first byte is mapped.
 func loadAddress() uint64 {
+	path, err := os.Executable()
+	check(err)
 	maps, err := os.ReadFile("/proc/self/maps")
+	check(err)
+	for _, line := range strings.Split(string(maps), "\n") {
+		if strings.HasSuffix(line, path) {
+			start, err := strconv.ParseUint(line[:strings.Index(line, "-")], 16, 64)
+			check(err)
+			return start
+		}
+	}
+	panic("no mapping of " + path)
+}
+
+func check(err error) {
 	if err != nil {
 		panic(err)
 	}
-	start, err := strconv.ParseUint(strings.SplitN(string(maps), "-", 2)[0], 16, 64)
-	if err != nil {
-		panic(err)
-	}
-	return start
 }
 
 func main() {
@@ -255,10 +263,5 @@ func main() {
 	}
 	walk(reflect.TypeOf(&zoo))
 	walk(reflect.TypeOf(os.Stdout))
-	walk(reflect.TypeOf(reflect.ValueOf))
-	err := json.NewEncoder(os.Stdout).Encode(map[string]interface{}{"LoadAddress": loadAddress(), "Types": types})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	check(json.NewEncoder(os.Stdout).Encode(map[string]interface{}{"LoadAddress": loadAddress(), "Types": types}))
 }

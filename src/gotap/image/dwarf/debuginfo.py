@@ -17,6 +17,8 @@ from gotap.errors import GotapError
 from gotap.image.dwarf.constants import LANGUAGE_GO, Attribute, Form, Tag, UnitType
 from gotap.image.dwarf.forms import READERS, UnitLayout, Value, sleb128, uleb128
 
+_BLANK = 0x20
+
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -156,14 +158,24 @@ class DebugInfo:
 
         A match may by chance lie inside other data; the caller checks what it needs of the entry.
         """
+        if not name:
+            return
         needle = name.encode() + b"\0"
         at = self.info.find(needle, 1)
         while at != -1:
             # The abbreviation code before the name takes one byte: Go uses fewer than 64.
-            entry = self._candidate(at - 1, tags)
+            entry = self._candidate(at - 1, tags) if not self._inside_text(at - 1) else None
             if entry is not None and entry.attributes.get(Attribute.NAME) == needle[:-1]:
                 yield entry
             at = self.info.find(needle, at + 1)
+
+    def _inside_text(self, offset: int) -> bool:
+        """Whether what may be an abbreviation code is more likely a character of a longer name.
+
+        Code 32 is a blank: `func() bool` ends like the entry of `bool`. The entry before a type ends with a NUL, a
+        flag, or the high byte of an address or a reference, and no text has a character below the blank.
+        """
+        return offset > 0 and self.info[offset] >= _BLANK and self.info[offset - 1] >= _BLANK
 
     def with_origin(self, origin: Entry, tags: Collection[int]) -> Iterator[Entry]:
         """The entries of those tags whose DW_AT_abstract_origin is `origin`."""

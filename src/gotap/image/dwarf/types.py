@@ -62,8 +62,8 @@ class DwarfTypes:
         """Parameters, then results, of the function of that linker name (`net/http.(*conn).serve`); None if unknown.
 
         Both in the order of the signature; the receiver is the first parameter. Where the linker's name stands for a
-        method and for a wrapper of it, the method is meant. Go before 1.22 leaves out parameters without a name, Go
-        before 1.27 the dictionary that functions with type parameters take first (later for methods).
+        method and for a wrapper of it, the method is meant. Parameters without a name are left out by Go before 1.22,
+        the dictionary that a function of type parameters takes (`.dict`) by Go before 1.27 and sometimes later.
         """
         candidates = (subprogram(self._debug, entry) for entry in self._debug.named(name, (Tag.SUBPROGRAM,)))
         functions = [function for function in candidates if function is not None]
