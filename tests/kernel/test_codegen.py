@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 import pytest
-from bpf_interpreter import ArrayMap, HashMap, LruHashMap, Machine, PerCpuArrayMap, RingMap, UserMemory
 
+from bpf_interpreter import ArrayMap, HashMap, LruHashMap, Machine, PerCpuArrayMap, RingMap, UserMemory
 from gotap.image.code import CONDITIONS, Constant, Edge, Location, Register, Stack
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.frame import Counter
@@ -107,7 +107,7 @@ def begin(*captures: ir.Capture, remote: ir.TraceParent | None = None, walk: ir.
 
 
 def end(*captures: ir.Capture, outcome: int = 0, own: ir.Word | None = None, by_depth: bool = False) -> ir.End:
-    return ir.End(LAYOUT, outcome, captures, True, own, by_depth)
+    return ir.End(LAYOUT, outcome, True, captures, True, own, by_depth)
 
 
 def test_a_begin_and_an_end_make_one_record() -> None:
@@ -428,7 +428,7 @@ def client(process: Process, context: int, goid: int = 99) -> np.void:
     place = Place({CONTEXT_ARGUMENT: Register("rbx")}, None, 0)
     walk = ir.ContextWalk(ir.Const(0), CONTEXT_ARGUMENT, ())
     process.run(ir.Begin(CLIENT, (), None, walk, None, False, True), place, rbx=context, r14=0xC000002000)
-    process.run(ir.End(CLIENT, 0, (), False, None, True), place, r14=0xC000002000)
+    process.run(ir.End(CLIENT, 0, True, (), False, None, True), place, r14=0xC000002000)
     return process.records()[-1][0]
 
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gotap.kernel.attach import Link, attach_uprobes
+from gotap.kernel.attach import HasFeatures, Link, attach_type, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, Program
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.frame import Counter
 from gotap.kernel.codegen.program import Options, Place, Target, generate
 from gotap.kernel.codegen.tracing import Sampling
-from gotap.kernel.features import Features
 from gotap.kernel.ring import Ring
-from gotap.kernel.syscalls import AttachType, MapType
+from gotap.kernel.syscalls import MapType
+from gotap.probe import ir
 from gotap.probe.binding import Binding, BoundProbe
 from gotap.probe.places import BoundSite
 from gotap.probe.record import HEADER
@@ -67,7 +67,7 @@ class Totals:
 class Watcher:
     """Owns the maps; attaches and detaches targets; hands out records. Closing it leaves nothing behind."""
 
-    def __init__(self, features: Features, sampling: Sampling) -> None:
+    def __init__(self, features: HasFeatures, sampling: Sampling) -> None:
         self.features = features
         self._numbers = itertools.count(1)
         self._probes: dict[str, int] = {}
@@ -112,7 +112,7 @@ class Watcher:
             program = Program.load(
                 code.bytes(fds),
                 name="gotap",
-                attach_type=AttachType.UPROBE_MULTI if self.features.has("uprobe_multi") else AttachType.NONE,
+                attach_type=attach_type(self.features),
                 subprograms=code.subprograms,
             )
             attachment.programs.append(program)
@@ -130,8 +130,7 @@ class Watcher:
         return self._forget(attachment.executable.tgid)
 
     def _release(self, attachment: Attachment) -> None:
-        for link in attachment.links:
-            link.close()
+        close_all(attachment.links)
         for program in attachment.programs:
             stats = program.stats()
             self._past[0] += stats.run_time_ns

@@ -36,6 +36,9 @@ TRACE_PARENT_HEADER = b"Traceparent"
 TRACE_STATE_HEADER = b"Tracestate"
 _TRACE_STATE_LIMIT = 512
 
+#: The outcome of ends in deferred functions, which also run when no operation is open.
+UNWOUND = "unwound"
+
 #: KEPT columns of gotap's own: how deep the begin's frame stood, and the operation's own context.
 DEPTH = "depth"
 CONTEXT = "context"
@@ -224,6 +227,7 @@ class _OperationBinder:
             action = ir.End(
                 layout,
                 outcomes.index(end.outcome),
+                end.outcome != UNWOUND,
                 compiled[id(end)],
                 self.operation.scope,
                 own,

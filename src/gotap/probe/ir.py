@@ -248,10 +248,15 @@ class Annotate:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Completes the operation and emits its record. Where none is open, nothing happens: it began before the attach."""
+    """Completes the operation and emits its record. Where none is open, nothing happens.
+
+    `certain`: every pass here ends an operation, so one that is not open began before the attach; else it may just be
+    that nothing was going on.
+    """
 
     layout: Layout
     outcome: int
+    certain: bool
     captures: tuple[Capture, ...]
     scope: bool
     own_context: Word | None  # the kept word by which children found the operation

@@ -396,7 +396,8 @@ class _Program:
         asm.call(Helper.MAP_DELETE)
         asm.jump("exit")
         asm.label("unknown")
-        self.count(Counter.NO_BEGIN)
+        if action.certain:
+            self.count(Counter.NO_BEGIN)
 
     def close(self, action: ir.End) -> None:
         asm = self.asm
