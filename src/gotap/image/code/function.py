@@ -165,7 +165,7 @@ class FunctionCode:
     def late_site(self) -> Site | None:
         """The last cheap instruction that every path from entry to a return or tail call passes, once; None: none.
 
-        Paths that end in a panic, recovered here or not, need not pass it.
+        That is said of calls without a panic: one that is recovered may skip the site or pass it again.
         """
         for b in reversed(self.graph.always_passed()):
             block = self.graph.blocks[b]

@@ -127,7 +127,7 @@ class EntrySite(Site):
 class CallSite(Site):
     """A direct call. `always`: every path from entry to a return or tail call passes it; `once`: never twice.
 
-    Paths that panic are not counted, and neither are returns that only a recovered panic reaches.
+    Both are said of calls without a panic; one that is recovered may skip the site or pass it again.
     """
 
     target: int = 0
