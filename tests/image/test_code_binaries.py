@@ -94,13 +94,15 @@ def test_entry_sites(binary: GoBinary, version: str) -> None:
         branch, following = rows[checks[0] + 1], rows[checks[0] + 2]
         assert branch[1].startswith("jbe"), (name, branch)
         assert site.once
-        assert site.sp_offset == 0
         if following[1] == "push   %rbp":
-            assert (site.address, site.edge) == (following[0], None), name
-        else:
-            assert version in ("go1.18.10", "go1.19.13", "go1.20.14")
-            assert site.edge is not None
-            assert (site.address, site.edge.taken) == (branch[0], False), name
+            assert (site.address, site.edge, site.sp_offset) == (following[0], None, 0), name
+            continue
+        assert version in ("go1.18.10", "go1.19.13", "go1.20.14")
+        if site.edge is not None:
+            assert (site.address, site.edge.taken, site.sp_offset) == (branch[0], False, 0), name
+        else:  # something cheap a little later, with the arguments still intact
+            assert _CHEAP.match(dict(rows)[site.address])
+            assert site.address in [address for address, _ in rows[:10]], name
     assert checked > 50
 
 

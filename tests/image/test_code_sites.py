@@ -55,8 +55,8 @@ def test_entry_is_the_push_behind_the_check() -> None:
 
 
 def test_entry_is_the_edge_of_the_check_up_to_go1_20() -> None:
-    # cmp; jbe 1010; sub $8,%rsp; xor %eax,%eax; add $8,%rsp; ret …
-    site = function("493b6610 760a 4883ec08 31c0 4883c408 c3 90" + RESTART + "ebe8").entry_site()
+    # cmp; jbe 1012; sub $8,%rsp; xor %eax,%eax; add $8,%rsp; ret …
+    site = function("493b6610 760c 4883ec08 31c0 4883c408 c3 90" + RESTART + "ebe7").entry_site()
     assert site is not None
     assert (site.address, site.edge) == (0x1004, Edge(CONDITIONS.index("be"), taken=False))
 
