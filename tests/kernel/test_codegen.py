@@ -55,7 +55,7 @@ class Process:
 
     def __init__(self, sampling: Sampling = Sampling(), ring: int = 1 << 16) -> None:  # noqa: B008
         self.memory = UserMemory()
-        self.options = Options(sampling, ring)
+        self.options = Options(sampling)
         self.machine = Machine(
             {
                 frame.ROWS: HashMap(frame.ROW_KEY_SIZE, frame.ROW_SIZE, 8),

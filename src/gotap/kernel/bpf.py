@@ -315,6 +315,11 @@ class Program(_Descriptor):
         translated, verified = struct.unpack_from("<I", info, 20)[0], struct.unpack_from("<I", info, 216)[0]
         return translated // 8, verified
 
+    def jited(self) -> bool:
+        """Whether the kernel compiled it to machine code (0 bytes also for readers without CAP_BPF and CAP_PERFMON)."""
+        length: int = struct.unpack_from("<I", syscalls.object_info(self.fd, 32), 16)[0]
+        return length > 0
+
     def test_run(self, data: bytes = b"", context: bytes = b"", repeat: int = 0) -> int:
         """Its 32-bit return value; socket filters want at least 14 bytes of `data`, SYSCALL programs a `context`."""
         return syscalls.program_test_run(self.fd, data, context, repeat)

@@ -27,7 +27,8 @@ from gotap.probe.record import HEADER
 IN_FLIGHT = 16384
 #: Goroutines that remember which operation they were created under.
 LINKS = 8192
-RING_SIZE = 2 << 20
+#: Read every 50 ms, so that it holds what 100 000 requests a second leave.
+RING_SIZE = 4 << 20
 
 _NO_PREALLOC = 1
 _PROBE_LIMIT = frame.COUNTER_COUNT - Counter.HITS
@@ -73,7 +74,7 @@ class Watcher:
         self._probes: dict[str, int] = {}
         self._attached: dict[int, Attachment] = {}
         self._past = [0, 0]  # run time and runs of programs that are detached
-        self.options = Options(sampling, RING_SIZE, features.has("bpf_loop"))
+        self.options = Options(sampling, features.has("bpf_loop"))
         rows_flags = _NO_PREALLOC if features.has("no_prealloc") else 0
         in_flight = IN_FLIGHT if rows_flags else IN_FLIGHT // 16
         self.maps: dict[str, Map] = {}
@@ -189,7 +190,6 @@ class Watcher:
 
 def _probes(binding: Binding) -> Iterator[BoundProbe]:
     """Ends first, so that no operation begins whose end is not watched yet; goroutine creation before all."""
-    from gotap.probe import ir
 
     probes = [probe for operation in binding.bound for probe in operation.probes]
     order = {ir.End: 0, ir.Annotate: 1, ir.Begin: 2}

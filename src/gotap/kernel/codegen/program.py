@@ -17,8 +17,6 @@ from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, H
 from gotap.probe import ir
 from gotap.probe.record import SIZE_CLASSES, VERSION, ColumnKind, Layout, RecordFlags
 
-#: BPF_RB_AVAIL_DATA of bpf_ringbuf_query: bytes that the reader has not consumed.
-_AVAILABLE = 0
 #: runtime.itab: the dynamic type's address, as in gotap.probe.compiler.
 _ITAB_TYPE = 8
 #: Wrappers followed at most from an error to its cause.
@@ -48,7 +46,6 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Options:
     sampling: Sampling = field(default_factory=Sampling)
-    ring_size: int = 1 << 21
     has_loop: bool = True
 
 
@@ -412,16 +409,8 @@ class _Program:
             asm.label(none)
 
     def emit(self) -> None:
-        """Sends the record in the smallest class that holds it; wakes the reader only when a quarter waits."""
+        """Sends the record in the smallest class that holds it. Nobody is woken: the reader looks every 50 ms."""
         asm = self.asm
-        asm.ld_map(R1, frame.RING)
-        asm.mov(R2, _AVAILABLE)
-        asm.call(Helper.RINGBUF_QUERY)
-        quiet = asm.new_label("quiet")
-        asm.mov(R4, int(RingFlags.NO_WAKEUP))
-        asm.jlt(R0, self.options.ring_size // 4, quiet)
-        asm.mov(R4, int(RingFlags.FORCE_WAKEUP))
-        asm.label(quiet)
         asm.load(R1, R7, frame.field("used"), 2)
         sized, sent = asm.new_label("sized"), asm.new_label("sent")
         for size in SIZE_CLASSES[:-1]:
@@ -431,6 +420,7 @@ class _Program:
         asm.label(sized)
         asm.ld_map(R1, frame.RING)
         asm.mov(R2, R7)
+        asm.mov(R4, int(RingFlags.NO_WAKEUP))
         asm.call(Helper.RINGBUF_OUTPUT)
         asm.jeq(R0, 0, sent)
         self.count(Counter.RING_FULL)
