@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 from gotap import __version__
 from gotap.signals.resource import ProcessFacts, process_resource
 
@@ -58,3 +60,10 @@ def test_arguments_only_when_asked_for() -> None:
     assert "s3cr3t" not in str(process_resource(FACTS, {}).attributes)
     asked = process_resource(FACTS, {}, arguments=True).attributes
     assert asked["process.command_args"] == ("./shop-server", "-password", "s3cr3t")
+
+
+def test_bytes_that_are_no_utf8() -> None:
+    facts = ProcessFacts(pid=1, executable_path=os.fsdecode(b"/srv/\xff"), command_args=(os.fsdecode(b"\xfe"),))
+    found = process_resource(facts, {}, arguments=True).attributes
+    assert found["service.name"] == "?"
+    assert found["process.command_args"] == ("?",)

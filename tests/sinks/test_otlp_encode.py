@@ -6,14 +6,21 @@ import random
 
 import numpy as np
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from gotap.signals.clock import Clock
 from gotap.signals.decode import Decoder
-from gotap.sinks.otlp_encode import SpanEncoder, key_value
+from gotap.sinks.otlp_encode import SpanEncoder, encode_metrics
+from gotap.sinks.protobuf import fields, key_value
+from metric_samples import expected_metrics, histograms
 from record_samples import SERVER, Sample, encode, request
 from span_samples import RESOURCE, any_value, expected, random_spans, sorted_attributes
 
@@ -81,3 +88,30 @@ def test_text_lengths_around_the_varint_boundaries() -> None:
         spans.attributes = {"path": type(spans.trace_state)([b"x" * length, None])}
         spans.sampled = np.ones(2, np.bool_)
         assert TracesData.FromString(SpanEncoder("1").encode(spans)) == expected(spans, "1")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_metrics(seed: int) -> None:
+    parsed = MetricsData.FromString(encode_metrics(histograms(seed), "1.2.3"))
+    assert parsed == expected_metrics(histograms(seed), "1.2.3")
+
+
+class TestFields:
+    def test_reads_what_the_library_writes(self) -> None:
+        partial = ExportTracePartialSuccess(rejected_spans=300, error_message="too é")
+        message = ExportTraceServiceResponse(partial_success=partial).SerializeToString()
+        ((number, content),) = fields(message)
+        assert number == 1
+        assert isinstance(content, bytes)
+        assert list(fields(content)) == [(1, 300), (2, "too é".encode())]
+
+    def test_reads_every_wire_type(self) -> None:
+        span = (
+            TracesData.FromString(SpanEncoder("1").encode(random_spans(1, 1))).resource_spans[0].scope_spans[0].spans[0]
+        )
+        assert {number for number, _ in fields(span.SerializeToString())} >= {1, 2, 5, 6, 7, 8, 9, 16}
+
+    @pytest.mark.parametrize("nonsense", [b"\x0a", b"\x0a\x05abc", b"<html>", b"\xff" * 20, b"\x00\x00", b"\x0b"])
+    def test_nonsense(self, nonsense: bytes) -> None:
+        with pytest.raises(ValueError, match=r"truncated|wire type|field number"):
+            list(fields(nonsense))

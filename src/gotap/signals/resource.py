@@ -65,4 +65,13 @@ def process_resource(facts: ProcessFacts, identity: Mapping[str, str], *, argume
         "telemetry.distro.version": __version__,
     }
     known = {key: value for key, value in found.items() if value is not None and value not in ("", ())}
-    return Resource(known | dict(identity))
+    return Resource({key: _printable(value) for key, value in (known | dict(identity)).items()})
+
+
+def _printable(value: str | int | bool | tuple[str, ...]) -> str | int | bool | tuple[str, ...]:
+    """Without the lone surrogates that stand for bytes that are no UTF-8 (os.fsdecode): no sink could write them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, tuple):
+        return tuple(one.encode("utf-8", "replace").decode() for one in value)
+    return value

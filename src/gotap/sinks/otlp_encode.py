@@ -1,35 +1,24 @@
-"""Spans to OTLP protobuf: columns in, bytes out, and no object a span but its bytes.
+"""Signals to OTLP protobuf, without the library of that name: columns in, bytes out.
 
-What few values are combined to (name, method, route, status …) is encoded once a combination and batch; what every
-span has of its own (ids, times, free texts) is laid into place by columns. A batch becomes an ExportTraceServiceRequest
-with one ResourceSpans; requests of several batches may be concatenated to one, since it is its only, repeated field.
+Each batch becomes an Export…ServiceRequest with one ResourceSpans or ResourceMetrics a resource. Requests may be
+concatenated to one, since that is their only, repeated field.
 
-Field numbers: opentelemetry-proto 1.x trace.proto, common.proto, resource.proto (stable).
+Field numbers: opentelemetry-proto 1.x trace.proto, metrics.proto, common.proto, resource.proto (stable).
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from itertools import chain
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gotap.signals.batch import Bools, Coded, Ints, Resource, Spans, Texts
-from gotap.signals.codes import Codes, combine, number
-
-#: trace.proto, enum SpanKind.
-SPAN_KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
-
-AttributeValue = str | int | bool | tuple[str, ...]
-_Scalar = TypeVar("_Scalar", bound=np.generic)
-
-#: Encoded attributes remembered; beyond, they are all forgotten.
-_MEMORY = 8192
-
-#: A column with more distinct values than this stays out of the combinations: it would multiply them.
-_FEW = 32
+from gotap import __version__
+from gotap.signals.batch import Resource, Spans
+from gotap.signals.metrics import Exemplar, Histogram, Point
+from gotap.sinks.assemble import Rows, SpanAssembler, chosen
+from gotap.sinks.protobuf import delimited, double, fixed64, key_value, key_values, varint
 
 #: The fields that every span has, at fixed places; the parent comes last, so that a root ends before it.
 _FIXED = np.dtype(
@@ -58,42 +47,8 @@ _FIXED_TAGS = {
 }
 _ROOT_SIZE = _FIXED.itemsize - 10
 
-_STATUS_ERROR = b"\x7a\x02\x18\x02"  # 15: Status{3: STATUS_CODE_ERROR}
 
-
-def varint(value: int) -> bytes:
-    """A base-128 varint; negative values as int64, ten bytes."""
-    value &= 0xFFFF_FFFF_FFFF_FFFF
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def delimited(number: int, content: bytes) -> bytes:
-    """A length-delimited field, number below 16."""
-    return bytes((number << 3 | 2,)) + varint(len(content)) + content
-
-
-def any_value(value: AttributeValue) -> bytes:
-    """common.proto, AnyValue."""
-    if isinstance(value, str):
-        return delimited(1, value.encode("utf-8", "replace"))
-    if isinstance(value, bool):
-        return b"\x10\x01" if value else b"\x10\x00"
-    if isinstance(value, int):
-        return b"\x18" + varint(value)
-    return delimited(5, b"".join(delimited(1, any_value(one)) for one in value))
-
-
-def key_value(number: int, key: str, value: AttributeValue) -> bytes:
-    """An attribute (common.proto, KeyValue) as the field of that number."""
-    return delimited(number, delimited(1, key.encode()) + delimited(2, any_value(value)))
-
-
-class _Lengths(dict[int, bytes]):
+class _SpanHeads(dict[int, bytes]):
     """What stands before a span of that length in ScopeSpans."""
 
     def __missing__(self, length: int) -> bytes:
@@ -115,113 +70,103 @@ class _TextHeads(dict[int, bytes]):
         return head
 
 
-class SpanEncoder:
-    """Encodes batches of spans; remembers what it encoded of attributes' values, so keep one for its thread."""
+class SpanEncoder(SpanAssembler):
+    """Encodes batches of spans; remembers what it wrote of attributes' values, so keep one for its thread."""
 
-    def __init__(self, version: str) -> None:
-        """`version` is gotap's, which goes into the instrumentation scope."""
-        self._version = delimited(2, version.encode())
-        self._attributes: dict[tuple[str, str | int], bytes] = {}
+    statuses = (b"", b"\x7a\x02\x18\x02")  # 15: Status{3: STATUS_CODE_ERROR}
+
+    def __init__(self, version: str = __version__) -> None:
+        """`version` is gotap's, for the instrumentation scope."""
+        super().__init__()
+        self._version = version
         self._text_heads: dict[str, _TextHeads] = {}
-        self._span_heads = _Lengths()
+        self._span_heads = _SpanHeads()
         self._resource: tuple[Resource, bytes] | None = None
 
     def encode(self, spans: Spans) -> bytes:
         """An ExportTraceServiceRequest of the sampled spans; b"" if none is sampled."""
-        rows = None if spans.sampled.all() else np.flatnonzero(spans.sampled)
-        count = len(spans) if rows is None else len(rows)
-        if count == 0:
+        bodies = self.bodies(spans)
+        if not bodies:
             return b""
-        parts: list[list[bytes]] = [_fixed_fields(spans, rows)]
-        parts.extend(self._combined(spans, rows, count))
-        for key, column in spans.attributes.items():
-            if isinstance(column, Texts):
-                parts.append(self._texts(key, column, rows))
-        if any(spans.trace_state.values):
-            parts.append([b"" if one is None else delimited(3, one) for one in _taken(spans.trace_state.values, rows)])
-        bodies = list(map(b"".join, zip(*parts, strict=True)))
         heads = map(self._span_heads.__getitem__, map(len, bodies))
-        scope = delimited(1, delimited(1, spans.output.scope.encode()) + self._version)
-        scope_spans = delimited(2, scope + b"".join(chain.from_iterable(zip(heads, bodies, strict=True))))
+        content = b"".join(chain.from_iterable(zip(heads, bodies, strict=True)))
+        scope_spans = delimited(2, _scope(spans.output.scope, self._version) + content)
         return delimited(1, self._resource_field(spans.resource) + scope_spans)
 
     def _resource_field(self, resource: Resource) -> bytes:
         if self._resource is None or self._resource[0] is not resource:
-            attributes = (key_value(1, key, value) for key, value in resource.attributes.items())
-            self._resource = resource, delimited(1, b"".join(attributes))
+            self._resource = resource, _resource(resource)
         return self._resource[1]
 
-    def _combined(self, spans: Spans, rows: NDArray[np.intp] | None, count: int) -> Iterable[list[bytes]]:
-        """The fields with few values, encoded by combination; then, each by itself, columns with many values."""
-        kind = b"\x30" + varint(SPAN_KINDS[spans.output.kind])
-        names = [delimited(5, name.encode()) + kind for name in spans.name.values]
-        few: list[tuple[Codes, list[bytes]]] = [
-            (_rows(spans.name.codes, rows).astype(np.intp), names),
-            (_rows(spans.error, rows).astype(np.intp), [b"", _STATUS_ERROR]),
-        ]
-        many: list[list[bytes]] = []
-        for key, column in spans.attributes.items():
-            if isinstance(column, Texts):
-                continue
-            codes, fragments = self._fragments(key, column, rows)
-            if len(fragments) <= _FEW:
-                few.append((codes, fragments))
-            else:
-                many.append([fragments[code] for code in codes.tolist()])
-        combination, examples = combine([(codes, len(fragments)) for codes, fragments in few], count)
-        pieces = [[fragments[code] for code in codes[examples].tolist()] for codes, fragments in few]
-        joined = list(map(b"".join, zip(*pieces, strict=True)))
-        yield [joined[code] for code in combination.tolist()]
-        yield from many
+    def fixed(self, spans: Spans, rows: Rows) -> list[bytes]:
+        parents = chosen(spans.parent_id, rows)
+        laid = np.empty(len(parents), _FIXED)
+        for name, tag in _FIXED_TAGS.items():
+            laid[name] = tag
+        for name in ("trace_id", "span_id", "parent_id", "flags", "start", "end"):
+            laid[name] = chosen(getattr(spans, name), rows)
+        starts = np.arange(len(laid)) * _FIXED.itemsize
+        ends = starts + np.where(parents.any(axis=1), _FIXED.itemsize, _ROOT_SIZE)
+        whole = laid.tobytes()
+        return [whole[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
-    def _fragments(
-        self, key: str, column: Ints | Bools | Coded, rows: NDArray[np.intp] | None
-    ) -> tuple[Codes, list[bytes]]:
-        """(codes, fragments) of an attribute: row i's field is `fragments[codes[i]]`, empty where it is absent."""
-        if isinstance(column, Coded):
-            codes = _rows(column.codes, rows).astype(np.intp) + 1
-            return codes, [b"", *(self._attribute(key, value) for value in column.values)]
-        present = _rows(column.present, rows)
-        if isinstance(column, Bools):
-            truth = _rows(column.values, rows).astype(np.intp) + 1
-            return np.where(present, truth, 0), [b"", key_value(9, key, False), key_value(9, key, True)]
-        values = _rows(column.values, rows)
-        codes, examples = number(values)
-        fragments = [b"", *(self._attribute(key, value) for value in values[examples].tolist())]
-        return np.where(present, codes + 1, 0), fragments
+    def trace_state(self, value: bytes) -> bytes:
+        return delimited(3, value)
 
-    def _attribute(self, key: str, value: str | int) -> bytes:
-        known = self._attributes.get((key, value))
-        if known is None:
-            if len(self._attributes) >= _MEMORY:
-                self._attributes.clear()
-            known = self._attributes[key, value] = key_value(9, key, value)
-        return known
+    def named(self, name: str, kind: int) -> bytes:
+        return delimited(5, name.encode("utf-8", "replace")) + b"\x30" + varint(kind)
 
-    def _texts(self, key: str, column: Texts, rows: NDArray[np.intp] | None) -> list[bytes]:
+    def attribute(self, key: str, value: str | int | bool) -> bytes:
+        return key_value(9, key, value)
+
+    def texts(self, key: str, values: Iterable[bytes | None]) -> list[bytes]:
         heads = self._text_heads.get(key)
         if heads is None:
             heads = self._text_heads[key] = _TextHeads(key)
-        return [b"" if text is None else heads[len(text)] + text for text in _taken(column.values, rows)]
+        return [b"" if text is None else heads[len(text)] + text for text in values]
 
 
-def _rows(column: NDArray[_Scalar], rows: NDArray[np.intp] | None) -> NDArray[_Scalar]:
-    return column if rows is None else column[rows]
+def encode_metrics(histograms: Iterable[Histogram], version: str = __version__) -> bytes:
+    """An ExportMetricsServiceRequest."""
+    return b"".join(
+        delimited(
+            1,
+            _resource(one.resource) + delimited(2, _scope(one.scope, version) + delimited(2, _histogram(one))),
+        )
+        for one in histograms
+    )
 
 
-def _taken(values: list[bytes | None], rows: NDArray[np.intp] | None) -> list[bytes | None]:
-    return values if rows is None else [values[row] for row in rows.tolist()]
+def _resource(resource: Resource) -> bytes:
+    return delimited(1, key_values(1, resource.attributes.items()))
 
 
-def _fixed_fields(spans: Spans, rows: NDArray[np.intp] | None) -> list[bytes]:
-    """Ids, flags and times of each span; the parent's id where there is one."""
-    parents = _rows(spans.parent_id, rows)
-    fields = np.empty(len(parents), _FIXED)
-    for name, tag in _FIXED_TAGS.items():
-        fields[name] = tag
-    for name in ("trace_id", "span_id", "parent_id", "flags", "start", "end"):
-        fields[name] = _rows(getattr(spans, name), rows)
-    starts = np.arange(len(fields)) * _FIXED.itemsize
-    ends = starts + np.where(parents.any(axis=1), _FIXED.itemsize, _ROOT_SIZE)
-    whole = fields.tobytes()
-    return [whole[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+def _scope(name: str, version: str) -> bytes:
+    return delimited(1, delimited(1, name.encode()) + delimited(2, version.encode()))
+
+
+def _histogram(one: Histogram) -> bytes:
+    """metrics.proto, Metric with a Histogram."""
+    bounds = delimited(7, struct.pack(f"<{len(one.bounds)}d", *one.bounds))
+    times = fixed64(2, one.start) + fixed64(3, one.time)
+    points = b"".join(delimited(1, times + _point(point) + bounds) for point in one.points)
+    histogram = points + b"\x10" + varint(one.temporality)
+    texts = ((1, one.name), (2, one.description), (3, one.unit))
+    return b"".join(delimited(number, text.encode()) for number, text in texts) + delimited(9, histogram)
+
+
+def _point(point: Point) -> bytes:
+    """metrics.proto, HistogramDataPoint, without its times and bounds."""
+    return (
+        key_values(9, point.attributes.items())
+        + fixed64(4, point.count)
+        + double(5, point.sum)
+        + delimited(6, struct.pack(f"<{len(point.buckets)}Q", *point.buckets))
+        + b"".join(delimited(8, _exemplar(one)) for one in point.exemplars)
+        + double(11, point.min)
+        + double(12, point.max)
+    )
+
+
+def _exemplar(one: Exemplar) -> bytes:
+    return fixed64(2, one.time) + double(3, one.value) + delimited(4, one.span_id) + delimited(5, one.trace_id)
