@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pytest
-from gobuild import ALL, NEWEST, OLDEST, build
-
+from gobuild import build
 from gotap.image.elf import Elf
 from gotap.image.gotypes import Kind, Type
-
-#: Parameters for tests by Go version: the oldest and the newest, the rest only in the matrix.
-VERSIONS = [v if v in (OLDEST, NEWEST) else pytest.param(v, marks=pytest.mark.matrix) for v in ALL]
 
 #: reflect.Kind's text → Kind.
 _KINDS = {

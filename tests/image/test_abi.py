@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from gobuild import build
 
+from gobuild import build, every_version
 from gotap.image.abi import FLOAT_REGISTERS, INTEGER_REGISTERS, Piece, Pieces, alignment, assign, flatten
 from gotap.image.dwarf import DwarfTypes, Function, Location, Parameter
 from gotap.image.dwarf.forms import sleb128, uleb128
 from gotap.image.elf import Elf
 from gotap.image.gotypes import Field, Kind, Type, TypeRef
-from typezoo import VERSIONS
 
 INT = Type("int", Kind.INT, 8)
 BYTE = Type("uint8", Kind.UINT, 1)
@@ -105,7 +104,7 @@ _REGISTERS |= {i: f"r{i}" for i in range(8, 16)} | {17 + i: f"xmm{i}" for i in r
 _TOLERATED = 0.001
 
 
-@pytest.mark.parametrize("go", VERSIONS)
+@pytest.mark.parametrize("go", every_version())
 def test_agrees_with_the_compiler_on_every_function(go: str) -> None:
     counts: Counter[str] = Counter()
     wrong = []

@@ -11,17 +11,17 @@ import pytest
 from elftools.dwarf.die import DIE
 from elftools.dwarf.locationlists import BaseAddressEntry, LocationParser
 from elftools.elf.elffile import ELFFile
-from gobuild import NEWEST, OLDEST
 
+from gobuild import NEWEST, OLDEST, every_version
 from gotap.image.dwarf import DwarfError, DwarfTypes
 from gotap.image.elf import Elf
-from typezoo import VERSIONS, Zoo, expected, seen_as, typezoo
+from typezoo import Zoo, expected, seen_as, typezoo
 
 #: Addresses [low, high) and an expression.
 Place = tuple[int, int, bytes]
 
 #: Builds whose debug information the linker lays out in its own way.
-BUILDS = [*VERSIONS] + [(go, mode) for go in (OLDEST, NEWEST) for mode in ("pie", "external")]
+BUILDS = [*every_version()] + [(go, mode) for go in (OLDEST, NEWEST) for mode in ("pie", "external")]
 
 
 def zoo_of(build: str | tuple[str, str]) -> Zoo:
@@ -75,7 +75,7 @@ def test_what_is_not_there_is_none() -> None:
     assert list(bare.functions()) == []
 
 
-@pytest.mark.parametrize("go", VERSIONS)
+@pytest.mark.parametrize("go", every_version())
 def test_variables_are_where_the_symbol_table_has_them(go: str) -> None:
     zoo = typezoo(go)
     types = DwarfTypes(Elf.open(zoo.path))
@@ -87,7 +87,7 @@ def test_variables_are_where_the_symbol_table_has_them(go: str) -> None:
         assert types.variable_address(name) == int(symbols[name], 16), name
 
 
-@pytest.mark.parametrize("go", VERSIONS)
+@pytest.mark.parametrize("go", every_version())
 def test_buckets_and_groups_of_maps(go: str) -> None:
     types = DwarfTypes(Elf.open(typezoo(go).path))
     swiss = types.lookup("internal/runtime/maps.Map") is not None
@@ -109,7 +109,7 @@ def test_buckets_and_groups_of_maps(go: str) -> None:
         }
 
 
-@pytest.mark.parametrize("go", VERSIONS)
+@pytest.mark.parametrize("go", every_version())
 def test_parameters_and_their_places_are_those_of_pyelftools(go: str) -> None:
     zoo = typezoo(go)
     types = DwarfTypes(Elf.open(zoo.path))

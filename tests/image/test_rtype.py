@@ -8,18 +8,18 @@ import re
 
 import pytest
 
-from gobuild import NEWEST, OLDEST
+from gobuild import NEWEST, OLDEST, every_version
 from gotap.image.dwarf import DebugInfo, DwarfTypes
 from gotap.image.dwarf.constants import Attribute, Tag
 from gotap.image.elf import Elf
 from gotap.image.gotypes import Type
 from gotap.image.image import Image
 from gotap.image.rtype import RuntimeTypes, TypesDamaged
-from typezoo import VERSIONS, Zoo, expected, seen_as, typezoo
+from typezoo import Zoo, expected, seen_as, typezoo
 
 MODES = ("stripped", "pie", "pie_stripped", "external", "race")
 BUILDS = [
-    *VERSIONS,
+    *every_version(),
     *((go, "pie_stripped") for go in (OLDEST, NEWEST)),
     *(pytest.param((go, mode), marks=pytest.mark.matrix) for go in (OLDEST, NEWEST) for mode in MODES),
 ]
@@ -67,7 +67,7 @@ def test_packages_of_one_name_are_told_apart() -> None:
     assert types.lookup("map.group[int]no/such.Type") is None
 
 
-@pytest.mark.parametrize("go", VERSIONS)
+@pytest.mark.parametrize("go", every_version())
 def test_agrees_with_dwarf_on_every_type(go: str) -> None:
     """Names but for `noalg.` and the number of function-local types, which runtime metadata does not have."""
     zoo = typezoo(go)
@@ -110,7 +110,7 @@ def _plain(name: str) -> str:
     return re.sub(r"map\.(bucket|group)\[.*", r"map.\1", name)
 
 
-@pytest.mark.parametrize("go", VERSIONS)
+@pytest.mark.parametrize("go", every_version())
 def test_buckets_and_groups_of_maps(go: str) -> None:
     zoo = typezoo(go)
     types, dwarf = runtime_types(zoo), DwarfTypes(Elf.open(zoo.path))

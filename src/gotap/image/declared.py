@@ -151,7 +151,8 @@ def _mismatches(declared: Type, actual: Type, place: str) -> Iterator[str]:
         yield f"{place}: {declared.kind.value} declared, {actual.name} is {actual.kind.value}"
         return
     if declared.kind is Kind.INTERFACE and declared.empty != actual.empty:
-        yield f"{place}: declared {'without' if declared.empty else 'with'} methods, {actual.name} is not so"
+        told, true = ("without", "some") if declared.empty else ("with", "none")
+        yield f"{place}: declared {told} methods, {actual.name} has {true}"
     if declared.kind is Kind.STRUCT:
         fields = {field.name: field for field in actual.fields}
         for field in declared.fields:
