@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,34 +10,6 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from gotap.image.code import Callees, FunctionCode
-
-PROGRAMS = Path(__file__).parent / "programs"
-
-OLDEST, NEWEST = "go1.18.10", "go1.27.4"
-VERSIONS = (
-    OLDEST,
-    "go1.19.13",
-    "go1.20.14",
-    "go1.21.13",
-    "go1.22.12",
-    "go1.23.12",
-    "go1.24.13",
-    "go1.25.10",
-    "go1.26.8",
-    NEWEST,
-)
-
-
-def build(program: str, output: Path, toolchain: str, *flags: str) -> GoBinary:
-    """Builds tests/programs/PROGRAM with a Go toolchain and `go build` flags."""
-    environment = {**os.environ, "GOTOOLCHAIN": toolchain, "GOFLAGS": "-buildvcs=false -mod=mod"}
-    command = ["go", "build", *flags, "-o", str(output), "."]
-    subprocess.run(command, cwd=PROGRAMS / program, env=environment, check=True, capture_output=True, text=True)
-    return GoBinary(output)
-
-
-def have_go() -> bool:
-    return shutil.which("go") is not None
 
 
 @dataclass

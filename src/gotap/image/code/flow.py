@@ -76,6 +76,7 @@ class FlowGraph:
     def _scan(self) -> set[int]:
         """Finds all transfers of control; the indices at which blocks begin."""
         leaders = {0}
+        indirect: list[int] = []
         for i, instruction in enumerate(self.instructions):
             flow = instruction.flow_control
             if flow == FlowControl.NEXT:
@@ -93,9 +94,11 @@ class FlowGraph:
             if flow == FlowControl.RETURN:
                 self._leaves[i] = Leave.RETURN
             elif flow == FlowControl.INDIRECT_BRANCH:
-                leaders.update(self._indirect_jump(i))
+                indirect.append(i)
             elif flow in (FlowControl.CONDITIONAL_BRANCH, FlowControl.UNCONDITIONAL_BRANCH):
                 leaders.update(self._direct_jump(i))
+        for i in indirect:
+            leaders.update(self._indirect_jump(i))
         return {leader for leader in leaders if leader < len(self.instructions)}
 
     def _direct_jump(self, i: int) -> Sequence[int]:
@@ -140,12 +143,23 @@ class FlowGraph:
         return sorted(set(targets))
 
     def _address_in(self, register: int, before: int) -> int | None:
-        """The static address that a `lea` shortly before has put into the register."""
-        for instruction in reversed(self.instructions[max(0, before - 16) : before]):
+        """The static address that a `lea` has put into the register, right before and in the same block."""
+        joins = {index for targets in self._targets.values() for index in targets}
+        for i in range(before - 1, max(-1, before - 16), -1):
+            instruction = self.instructions[i]
             if (
-                instruction.op0_kind == OpKind.REGISTER
-                and RegisterExt.full_register(instruction.op0_register) == register
+                i + 1 in joins
+                or i in self._stops
+                or instruction.flow_control
+                in (
+                    FlowControl.CALL,
+                    FlowControl.INDIRECT_CALL,
+                )
             ):
+                return None
+            if instruction.op0_kind != OpKind.REGISTER:
+                continue
+            if RegisterExt.full_register(instruction.op0_register) == register:
                 is_address = instruction.mnemonic == Mnemonic.LEA and instruction.is_ip_rel_memory_operand
                 return instruction.ip_rel_memory_address if is_address else None
         return None
@@ -175,11 +189,12 @@ class FlowGraph:
         exists there, and morestack keeps what the function was called with: closure register and stack arguments by
         itself, the rest by the spills.
         """
-        for b, block in enumerate(blocks):
+        for b, block in enumerate(blocks[1:], 1):
+            if block.successors != [0] or block.last not in self._stops:
+                continue
             instructions = self.instructions[block.first : block.last + 1]
-            jumps = instructions[-1].flow_control == FlowControl.UNCONDITIONAL_BRANCH and block.successors == [0]
             calls = sum(instruction.flow_control == FlowControl.CALL for instruction in instructions)
-            block.restart = jumps and calls == 1 and b > 0 and not any(sp_change(i) for i in instructions[:-1])
+            block.restart = calls == 1 and not any(sp_change(instruction) for instruction in instructions)
             if block.restart and blocks[b - 1].successors == [b] and blocks[b - 1].last not in self._targets:
                 blocks[b - 1].successors = []
                 self._stops.add(blocks[b - 1].last)
