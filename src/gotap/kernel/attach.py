@@ -1,0 +1,188 @@
+"""Puts a program on places of an executable: one uprobe_multi link (Linux 6.6), perf_event uprobes before.
+
+Only the process that is named gets breakpoints, in all its threads; its later forks do not count. All links die with
+their descriptor, so a killed gotap leaves the process's text as it was.
+
+Which way is taken is a property of the program: the verifier wants to know at load (`attach_type`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Protocol, Self
+
+from gotap.kernel import syscalls
+from gotap.kernel.bpf import Program
+from gotap.kernel.errors import (
+    ENOTSUPP,
+    AttachDeniedError,
+    AttachError,
+    AttachUnsupportedError,
+    BadSiteError,
+    ImageGoneError,
+    TargetGoneError,
+    errno_text,
+)
+from gotap.kernel.syscalls import AttachType
+
+#: (file offset of the instruction, cookie that the program gets from GET_ATTACH_COOKIE)
+Site = tuple[int, int]
+
+_PMU = "/sys/bus/event_source/devices/uprobe/type"
+#: What uprobe registration answers when it does not like the bytes or the place (kernel/events/uprobes.c,
+#: arch/x86/kernel/uprobes.c): outside the file, undecodable, a prefix or instruction it cannot handle, a breakpoint.
+_BAD_SITE = {errno.EINVAL, errno.ENOEXEC, errno.EIO, errno.EOPNOTSUPP, ENOTSUPP}
+
+
+class HasFeatures(Protocol):
+    """The half of `features.Features` that matters here."""
+
+    def has(self, feature: str) -> bool: ...
+
+
+def attach_type(features: HasFeatures) -> AttachType:
+    """What a program must be loaded for, so that `attach_uprobes` takes the way this kernel offers."""
+    return AttachType.UPROBE_MULTI if features.has("uprobe_multi") else AttachType.NONE
+
+
+class Link:
+    """Holds probes in place until it is closed."""
+
+    def __init__(self, descriptors: Sequence[int], sites: int) -> None:
+        self._descriptors = list(descriptors)
+        self.sites = sites
+
+    def close(self) -> None:
+        """Removes the breakpoints; the original bytes are back when it returns. Harmless when done twice."""
+        close_all([self])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+                 ) -> None:
+        self.close()
+
+
+def close_all(links: Sequence[Link]) -> None:
+    """Closes many links side by side: each waits for grace periods of its own (50 ms, perf_event uprobes 130 ms), yet
+    ten at once take 80 ms."""
+    descriptors = [fd for link in links for fd in link._descriptors]
+    for link in links:
+        link._descriptors = []
+    if len(descriptors) <= 1:
+        for fd in descriptors:
+            os.close(fd)
+        return
+    with ThreadPoolExecutor(min(64, len(descriptors)), "gotap-detach") as pool:
+        list(pool.map(os.close, descriptors))
+
+
+def attach_uprobes(program: Program, path: str, sites: Sequence[Site], *, pid: int, features: HasFeatures) -> Link:
+    """`path` leads to the file that the process runs: /proc/PID/exe also does when the file was deleted or lies in
+    another mount namespace. `pid` is the process as this one sees it, 0 every process that maps the file.
+
+    `program` must have been loaded with `attach_type(features)`. All sites or none: AttachError's subclasses say why
+    not. A site that is not the start of an instruction is not noticed by the kernel: the caller has to know.
+    """
+    if not sites:
+        return Link((), 0)
+    if features.has("uprobe_multi"):
+        return _attach_multi(program, path, sites, pid)
+    return _attach_perf(program, path, sites, pid)
+
+
+def _attach_multi(program: Program, path: str, sites: Sequence[Site], pid: int) -> Link:
+    try:
+        return Link([syscalls.link_create_uprobe_multi(program.fd, path, sites, pid)], len(sites))
+    except OSError as error:
+        offset = sites[0][0]
+        if error.errno in _BAD_SITE and len(sites) > 1:
+            culprit = _culprit(program, path, sites, pid)
+            raise _refused(error, path, pid, culprit) from error
+        raise _refused(error, path, pid, offset) from error
+
+
+def _culprit(program: Program, path: str, sites: Sequence[Site], pid: int) -> int | None:
+    """File offset of a site that the kernel refuses, found by halving; None when each half alone is accepted."""
+    while len(sites) > 1:
+        for part in (sites[: len(sites) // 2], sites[len(sites) // 2 :]):
+            try:
+                os.close(syscalls.link_create_uprobe_multi(program.fd, path, part, pid))
+            except OSError:
+                sites = part
+                break
+        else:
+            return None
+    return sites[0][0]
+
+
+def uprobe_pmu() -> int:
+    """Number of the `uprobe` PMU; AttachUnsupportedError when the kernel has none (before 4.17, or not built in)."""
+    try:
+        with open(_PMU) as file:
+            return int(file.read())
+    except (OSError, ValueError) as error:
+        raise AttachUnsupportedError(f"this kernel offers no uprobes: {_PMU} cannot be read",
+                                     "use a kernel with CONFIG_UPROBE_EVENTS=y, and mount /sys") from error
+
+
+def _attach_perf(program: Program, path: str, sites: Sequence[Site], pid: int) -> Link:
+    pmu = uprobe_pmu()
+    with contextlib.ExitStack() as undo:
+        descriptors: list[int] = []
+        undo.callback(lambda: Link(descriptors, 0).close())
+        for offset, cookie in sites:
+            try:
+                event = syscalls.perf_event_open_uprobe(pmu, path, offset, pid or -1)
+                descriptors.append(event)
+                link = _link_perf(program, event, cookie)
+            except OSError as error:
+                raise _refused(error, path, pid, offset) from error
+            if link is not None:
+                descriptors.insert(0, link)
+        undo.pop_all()
+        return Link(descriptors, len(sites))
+
+
+def _link_perf(program: Program, event: int, cookie: int) -> int | None:
+    try:
+        return syscalls.link_create_perf(program.fd, event, cookie)
+    except OSError as error:
+        if error.errno != errno.EINVAL or cookie:
+            raise
+    syscalls.perf_set_bpf(event, program.fd)  # kernels before 5.15, which have no cookies either
+    return None
+
+
+def _refused(error: OSError, path: str, pid: int, offset: int | None) -> AttachError:
+    number = error.errno or 0
+    reason = errno_text(number)
+    if number == errno.ESRCH or (pid and not os.path.exists(f"/proc/{pid}/stat")):
+        return TargetGoneError(f"cannot attach to PID {pid}: the process has ended", "start it again", errno=number)
+    if number in (errno.EPERM, errno.EACCES):
+        return AttachDeniedError(f"cannot attach to {_target(path, pid)}: the kernel does not allow it ({reason})",
+                                 "run gotap as root, or give it CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE",
+                                 errno=number)
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP, errno.EISDIR):
+        return ImageGoneError(f"cannot attach to {_target(path, pid)}: the path leads to no regular file ({reason})",
+                              "name the executable as /proc/PID/exe", errno=number)
+    if number in _BAD_SITE:
+        place = "one of its sites" if offset is None else f"file offset {offset:#x}"
+        return BadSiteError(
+            f"cannot attach to {_target(path, pid)}: the kernel cannot probe {place} ({reason}): it lies outside the "
+            "file, or is not the start of an instruction that uprobes can handle",
+            "this is a bug of gotap unless the file was overwritten in place", errno=number, offset=offset)
+    if number == errno.EMFILE:
+        return AttachError(f"cannot attach to {_target(path, pid)}: too many open files", "raise `ulimit -n`",
+                           errno=number)
+    return AttachError(f"cannot attach to {_target(path, pid)}: {reason}", errno=number)
+
+
+def _target(path: str, pid: int) -> str:
+    return f"PID {pid}" if pid else path
