@@ -1,0 +1,23 @@
+"""What every sink is: the place where finished operations go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gotap.signals.batch import Spans
+from gotap.signals.metrics import Histogram
+
+
+class Sink(Protocol):
+    """Takes signals from one thread. A sink that cannot go on raises a GotapError, once, and is closed then."""
+
+    def export(self, spans: Spans) -> None:
+        """Takes a batch; what is not sampled in it is for the sink to leave out."""
+        ...
+
+    def export_metrics(self, histograms: Sequence[Histogram]) -> None: ...
+
+    def close(self, timeout: float) -> None:
+        """Hands on what is still held, for `timeout` seconds at most. Raises nothing; may be called twice."""
+        ...
