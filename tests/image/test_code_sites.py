@@ -224,5 +224,6 @@ def test_after_call() -> None:
     assert site is not None
     assert site.address == 0x100D
     assert site.results == (Register("rax"), Register("rdx"), Register("rcx"))
-    assert code.after_call(0x1005, ("rax",)) is not None
+    assert code.after_call(0x1005, ("rax",)) is None, "no call"
+    assert [site.address for site in code.call_sites()] == [0x1000]
     assert function("e8fb0f0000 31c0 90 c3").after_call(0x1000, ("rax",)) is None, "%rax is gone"

@@ -19,6 +19,7 @@ from iced_x86 import (
 
 RSP, RBP, RIP, R14, NONE = Register.RSP, Register.RBP, Register.RIP, Register.R14, Register.NONE
 WORD_MASK = (1 << 64) - 1
+CALLS = frozenset((FlowControl.CALL, FlowControl.INDIRECT_CALL))
 
 GPR_NAMES: dict[int, str] = {
     Register.RAX: "rax", Register.RBX: "rbx", Register.RCX: "rcx", Register.RDX: "rdx",
@@ -138,7 +139,7 @@ def effect_of(instruction: Instruction) -> Effect:
 
 def sp_change(instruction: Instruction) -> int | None:
     """Bytes by which the instruction moves RSP; None when that is not a constant. A call counts as balanced."""
-    if instruction.flow_control in (FlowControl.CALL, FlowControl.INDIRECT_CALL):
+    if instruction.flow_control in CALLS:
         return 0
     if instruction.op0_kind == OpKind.REGISTER and instruction.op0_register == RSP:
         mnemonic = instruction.mnemonic

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from iced_x86 import FlowControl, Instruction, Mnemonic, OpKind, Register
 
 from .callees import Callees
-from .effects import GPR_NAMES, REGISTER_NAMES, REGISTER_NUMBERS, RSP, Effect, Mem, Reg, effect_of, sp_change
+from .effects import CALLS, GPR_NAMES, REGISTER_NAMES, REGISTER_NUMBERS, RSP, Effect, Mem, Reg, effect_of, sp_change
 from .flow import FlowGraph, Leave
 from .model import Location, Stack, Word
 from .model import Register as RegisterLocation
-
-_CALLS = (FlowControl.CALL, FlowControl.INDIRECT_CALL)
 
 
 class StackDepths:
@@ -168,7 +166,7 @@ class WordTracker:
     def step(self, state: State, index: int) -> None:
         """What is kept where after the instruction."""
         instruction = self._graph.instructions[index]
-        if instruction.flow_control in _CALLS:
+        if instruction.flow_control in CALLS:
             self._call(state, instruction)
             return
         effect = self.effect(index)

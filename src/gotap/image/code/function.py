@@ -8,7 +8,7 @@ from iced_x86 import FlowControl, Mnemonic
 
 from .callees import NO_CALLEES, Callees
 from .cost import cost_of
-from .effects import REGISTER_NUMBERS, RSP
+from .effects import CALLS, REGISTER_NUMBERS, RSP
 from .flow import FlowGraph, Leave, Reader
 from .frame import ARGUMENT_REGISTERS, CLOSURE_REGISTER, StackDepths, WordTracker
 from .model import CallSite, Cost, Edge, EntrySite, Location, ReturnSite, Site, Word
@@ -137,12 +137,12 @@ class FunctionCode:
             return False
         return all(store.on_stack and store.offset - depth + store.size <= 0 for store in effect.stores)
 
-    def call_sites(self, targets: Collection[int]) -> list[CallSite]:
-        """Direct calls of these functions, in address order."""
+    def call_sites(self, targets: Collection[int] | None = None) -> list[CallSite]:
+        """Direct calls of these functions, in address order; None: every call, those through pointers with target 0."""
         calls = [
             i
             for i, instruction in enumerate(self.graph.instructions)
-            if instruction.flow_control == FlowControl.CALL and instruction.near_branch_target in targets
+            if instruction.flow_control in CALLS and (targets is None or instruction.near_branch_target in targets)
         ]
         always = set(self.graph.always_passed()) if calls else set()
         sites: list[CallSite] = []
@@ -197,7 +197,7 @@ class FunctionCode:
         It fires once for every return of the callee to this call, and for nothing else. None: there is none.
         """
         index = self.graph.index_of(address)
-        if index is None or not self.graph.complete:
+        if index is None or not self.graph.complete or self.graph.instructions[index].flow_control not in CALLS:
             return None
         state = self._tracker.initial(results)
         b = self.graph.block_of(index)
