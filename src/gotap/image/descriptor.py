@@ -37,7 +37,6 @@ _HEADER_SIZE = 48
 _UNCOMMON_SIZE = 16
 _FIELD_SIZE = 24
 _IMETHOD_SIZE = 8
-_METHOD_SIZE = 16
 
 #: Bytes of the kind's part including the header, where it is not the header alone. Maps differ by version.
 _SIZES = {
@@ -123,18 +122,20 @@ class _Name:
 
 
 class Descriptors:
-    """Reads descriptors at addresses in [types, etypes). Every method raises TypesDamaged on nonsense."""
+    """Reads descriptors at addresses in [types, etypes). Every method raises TypesDamaged on nonsense.
+
+    `words` is that memory with its relocations applied, from address `base` on.
+    """
 
     def __init__(self, elf: Elf, module: TypesModule, version: GoVersion) -> None:
         self._elf = elf
-        self.start = module.types
-        self.end = module.etypes
+        self.start, self.end = module.types, module.etypes
         if not 0 < self.end - self.start < 1 << 31:
             raise TypesDamaged(self.start)
         # One copy with the relocations of the whole region applied: a descriptor is all pointers.
-        words = elf.pointers(self.start & ~7, (self.end - (self.start & ~7) + 7) // 8)
-        self._bytes = words.astype("<u8").tobytes()
-        self._base = self.start & ~7
+        self.base = self.start & ~7
+        self.words = elf.pointers(self.base, (self.end - self.base) // 8)
+        self._bytes = self.words.tobytes()
         self._embedded_in_offset = not version.at_least(1, 19)
         self._map_size = _map_descriptor_size(version)
 
@@ -162,7 +163,7 @@ class Descriptors:
         """The import path of a named type; empty for the universe's."""
         if not descriptor.uncommon:
             return ""
-        offset = self._i32(descriptor.address + self._kind_size(descriptor.kind))
+        offset = self._i32(descriptor.address + self.kind_size(descriptor.kind))
         return self._name(self.start + offset).text if offset > 0 else ""
 
     def elem(self, descriptor: Descriptor) -> int:
@@ -216,26 +217,12 @@ class Descriptors:
         at = self.word(descriptor.address + 48)
         return self._name(at).text if at else ""
 
-    def extent(self, descriptor: Descriptor) -> int:
-        """Bytes the descriptor takes: internal/abi/type.go, (*Type).DescriptorSize, Go 1.27."""
-        size, kind = self._kind_size(descriptor.kind), descriptor.kind
-        if kind is Kind.FUNC:
-            counts = self._i32(descriptor.address + 48)
-            size += 8 * ((counts & 0xFFFF) + (counts >> 16 & 0x7FFF))
-        elif kind is Kind.INTERFACE:
-            size += _IMETHOD_SIZE * self._checked(self.word(descriptor.address + 64), descriptor)
-        elif kind is Kind.STRUCT:
-            size += _FIELD_SIZE * self._checked(self.word(descriptor.address + 64), descriptor)
-        if descriptor.uncommon:
-            methods = self._i32(descriptor.address + self._kind_size(kind) + 4) & 0xFFFF
-            size += _UNCOMMON_SIZE + _METHOD_SIZE * methods
-        return size
-
     def word(self, address: int) -> int:
         """A relocated 64-bit word."""
         return int(self._unpack(_WORD, address)[0])
 
-    def _kind_size(self, kind: Kind) -> int:
+    def kind_size(self, kind: Kind) -> int:
+        """Bytes up to the uncommon type."""
         return self._map_size if kind is Kind.MAP else _SIZES.get(kind, _HEADER_SIZE)
 
     def _checked(self, count: int, descriptor: Descriptor) -> int:
@@ -247,19 +234,19 @@ class Descriptors:
         return int.from_bytes(self._read(address, 4), "little", signed=True)
 
     def _unpack(self, layout: struct.Struct, address: int) -> tuple[int, ...]:
-        at = address - self._base
+        at = address - self.base
         if not 0 <= at <= len(self._bytes) - layout.size:
             raise TypesDamaged(address)
         return layout.unpack_from(self._bytes, at)
 
     def _read(self, address: int, size: int) -> bytes:
-        at = address - self._base
+        at = address - self.base
         if not 0 <= at <= len(self._bytes) - size:
             raise TypesDamaged(address)
         return self._bytes[at : at + size]
 
     def _name(self, address: int) -> _Name:
-        at = address - self._base
+        at = address - self.base
         data = self._bytes
         try:
             if at < 0:
@@ -271,7 +258,7 @@ class Descriptors:
                 tag, at = _varint_text(data, at)
         except IndexError:
             raise TypesDamaged(address) from None
-        return _Name(flags, text.decode("utf-8", "replace"), tag.decode("utf-8", "replace"), self._base + at)
+        return _Name(flags, text.decode("utf-8", "replace"), tag.decode("utf-8", "replace"), self.base + at)
 
     def _package_of(self, name: _Name) -> str:
         if not name.flags & _NAME_HAS_PKG_PATH:

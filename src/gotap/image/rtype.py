@@ -7,47 +7,24 @@ interface may have, but not, for instance, runtime.g. Names are made up from imp
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator
-from functools import cached_property, partial
-from typing import Protocol
+from functools import partial
 
-import numpy as np
-
-from gotap.image.descriptor import Descriptor, Descriptors, TypesDamaged, TypesModule
+from gotap.image.descriptor import Descriptor, Descriptors, TypesDamaged
 from gotap.image.elf import Elf
 from gotap.image.gotypes import Field, Kind, Type, TypeRef
 from gotap.image.goversion import GoVersion
 from gotap.image.linkname import escape_import_path, escape_type_name
+from gotap.image.typeindex import TypeIndex, TypesModuleIndex
 
-#: A package's qualifier before a name.
-_QUALIFIER = re.compile(r'[^\s()\[\]{}*,;<>"]*\.(?=[^\s.()\[\]{}*,;<>"])')
 _MAP_INTERNAL = re.compile(r"(?:noalg\.)?map\.(bucket|group)(\[.*)")
-
-_WORD = 8
-
-
-class Typelinks(TypesModule, Protocol):
-    """moduledata, as far as it tells where descriptors are."""
-
-    @property
-    def typelinks(self) -> tuple[int, int]:
-        """Address and number of the int32 offsets of descriptors from `types`; (0, 0) from Go 1.27."""
-        ...
-
-    @property
-    def typedesclen(self) -> int:
-        """Bytes of the descriptors that stand in a row from `types`; 0 before Go 1.27."""
-        ...
 
 
 class RuntimeTypes:
     """Types by full name or by the address of their descriptor; every answer is read when asked for and kept."""
 
-    def __init__(self, elf: Elf, moduledata: Typelinks, version: GoVersion) -> None:
-        self._elf = elf
-        self._module = moduledata
+    def __init__(self, elf: Elf, moduledata: TypesModuleIndex, version: GoVersion) -> None:
         self._descriptors = Descriptors(elf, moduledata, version)
+        self._index = TypeIndex(elf, moduledata, self._descriptors)
         self._headers: dict[int, Descriptor] = {}
         self._names: dict[int, str] = {}
         self._types: dict[int, Type] = {}
@@ -75,7 +52,12 @@ class RuntimeTypes:
         if name is None:
             header = self._header(address)
             self._names[address] = header.text  # should damaged data make a type part of itself
-            name = self._names[address] = self._make_name(header)
+            try:
+                name = self._make_name(header)
+            except TypesDamaged:
+                del self._names[address]
+                raise
+            self._names[address] = name
         return name
 
     # -- finding ------------------------------------------------------------------------------------------------
@@ -84,11 +66,9 @@ class RuntimeTypes:
         if internal := _MAP_INTERNAL.fullmatch(name):
             return self._map_internal(internal[1], internal[2])
         name = escape_type_name(name)
-        for index in (self._linked, self._reachable):
-            for address in index.get(_unqualified(name), ()):
-                if self.name_at(address) == name:
-                    return self.at(address)
-        return None
+        found = (address for address in self._index.candidates(name) if self.name_at(address) == name)
+        address = next(found, None)
+        return self.at(address) if address is not None else None
 
     def _map_internal(self, structure: str, key_and_elem: str) -> Type | None:
         map_type = self.lookup("map" + key_and_elem)
@@ -99,64 +79,6 @@ class RuntimeTypes:
             return None  # asked for a bucket where groups are, or the other way round
         self._names[address] = f"map.{structure}{key_and_elem}"
         return self.at(address)
-
-    @cached_property
-    def _linked(self) -> dict[str, list[int]]:
-        """Descriptors that the linker lists, and what the pointers among them point to, by unqualified name."""
-        addresses: dict[int, None] = {}
-        for address in self._roots():
-            addresses[address] = None
-            descriptor = self._header(address)
-            if descriptor.kind is Kind.POINTER:
-                addresses[self._descriptors.elem(descriptor)] = None
-        return self._index(addresses)
-
-    @cached_property
-    def _reachable(self) -> dict[str, list[int]]:
-        """Every descriptor that the listed ones lead to, by unqualified name."""
-        seen: dict[int, None] = {}
-        pending = list(self._roots())
-        while pending:
-            address = pending.pop()
-            if address not in seen and address:
-                seen[address] = None
-                pending.extend(self._neighbours(self._header(address)))
-        return self._index(seen)
-
-    def _index(self, addresses: dict[int, None]) -> dict[str, list[int]]:
-        index = defaultdict(list)
-        for address in addresses:
-            index[_unqualified(self._header(address).text)].append(address)
-        return index
-
-    def _roots(self) -> Iterator[int]:
-        links, count = self._module.typelinks
-        if count:
-            offsets = np.frombuffer(self._elf.read(links, 4 * count), "<i4")
-            yield from (self._module.types + offsets.astype(np.int64)).tolist()
-            return
-        # Go 1.27 lays the descriptors that reflection looks up in a row, behind one word (runtime/type.go,
-        # moduleTypelinks; cmd/link/internal/ld/data.go, dodataSect).
-        address = self._module.types + _WORD
-        end = self._module.types + self._module.typedesclen
-        while address < end:
-            yield address
-            address += self._descriptors.extent(self._header(address))
-            address = (address + _WORD - 1) & -_WORD
-
-    def _neighbours(self, descriptor: Descriptor) -> Iterator[int]:
-        """The descriptors one step away."""
-        read = self._descriptors
-        yield descriptor.pointer_to_this
-        if descriptor.kind in (Kind.POINTER, Kind.SLICE, Kind.ARRAY, Kind.CHAN, Kind.MAP):
-            yield read.elem(descriptor)
-        if descriptor.kind is Kind.MAP:
-            yield read.key(descriptor)
-        elif descriptor.kind is Kind.STRUCT:
-            yield from (field.type for field in read.struct_fields(descriptor))
-        elif descriptor.kind is Kind.FUNC:
-            parameters, results, _ = read.signature(descriptor)
-            yield from parameters + results
 
     # -- descriptors to types -----------------------------------------------------------------------------------
 
@@ -247,11 +169,6 @@ class RuntimeTypes:
         return f"struct {{ {'; '.join(fields)} }}" if fields else "struct {}"
 
 
-def _unqualified(name: str) -> str:
-    """A type's text without package qualifiers, equal for `*http.Request` and `*net/http.Request`: an index's key."""
-    return _QUALIFIER.sub("", name)
-
-
 def _member(package: str, name: str) -> str:
     """A field's or method's name: unexported ones of two packages differ, so theirs has the package."""
     return name if name[:1].isupper() or not package else f"{escape_import_path(package)}.{name}"
@@ -261,4 +178,4 @@ def _quoted(tag: str) -> str:
     return tag.replace("\\", "\\\\").replace('"', '\\"')
 
 
-__all__ = ["RuntimeTypes", "Typelinks", "TypesDamaged"]
+__all__ = ["RuntimeTypes", "TypesDamaged"]
