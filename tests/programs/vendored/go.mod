@@ -1,0 +1,5 @@
+module vendored
+
+go 1.18
+
+require example.com/greet v1.2.3
