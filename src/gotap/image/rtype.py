@@ -1,7 +1,8 @@
 """Go types from the runtime's own metadata, which no stripping removes: Go 1.18–1.27.
 
-Which types a binary has: those that reflection or an interface can reach, so nearly every type that a value in an
-interface may have, but not, for instance, runtime.g. Names are made up from import paths, as the linker does.
+A binary has the types whose values the program allocates, or puts into interfaces, and all types those are made of:
+of stripped net/http servers even runtime.g and runtime._panic (Go 1.18–1.27). Names are made up from import paths, as
+the linker does; a type declared inside a function goes without the number (`·1`) that DWARF gives it.
 """
 
 from __future__ import annotations
