@@ -1,0 +1,3 @@
+module gotap.dev/demo
+
+go 1.22
