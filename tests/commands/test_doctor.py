@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from kernel_access import needs_bpf
 
 from gotap.commands import doctor
 from gotap.kernel.findings import Feature, Features
+from kernel_access import needs_bpf
 
 HERE = Feature("bpf", "bpf(2) system call", True, "allowed", needed=True)
 ABSENT = Feature("ringbuf", "BPF ring buffer", False, "no such map", "use Linux 5.8 or newer", needed=True)
