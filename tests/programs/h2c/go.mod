@@ -1,4 +1,4 @@
-module h2c
+module example.com/h2c
 
 go 1.23.0
 

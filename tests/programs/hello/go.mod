@@ -1,3 +1,3 @@
-module hello
+module example.com/hello
 
 go 1.18

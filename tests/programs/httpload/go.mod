@@ -1,3 +1,3 @@
-module httpload
+module example.com/httpload
 
 go 1.18

@@ -1,3 +1,3 @@
-module httpserver
+module example.com/httpserver
 
 go 1.18

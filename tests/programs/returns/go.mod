@@ -1,3 +1,3 @@
-module returns
+module example.com/returns
 
 go 1.18

@@ -1,4 +1,4 @@
-module vendored
+module example.com/vendored
 
 go 1.18
 
