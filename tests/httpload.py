@@ -78,7 +78,7 @@ class _Connection:
             self._socket = None
 
     def batch(self, requests: Sequence[bytes]) -> None:
-        """Sends all requests at once and reads one response each; what comes after a closed connection is unanswered."""
+        """Sends all requests at once and reads one response each; what follows a closed connection is unanswered."""
         counts = self._counts
         counts.sent += len(requests)
         self._opened().sendall(b"".join(requests))

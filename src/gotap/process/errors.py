@@ -1,0 +1,53 @@
+"""What can go wrong with a process that is looked at or started, one type per cause."""
+
+from __future__ import annotations
+
+import os
+
+from gotap.errors import GotapError
+
+
+class ProcessError(GotapError):
+    """Any failure to see, find or start a process."""
+
+
+class ProcessGone(ProcessError):
+    """There is no such process, or it ended while it was looked at, or its pid belongs to another one by now."""
+
+
+class NotPermitted(ProcessError):
+    """The kernel does not show this process to this user."""
+
+
+class NotAProgram(ProcessError):
+    """A thread's id, or a kernel thread: nothing that has an executable of its own."""
+
+
+class NoSuchName(ProcessError):
+    """No process has this name."""
+
+
+class LaunchError(ProcessError):
+    """The program was not started; `exit_code` is what a shell would exit with (127 not found, 126 cannot execute)."""
+
+    def __init__(self, message: str, remedy: str, *, exit_code: int) -> None:
+        super().__init__(message, remedy)
+        self.exit_code = exit_code
+
+
+class CannotHold(ProcessError):
+    """ptrace is refused, so a program cannot be held before its first instruction."""
+
+
+def gone(pid: int) -> ProcessGone:
+    return ProcessGone(
+        f"process {pid} is gone: it has ended, or there never was one", "`ps` lists the processes that run"
+    )
+
+
+def not_permitted(pid: int, what: str) -> NotPermitted:
+    user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+    return NotPermitted(
+        f"the kernel does not let {user} read {what} of process {pid}",
+        "run gotap as root, or give it CAP_SYS_PTRACE; in a container, share the host's pid namespace",
+    )

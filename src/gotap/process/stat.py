@@ -1,0 +1,66 @@
+"""/proc/PID/stat, /proc/PID/status and /proc/PID/cgroup as data (proc_pid_stat(5), cgroups(7)). Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: include/linux/sched.h; field 9 of stat.
+_PF_KTHREAD = 0x00200000
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """`start_time`: clock ticks after boot; with the pid it identifies a process until the next boot."""
+
+    comm: str
+    state: str
+    parent: int
+    flags: int
+    start_time: int
+
+    @property
+    def is_kernel_thread(self) -> bool:
+        return bool(self.flags & _PF_KTHREAD)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in "ZXx"
+
+
+def parse_stat(text: bytes) -> Stat:
+    """The comm stands between the first `(` and the last `)`, and may hold both."""
+    head, _, tail = text.rpartition(b")")
+    fields = tail.split()
+    return Stat(
+        comm=head.partition(b"(")[2].decode("utf-8", "replace"),
+        state=fields[0].decode(),
+        parent=int(fields[1]),
+        flags=int(fields[6]),
+        start_time=int(fields[19]),
+    )
+
+
+def parse_status(text: bytes) -> dict[str, list[str]]:
+    """`Uid: 0 0 0 0` → `{"Uid": ["0", "0", "0", "0"]}`."""
+    lines = (line.partition(":") for line in text.decode("utf-8", "replace").splitlines())
+    return {key: value.split() for key, _, value in lines}
+
+
+#: How runtimes name a container's cgroup: the whole last element, or `RUNTIME-ID.scope` (systemd driver);
+#: docker, containerd (cri-containerd-), CRI-O (crio-), podman (libpod-, with a child `container`), and garden's and
+#: Kubernetes' bare ids. ECS on Fargate joins a task id and a number: 32 hex digits, `-`, decimal digits.
+_CONTAINER = re.compile(r"^(?:[a-z0-9]+(?:[-_.][a-z]+)*[-:])*([0-9a-f]{64}|[0-9a-f]{32}-[0-9]+)(?:\.scope)?$")
+
+
+def container_id(cgroup: str) -> str:
+    """The container that /proc/PID/cgroup names, innermost first; empty when it names none.
+
+    In a cgroup namespace of its own a process shows `/` only: read the file of the process from outside.
+    """
+    for line in cgroup.splitlines():
+        path = line.split(":", 2)[-1]
+        for element in reversed(path.split("/")):
+            if found := _CONTAINER.match(element):
+                return found[1]
+    return ""
