@@ -23,6 +23,9 @@ func load(ctx context.Context, args []string) error {
 	flags.Parse(args)
 
 	address, err := awaitService(ctx, *ready, *wait)
+	if ctx.Err() != nil {
+		return nil // told to stop
+	}
 	if err != nil {
 		return err
 	}
