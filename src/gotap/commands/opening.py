@@ -1,0 +1,100 @@
+"""From options and environment to a session: what the host allows, sampler, sinks; and its orderly end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from gotap.commands.session import Limits, Session
+from gotap.commands.targets import Targets
+from gotap.errors import GotapError
+from gotap.kernel.bpf import enable_stats
+from gotap.kernel.codegen.tracing import Sampling
+from gotap.kernel.features import essential
+from gotap.kernel.watch import Watcher
+from gotap.probe.convert import Param
+from gotap.probe.redact import SENSITIVE_QUERY_KEYS
+from gotap.signals.metrics import Metrics
+from gotap.sinks.environment import (
+    Environment,
+    batch_settings,
+    known_methods,
+    metric_settings,
+    otlp_settings,
+    sampler,
+)
+from gotap.sinks.json_lines import JsonLines
+from gotap.sinks.otlp import OtlpSink
+from gotap.sinks.sink import Sink
+
+
+class HostRefuses(GotapError):
+    """This host does not let gotap watch processes."""
+
+
+@contextmanager
+def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterator[Session]:
+    """A session ready for targets; at the end everything is detached, flushed, and the summary printed."""
+    own = Environment(dict(os.environ))
+    features = essential()
+    if missing := features.missing():
+        first = missing[0]
+        raise HostRefuses(f"this host does not let gotap watch: {first.name}: {first.detail}", first.remedy)
+    settings = metric_settings(own)
+    chosen = sampler(own)
+    with ExitStack() as stack:
+        sinks = open_sinks(arguments.to or ["terminal"], own, pane=pane)
+        for warning in own.warnings:
+            tell(warning)
+        watcher = Watcher(features, Sampling(chosen.parent_based, chosen.ratio_threshold))
+        stack.callback(watcher.close)
+        with suppress(GotapError):
+            stack.enter_context(enable_stats())
+        session = Session(
+            Targets(watcher, own, conversion_options(arguments.redact, own)),
+            sinks,
+            Metrics(settings.temporality, exemplars=settings.exemplars),
+            Limits(arguments.duration, arguments.count),
+            settings.interval,
+        )
+        try:
+            yield session
+        finally:
+            summary = session.close()
+            if session.tally.attached_at:
+                print("\n".join(summary.lines()), file=sys.stderr)
+
+
+def tell(text: str) -> None:
+    print(f"gotap: {text}", file=sys.stderr, flush=True)
+
+
+def open_sinks(destinations: list[str], own: Environment, *, pane: bool) -> list[Sink]:
+    """One sink for each destination, each once."""
+    sinks: list[Sink] = []
+    for destination in dict.fromkeys(destinations):
+        if destination == "json":
+            sinks.append(JsonLines.stdout())
+        elif destination == "otlp":
+            traces, metrics = otlp_settings(own, "TRACES"), otlp_settings(own, "METRICS")
+            sinks.append(OtlpSink(traces, metrics, batch_settings(own), tell))
+        elif destination == "terminal":
+            from gotap.sinks.terminal import open_terminal
+
+            sinks.append(open_terminal(pane=pane))
+        else:
+            sinks.append(JsonLines.file(destination))
+    return sinks
+
+
+def conversion_options(redact: list[str], own: Environment) -> dict[str, Param]:
+    """Constants of conversions that the user overrides."""
+    options: dict[str, Param] = {}
+    if redact:
+        options["sensitive"] = (*SENSITIVE_QUERY_KEYS, *redact)
+    if (methods := known_methods(own)) is not None:
+        options["known"] = methods
+    return options

@@ -1,0 +1,236 @@
+"""Watching: targets in, signals out, until a duration, a count, a signal or the last target's end."""
+
+from __future__ import annotations
+
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from gotap.commands.main import print_error
+from gotap.commands.targets import Target, Targets
+from gotap.errors import GotapError
+from gotap.kernel.codegen.frame import Counter
+from gotap.signals.batch import Spans
+from gotap.signals.metrics import Metrics
+from gotap.sinks.json_lines import JsonLines
+from gotap.sinks.otlp import OtlpSink
+from gotap.sinks.sink import Sink
+from gotap.sinks.summary import Summary
+
+#: Seconds between two looks at the ring: nobody is woken by a record.
+LOOK = 0.05
+#: Seconds a sink has at the end to hand on what it holds.
+CLOSE_TIMEOUT = 5.0
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(slots=True)
+class Limits:
+    """When to stop by ourselves; None: never."""
+
+    duration: float | None = None  # seconds
+    count: int | None = None  # spans
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the summary tells."""
+
+    spans: int = 0
+    errors: int = 0
+    in_flight_at_detach: int = 0
+    rejected: int = 0
+    attached_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Session:
+    """Moves records of all targets to the sinks. Single-threaded; sinks must not block."""
+
+    targets: Targets
+    sinks: list[Sink]
+    metrics: Metrics
+    limits: Limits
+    metric_interval: float
+    watched: dict[int, Target] = field(default_factory=dict)  # by attachment number
+    tally: Tally = field(default_factory=Tally)
+    on_tick: list[Callable[[], None]] = field(default_factory=list)
+    signals: list[int] = field(default_factory=list)
+    finished: bool = False  # the count is reached, or no sink is left
+    expired: bool = False  # the duration is over
+    opened: list[Sink] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.opened = list(self.sinks)
+
+    def add(self, pid: int) -> Target:
+        """Attaches to one more process; GotapError says why not."""
+        target = self.targets.open(pid)
+        self.watched[target.attachment.number] = target
+        return target
+
+    def announce(self) -> None:
+        """The line that scripts wait for: all probes are in place."""
+        self.tally.attached_at = time.monotonic()
+        names = ", ".join(f"{target.pid} ({target.process.name})" for target in self.watched.values())
+        print(f"gotap: attached to PID {names}", file=sys.stderr, flush=True)
+
+    def run(
+        self, until: Callable[[], bool] = lambda: False, *, alone: bool = False, unlimited: bool = False
+    ) -> None:
+        """Moves records until a limit, a signal, `until`, or the end of the last target.
+
+        `alone`: go on without targets, since more may come; `unlimited`: the limits have been reached already.
+        """
+        started = time.monotonic()
+        next_metrics = started + self.metric_interval
+        with _signals(self.signals) as wake:
+            while True:
+                self.wait(wake)
+                self.drain()
+                for tick in self.on_tick:
+                    tick()
+                now = time.monotonic()
+                if now >= next_metrics:
+                    next_metrics += self.metric_interval
+                    self.export_metrics()
+                if not unlimited:
+                    self.expired = self.limits.duration is not None and now - started >= self.limits.duration
+                    if self.expired or self.finished:
+                        return
+                if self.signals or until() or not (self.watched or alone):
+                    return
+
+    def wait(self, wake: socket.socket) -> None:
+        """Sleeps until the next look; a signal or a target's end cuts it short."""
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        for target in self.watched.values():
+            poll.register(target.process, select.POLLIN)
+        for descriptor, _ in poll.poll(LOOK * 1000):
+            if descriptor == wake.fileno():
+                wake.recv(4096)
+        for target in [one for one in self.watched.values() if not one.process.is_alive()]:
+            self.remove(target)
+
+    def remove(self, target: Target) -> None:
+        """Detaches one target after taking what it left."""
+        self.drain()
+        self.tally.in_flight_at_detach += self.targets.watcher.detach(target.attachment)
+        self.drain()
+        self.tally.rejected += target.rejected
+        del self.watched[target.attachment.number]
+        target.process.close()
+
+    def drain(self) -> None:
+        """Everything that has arrived, to the sinks."""
+        for number, operation, rows in self.targets.watcher.records():
+            target = self.watched.get(number)
+            if target is None or self.finished:
+                continue
+            if self.limits.count is not None:
+                rows = rows[: max(0, self.limits.count - self.tally.spans)]
+            spans = target.decode(operation, rows) if len(rows) else None
+            if spans is not None and len(spans):
+                self.deliver(spans)
+
+    def deliver(self, spans: Spans) -> None:
+        self.tally.spans += len(spans)
+        self.tally.errors += int(spans.error.sum())
+        self.metrics.add(spans)
+        self.each(lambda sink: sink.export(spans))
+        if self.limits.count is not None and self.tally.spans >= self.limits.count:
+            self.finished = True
+
+    def export_metrics(self) -> None:
+        histograms = self.metrics.collect()
+        if histograms:
+            self.each(lambda sink: sink.export_metrics(histograms))
+
+    def each(self, action: Callable[[Sink], None]) -> None:
+        """Calls every sink; one that can do no more is told and left out. Without any, watching is over."""
+        for sink in list(self.sinks):
+            try:
+                action(sink)
+            except GotapError as error:
+                print_error(error)
+                self.sinks.remove(sink)
+        if not self.sinks:
+            self.finished = True
+
+    def close(self) -> Summary:
+        """Detaches everything, writes out what is left, and says what was."""
+        started = time.monotonic()
+        for target in list(self.watched.values()):
+            self.remove(target)
+        self.finished = False
+        self.export_metrics()
+        totals = self.targets.watcher.totals()
+        for sink in self.opened:
+            sink.close(CLOSE_TIMEOUT)
+        losses = {cause: count for sink in self.opened for cause, count in losses_of(sink).items()}
+        counters = totals.counters
+        causes = {
+            "ring full": counters[Counter.RING_FULL],
+            "too many in flight": counters[Counter.ROWS_FULL],
+            "goroutine unreadable": counters[Counter.NO_GOROUTINE],
+            "end missed": counters[Counter.STALE],
+            "record not understood": self.tally.rejected,
+        }
+        return Summary(
+            spans=self.tally.spans,
+            errors=self.tally.errors,
+            drops={cause: count for cause, count in (causes | losses).items() if count},
+            attached=started - self.tally.attached_at if self.tally.attached_at else 0.0,
+            in_flight_at_attach=counters[Counter.NO_BEGIN],
+            in_flight_at_detach=self.tally.in_flight_at_detach,
+            hits=sum(totals.hits.values()),
+            run_time=totals.run_time / 1e9,
+            runs=totals.runs,
+        )
+
+
+def losses_of(sink: Sink) -> dict[str, int]:
+    """What a sink could not deliver, by cause."""
+    match sink:
+        case JsonLines():
+            return {"not written": sink.lost}
+        case OtlpSink():
+            spans = sink.stats[0]
+            return {
+                "export queue full": spans.dropped_full,
+                "export failed": spans.dropped_failed,
+                "rejected by the collector": spans.rejected,
+            }
+    return {}
+
+
+@contextmanager
+def _signals(received: list[int]) -> Iterator[socket.socket]:
+    """SIGINT, SIGTERM and SIGHUP are noted and wake the loop; restored afterwards."""
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    old_wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    old = {number: signal.signal(number, note) for number in _STOP_SIGNALS}
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(old_wakeup)
+        for number, handler in old.items():
+            signal.signal(number, handler)
+        reader.close()
+        writer.close()
+
+

@@ -1,0 +1,150 @@
+"""One watched process: its executable read and bound, probes in place, records decoded under its name."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gotap.errors import GotapError
+from gotap.image.image import Image
+from gotap.image.rtype import RuntimeTypes
+from gotap.kernel.watch import Attachment, Executable, Watcher
+from gotap.probe.binding import Binding, bind
+from gotap.probe.catalogue import libraries, runtime
+from gotap.probe.convert import Param
+from gotap.probe.sources import types_of
+from gotap.process.proc import Process
+from gotap.signals.batch import Resource, Spans
+from gotap.signals.clock import Clock
+from gotap.signals.decode import Decoder
+from gotap.signals.resource import ProcessFacts, process_resource
+from gotap.sinks.environment import Environment, service_identity
+
+
+class NothingToWatch(GotapError):
+    """A Go program that holds no library of the catalogue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An executable that was read and bound; processes that run the same file share it."""
+
+    image: Image
+    types: RuntimeTypes
+    binding: Binding
+
+
+@dataclass(slots=True)
+class Target:
+    """A process with its probes in place."""
+
+    process: Process
+    program: Program
+    attachment: Attachment
+    resource: Resource
+    decoders: dict[int, Decoder] = field(default_factory=dict)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def decode(self, operation: int, rows: NDArray[np.uint8]) -> Spans | None:
+        decoder = self.decoders.get(operation)
+        return decoder.decode(rows) if decoder is not None else None
+
+    @property
+    def rejected(self) -> int:
+        return sum(one.rejected for one in self.decoders.values())
+
+
+class Targets:
+    """Opens targets for one watcher. `options` override constants of conversions (sensitive keys, known methods)."""
+
+    def __init__(self, watcher: Watcher, own: Environment, options: Mapping[str, Param]) -> None:
+        self.watcher = watcher
+        self.own = own
+        self.options = options
+        self.clock = Clock()
+        self._programs: dict[tuple[int, int, int], Program] = {}
+
+    def open(self, pid: int) -> Target:
+        """Reads, binds and attaches one process; GotapError says why not."""
+        process = Process(pid)
+        try:
+            program = self.program(process)
+            if not program.binding.bound:
+                raise NothingToWatch(
+                    f"{process.name} is a Go program without net/http: there is nothing to watch yet",
+                    f"`gotap inspect -v {pid}` tells what is missing",
+                )
+            bias = process.load_bias(program.image.elf.entry)
+            attachment = self.watcher.attach(
+                Executable(pid, process.initial_tgid, process.exe, bias), program.binding
+            )
+        except BaseException:
+            process.close()
+            raise
+        target = Target(process, program, attachment, self.resource(process, program.image))
+        for operation in program.binding.bound:
+            if operation.output is not None:
+                target.decoders[operation.output.layout.operation_id] = Decoder(
+                    operation.output,
+                    target.resource,
+                    type_name=program.types.name_at,
+                    clock=self.clock,
+                    options=self.options,
+                )
+        return target
+
+    def program(self, process: Process) -> Program:
+        status = os.stat(process.exe)
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns)
+        if key not in self._programs:
+            image = Image.open(process.exe)
+            types = RuntimeTypes(image.elf, image.moduledata, image.go_version)
+            binding = bind(image, types_of(image, runtime()), libraries(), runtime())
+            self._programs[key] = Program(image, types, binding)
+        return self._programs[key]
+
+    def resource(self, process: Process, image: Image) -> Resource:
+        identity = service_identity(Environment(process.environment), self.own)
+        facts = ProcessFacts(
+            pid=process.pid,
+            executable_path=process.exe_path,
+            command_args=process.command_line,
+            owner=process.owner,
+            go_version=image.go_version.text,
+            parent_pid=process.parent,
+            creation_time=process.creation_time,
+            container_id=process.container_id,
+            host_name=socket.gethostname(),
+            host_id=_host_id(),
+            machine=platform.machine(),
+            os_description=_os_release().get("PRETTY_NAME", ""),
+            os_version=_os_release().get("VERSION_ID", ""),
+        )
+        return process_resource(facts, identity)
+
+
+@cache
+def _host_id() -> str:
+    try:
+        with open("/etc/machine-id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+@cache
+def _os_release() -> dict[str, str]:
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
