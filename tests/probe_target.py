@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 SOURCE = r"""
 #include <pthread.h>
@@ -54,8 +55,11 @@ def symbol(executable: Path, name: str) -> tuple[int, int]:
     """(address, file offset), by pyelftools."""
     with executable.open("rb") as file:
         elf = ELFFile(file)
-        (found,) = elf.get_section_by_name(".symtab").get_symbol_by_name(name)
-        address = int(found["st_value"])
+        table = elf.get_section_by_name(".symtab")
+        assert isinstance(table, SymbolTableSection)
+        found = table.get_symbol_by_name(name)
+        assert found
+        address = int(found[0]["st_value"])
         (offset,) = elf.address_offsets(address)
     return address, int(offset)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from gotap.kernel.isa import (
     LD_IMM64,
@@ -23,9 +23,6 @@ from gotap.kernel.isa import (
     Jump,
 )
 
-if TYPE_CHECKING:
-    from gotap.kernel.asm import Code
-
 _ALU = {Alu.ADD: "+=", Alu.SUB: "-=", Alu.MUL: "*=", Alu.DIV: "/=", Alu.OR: "|=", Alu.AND: "&=", Alu.LSH: "<<=",
         Alu.RSH: ">>=", Alu.MOD: "%=", Alu.XOR: "^=", Alu.MOV: "=", Alu.ARSH: "s>>="}
 _JUMP = {Jump.JEQ: "==", Jump.JGT: ">", Jump.JLT: "<", Jump.JGE: ">=", Jump.JLE: "<=", Jump.JSET: "&",
@@ -38,21 +35,20 @@ def disassemble(data: bytes) -> str:
     return "".join(f"{index}: {text}\n" for index, text in _lines(Instruction.unpack(data), {}))
 
 
-def listing(code: Code) -> str:
-    """As `disassemble`, with map names and a line for each label."""
-    maps = {r.index: f"map[{r.map}]" + ("" if r.offset is None else f"+{r.offset}") for r in code.relocations}
-    labels = defaultdict(list)
-    for index, label in code.labels:
-        labels[index].append(label)
+def listing(instructions: Sequence[Instruction], maps: Mapping[int, str], labels: Sequence[tuple[int, str]]) -> str:
+    """As `disassemble`, with a line for each label; `maps` is the text of the LD_IMM64 at an index."""
+    names = defaultdict(list)
+    for index, label in labels:
+        names[index].append(label)
     lines = []
-    for index, text in _lines(list(code.instructions), maps):
-        lines += [f"{label}:\n" for label in labels.pop(index, [])]
+    for index, text in _lines(instructions, maps):
+        lines += [f"{label}:\n" for label in names.pop(index, [])]
         lines.append(f"{index:4}: {text}\n")
-    lines += [f"{label}:\n" for names in labels.values() for label in names]  # placed after the last instruction
+    lines += [f"{label}:\n" for placed in names.values() for label in placed]  # placed after the last instruction
     return "".join(lines)
 
 
-def _lines(instructions: list[Instruction], maps: dict[int, str]) -> list[tuple[int, str]]:
+def _lines(instructions: Sequence[Instruction], maps: Mapping[int, str]) -> list[tuple[int, str]]:
     lines, index = [], 0
     while index < len(instructions):
         one = instructions[index]

@@ -23,7 +23,7 @@ _TOLD: tuple[_Trial, ...] = (trials.nop5, trials.stats, trials.jit, trials.memlo
 
 
 def essential() -> Features:
-    """What attaching must know, in about 10 ms: bpf, program, ringbuf, uprobes, uprobe_multi, bpf_loop, attach_cookie,
+    """What attaching must know, in 10 to 20 ms: bpf, program, ringbuf, uprobes, uprobe_multi, bpf_loop, attach_cookie,
     no_prealloc; perf_uprobe only when it is the one to be used."""
     with Bench() as bench:
         return _features(_run(bench, (*_NEEDED, trials.uprobes_if_needed, *_HELPFUL)))

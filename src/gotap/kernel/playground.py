@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import platform
@@ -45,10 +46,13 @@ def _files(code: bytes) -> list[int]:
 
 
 class Playground:
-    """The page, mapped executable. OSError when no file may be mapped so (noexec everywhere)."""
+    """The page, mapped executable. OSError when no file may be mapped so (noexec everywhere), or on a foreign machine."""
 
     def __init__(self) -> None:
-        emulated, nop5 = _CODE[platform.machine()]
+        machine = platform.machine()
+        if machine not in _CODE:
+            raise OSError(errno.ENOSYS, f"no machine code to try probes on for {machine}")
+        emulated, nop5 = _CODE[machine]
         code = (emulated.ljust(NOP5, b"\xcc") + nop5).ljust(mmap.PAGESIZE, b"\xcc")
         files, self._fd, self._address = _files(code), -1, 0
         for fd in files:
