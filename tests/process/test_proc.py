@@ -12,7 +12,7 @@ from elftools.elf.elffile import ELFFile
 
 from gotap.process.errors import NotAProgram, NotPermitted, ProcessGone
 from gotap.process.proc import Process, in_initial_pid_namespace, parse_maps
-from processes import python, running
+from processes import eventually, python, running
 
 
 def entry(path: str) -> int:
@@ -22,6 +22,7 @@ def entry(path: str) -> int:
 
 def test_facts_are_those_that_ps_tells() -> None:
     with running("sleep", "60") as child, Process(child.pid) as process:
+        eventually(lambda: process.command_line, "the end of the execve")
         told = subprocess.check_output(["ps", "-o", "ppid=,euid=,euser:32=,comm=,args=", str(child.pid)], text=True)
         parent, uid, owner, comm, args = told.split(None, 4)
         assert (process.parent, process.uid) == (int(parent), int(uid))
@@ -38,7 +39,8 @@ def test_facts_are_those_that_ps_tells() -> None:
 def test_environment_is_the_targets_own() -> None:
     environment = {"OTEL_SERVICE_NAME": "shop", "EMPTY": "", "EQUALS": "a=b", "BYTES": "é"}
     with running("sleep", "60", env=environment) as child, Process(child.pid) as process:
-        assert process.environment == environment
+        # Popen returns within the execve, before the kernel has put the new environment in place.
+        assert eventually(lambda: process.environment, "the environment") == environment
 
 
 def test_load_bias_of_a_position_independent_executable() -> None:

@@ -112,13 +112,15 @@ class ExecWatcher:
 
 
 def _seen(pid: int) -> _Seen | None:
-    """None: the process is gone, has ended, or is not ours to read."""
+    """None: the process is gone, has ended, is in the middle of an exec, or is not ours to read."""
     stat = _stat(pid)
     if stat is None:
         return None
     try:
         exe = os.stat(f"/proc/{pid}/exe")
         with open(f"/proc/{pid}/auxv", "rb") as file:
-            return _Seen(stat.start_time, (exe.st_dev, exe.st_ino, file.read()))
+            vector = file.read()
     except OSError:
         return None
+    # AT_NULL first: the exec is under way and the vector not written yet.
+    return _Seen(stat.start_time, (exe.st_dev, exe.st_ino, vector)) if any(vector[:8]) else None

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
 
-from gotap.process.errors import NotAProgram, gone, not_permitted
+from gotap.process.errors import NotAProgram, ProcessGone, gone, not_permitted
 from gotap.process.stat import Stat, container_id, parse_stat, parse_status
 
 #: PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial pid namespace's inode number.
@@ -171,7 +171,10 @@ class Process:
 
         The auxiliary vector's AT_ENTRY is the entry point as loaded (fs/binfmt_elf.c, create_elf_tables).
         """
-        return self._auxv()[_AT_ENTRY] - entry
+        loaded = self._auxv().get(_AT_ENTRY)
+        if loaded is None:  # within execve the new memory has no vector yet
+            raise ProcessGone(f"process {self.pid} is about to become another program", "try again")
+        return loaded - entry
 
     def _auxv(self) -> dict[int, int]:
         content = self._read("auxv")
