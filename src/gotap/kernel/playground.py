@@ -46,7 +46,7 @@ def _files(code: bytes) -> list[int]:
 
 
 class Playground:
-    """The page, mapped executable. OSError when no file may be mapped so (noexec everywhere), or on a foreign machine."""
+    """The page, mapped executable. OSError when no file may be mapped so, or on a foreign machine."""
 
     def __init__(self) -> None:
         machine = platform.machine()
