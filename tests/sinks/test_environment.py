@@ -33,7 +33,7 @@ def test_defaults() -> None:
     nothing = Environment({})
     assert otlp_settings(nothing, "TRACES") == OtlpSettings("http://localhost:4318/v1/traces")
     assert otlp_settings(nothing, "METRICS") == OtlpSettings("http://localhost:4318/v1/metrics")
-    assert batch_settings(nothing) == BatchSettings(5.0, 30.0, 512, 2048)
+    assert batch_settings(nothing) == BatchSettings(5.0, 30.0, 512, 8192)
     assert sampler(nothing) == Sampler(True, ALWAYS)
     assert metric_settings(nothing).temporality is Temporality.CUMULATIVE
     assert metric_settings(nothing).interval == 60

@@ -199,6 +199,11 @@ def metric_settings(environment: Environment) -> MetricSettings:
 # Export
 
 
+#: Spans that wait at most, unless OTEL_BSP_MAX_QUEUE_SIZE says so. The specification's 2048 is for spans that come
+#: one by one; ours come as what a ring gathered since it was last read.
+_QUEUE = 8192
+
+
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
     """OTEL_BSP_*: seconds and spans."""
@@ -206,11 +211,11 @@ class BatchSettings:
     delay: float = 5.0
     export_timeout: float = 30.0
     batch: int = 512
-    queue: int = 2048
+    queue: int = _QUEUE
 
 
 def batch_settings(environment: Environment) -> BatchSettings:
-    queue = environment.integer("OTEL_BSP_MAX_QUEUE_SIZE", 2048, least=1)
+    queue = environment.integer("OTEL_BSP_MAX_QUEUE_SIZE", _QUEUE, least=1)
     batch = environment.integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min(512, queue), least=1)
     if batch > queue:
         environment.warn(

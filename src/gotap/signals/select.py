@@ -1,0 +1,44 @@
+"""Parts of batches of spans."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gotap.signals.batch import Bools, Coded, Column, Ints, Spans, Texts
+
+
+def select(spans: Spans, rows: NDArray[np.intp] | slice) -> Spans:
+    """The spans of those rows, in that order."""
+    return dataclasses.replace(
+        spans,
+        trace_id=spans.trace_id[rows],
+        span_id=spans.span_id[rows],
+        parent_id=spans.parent_id[rows],
+        trace_state=_texts(spans.trace_state, rows),
+        flags=spans.flags[rows],
+        sampled=spans.sampled[rows],
+        start=spans.start[rows],
+        end=spans.end[rows],
+        name=Coded(spans.name.codes[rows], spans.name.values),
+        error=spans.error[rows],
+        attributes={key: _column(column, rows) for key, column in spans.attributes.items()},
+    )
+
+
+def _column(column: Column, rows: NDArray[np.intp] | slice) -> Column:
+    if isinstance(column, Coded):
+        return Coded(column.codes[rows], column.values)
+    if isinstance(column, Texts):
+        return _texts(column, rows)
+    if isinstance(column, Ints):
+        return Ints(column.values[rows], column.present[rows])
+    return Bools(column.values[rows], column.present[rows])
+
+
+def _texts(column: Texts, rows: NDArray[np.intp] | slice) -> Texts:
+    if isinstance(rows, slice):
+        return Texts(column.values[rows])
+    return Texts([column.values[row] for row in rows.tolist()])
