@@ -1,14 +1,16 @@
 """The catalogue's struct definitions against the DWARF of every Go version."""
 
 import pytest
-from gobuild import ALL, NEWEST, OLDEST, build
 
+from gobuild import ALL, NEWEST, OLDEST, build
 from gotap.image.declared import DeclaredTypes, mismatches
 from gotap.image.dwarf import DwarfTypes
 from gotap.image.image import Image
 from gotap.probe.catalogue import runtime
 
-VERSIONS = [version if version in (OLDEST, NEWEST) else pytest.param(version, marks=pytest.mark.matrix) for version in ALL]
+VERSIONS = [
+    version if version in (OLDEST, NEWEST) else pytest.param(version, marks=pytest.mark.matrix) for version in ALL
+]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -7,7 +7,7 @@ watched are told and the others go on. Stops at SIGINT or SIGTERM, after --durat
   gotap attach server --to otlp
   gotap attach server --to json --duration 10s > spans.jsonl
 
-Exit code: 0; 1 when no target is left to watch; 2 for wrong usage.
+Exit code: 0; 1 when there was no target to watch or no destination is left; 2 for wrong usage.
 """
 
 from __future__ import annotations
@@ -46,4 +46,4 @@ def run(arguments: argparse.Namespace) -> int:
             return FAILED
         session.announce()
         session.run()
-    return OK
+    return OK if session.sinks else FAILED

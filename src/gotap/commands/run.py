@@ -1,4 +1,4 @@
-"""Start a program and watch it from its first instruction; Go programs that it or its descendants start are watched too.
+"""Start a program and watch it from its first instruction, and the Go programs that it or its descendants start.
 
   gotap run -- ./server -port 8080
   gotap run --to otlp -- ./server
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gotap.commands.session import Session
-    from gotap.process.launch import Program
+    from gotap.process.launch import Program, Redirect
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def _live(arguments: argparse.Namespace) -> bool:
     return "terminal" in (arguments.to or ["terminal"]) and is_live()
 
 
-def _redirect(arguments: argparse.Namespace, live: bool):  # type: ignore[no-untyped-def]
+def _redirect(arguments: argparse.Namespace, live: bool) -> Redirect:
     from gotap.process.launch import Redirect
 
     if live:
@@ -70,14 +70,19 @@ def _watch(session: Session, program: Program, leave_running: bool) -> int:
     program.release()
     session.on_tick.append(family.look)
     session.run(until=lambda: program.poll() is not None, alone=True)
+    if not session.sinks:
+        session.detach()  # nobody listens any more, which is no reason to end the program
+        return program.wait()
     if session.signals:
         program.pass_on(session.signals.pop(0))
-    elif not session.finished and not session.expired:
-        return program.wait()
-    elif leave_running:
+    elif session.limit_reached and leave_running:
         return OK
-    else:
+    elif session.limit_reached:
         program.send(signal.SIGTERM)
+    else:
+        return program.wait()
     session.run(until=lambda: program.poll() is not None, alone=True, unlimited=True)
     code = program.poll()
-    return OK if code is None else code
+    if code is None:  # a second signal: detach at once
+        return 128 + session.signals[-1] if session.signals else OK
+    return code

@@ -63,8 +63,7 @@ class Session:
     tally: Tally = field(default_factory=Tally)
     on_tick: list[Callable[[], None]] = field(default_factory=list)
     signals: list[int] = field(default_factory=list)
-    finished: bool = False  # the count is reached, or no sink is left
-    expired: bool = False  # the duration is over
+    limit_reached: bool = False  # the duration is over, or the count complete
     opened: list[Sink] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -101,11 +100,11 @@ class Session:
                 if now >= next_metrics:
                     next_metrics += self.metric_interval
                     self.export_metrics()
-                if not unlimited:
-                    self.expired = self.limits.duration is not None and now - started >= self.limits.duration
-                    if self.expired or self.finished:
-                        return
-                if self.signals or until() or not (self.watched or alone):
+                if self.limits.duration is not None and now - started >= self.limits.duration:
+                    self.limit_reached = True
+                if self.limit_reached and not unlimited:
+                    return
+                if self.signals or until() or not self.sinks or not (self.watched or alone):
                     return
 
     def wait(self, wake: socket.socket) -> None:
@@ -133,7 +132,7 @@ class Session:
         """Everything that has arrived, to the sinks."""
         for number, operation, rows in self.targets.watcher.records():
             target = self.watched.get(number)
-            if target is None or self.finished:
+            if target is None:
                 continue
             if self.limits.count is not None:
                 rows = rows[: max(0, self.limits.count - self.tally.spans)]
@@ -147,7 +146,7 @@ class Session:
         self.metrics.add(spans)
         self.each(lambda sink: sink.export(spans))
         if self.limits.count is not None and self.tally.spans >= self.limits.count:
-            self.finished = True
+            self.limit_reached = True
 
     def export_metrics(self) -> None:
         histograms = self.metrics.collect()
@@ -155,22 +154,23 @@ class Session:
             self.each(lambda sink: sink.export_metrics(histograms))
 
     def each(self, action: Callable[[Sink], None]) -> None:
-        """Calls every sink; one that can do no more is told and left out. Without any, watching is over."""
+        """Calls every sink; one that can do no more is told and left out."""
         for sink in list(self.sinks):
             try:
                 action(sink)
             except GotapError as error:
                 print_error(error)
                 self.sinks.remove(sink)
-        if not self.sinks:
-            self.finished = True
+
+    def detach(self) -> None:
+        """Takes all probes out."""
+        for target in list(self.watched.values()):
+            self.remove(target)
 
     def close(self) -> Summary:
         """Detaches everything, writes out what is left, and says what was."""
         started = time.monotonic()
-        for target in list(self.watched.values()):
-            self.remove(target)
-        self.finished = False
+        self.detach()
         self.export_metrics()
         totals = self.targets.watcher.totals()
         for sink in self.opened:

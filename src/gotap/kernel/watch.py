@@ -38,8 +38,8 @@ _PROBE_LIMIT = frame.COUNTER_COUNT - Counter.HITS
 class Executable:
     """What attaching needs to know of a process: `path` leads to the very file it runs, as /proc/PID/exe does."""
 
-    pid: int  # as this process sees it
-    tgid: int  # in the initial pid namespace
+    pid: int  # as gotap sees it
+    tgid: int | None  # in the initial pid namespace, None when gotap runs in another one
     path: str
     bias: int
 
@@ -95,7 +95,9 @@ class Watcher:
     def attach(self, executable: Executable, binding: Binding) -> Attachment:
         """Puts all probes of the binding into one process; all or nothing."""
         attachment = Attachment(executable, next(self._numbers))
-        target = Target(executable.tgid, attachment.number, executable.bias, binding.goid, binding.stack_high)
+        target = Target(
+            attachment.number, executable.pid, executable.tgid, executable.bias, binding.goid, binding.stack_high
+        )
         try:
             for probe in _probes(binding):
                 self._attach_probe(attachment, target, probe)
@@ -128,7 +130,7 @@ class Watcher:
         """Takes the probes out; returns how many operations were in flight. Their rows are removed."""
         self._attached.pop(attachment.number, None)
         self._release(attachment)
-        return self._forget(attachment.executable.tgid)
+        return self._forget(attachment.number)
 
     def _release(self, attachment: Attachment) -> None:
         close_all(attachment.links)
@@ -140,16 +142,16 @@ class Watcher:
         attachment.links.clear()
         attachment.programs.clear()
 
-    def _forget(self, tgid: int) -> int:
+    def _forget(self, number: int) -> int:
         rows = 0
-        prefix = struct.pack("<I", tgid)
+        prefix = struct.pack("<I", number)
         for name in (frame.ROWS, frame.SCOPES, frame.LINKS):
             map = self.maps[name]
-            gone = [key for key in map.keys() if key.startswith(prefix)]
+            gone = {key for key in map.keys() if key.startswith(prefix)}  # noqa: SIM118
             for key in gone:
                 map.delete(key)
             if name == frame.ROWS:
-                rows = len(set(gone))
+                rows = len(gone)
         return rows
 
     def records(self) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
@@ -165,7 +167,7 @@ class Watcher:
     def totals(self) -> Totals:
         words = self.maps[frame.COUNTERS_MAP].lookup_sum(struct.pack("<I", 0))
         assert words is not None
-        counters = {counter: int(words[counter]) for counter in Counter if counter is not Counter.HITS}
+        counters: dict[Counter, int] = {one: int(words[one]) for one in Counter if one is not Counter.HITS}
         hits = {name: int(words[Counter.HITS + number]) for name, number in self._probes.items()}
         stats = [program.stats() for one in self._attached.values() for program in one.programs]
         return Totals(
