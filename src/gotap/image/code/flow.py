@@ -10,7 +10,7 @@ from enum import Enum
 from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register, RegisterExt
 
 from .callees import Callees
-from .effects import sp_change
+from .effects import CALLS, sp_change
 
 #: Reads bytes of the image at a virtual address, relocations applied; None where the image has none.
 Reader = Callable[[int, int], "bytes | None"]
@@ -147,15 +147,7 @@ class FlowGraph:
         joins = {index for targets in self._targets.values() for index in targets}
         for i in range(before - 1, max(-1, before - 16), -1):
             instruction = self.instructions[i]
-            if (
-                i + 1 in joins
-                or i in self._stops
-                or instruction.flow_control
-                in (
-                    FlowControl.CALL,
-                    FlowControl.INDIRECT_CALL,
-                )
-            ):
+            if i + 1 in joins or i in self._stops or instruction.flow_control in CALLS:
                 return None
             if instruction.op0_kind != OpKind.REGISTER:
                 continue
