@@ -1,0 +1,174 @@
+"""Spans as lines of text, one a span: for a pipe, and for the list below the live table.
+
+    15:04:05.123456 server GET /users/{id} 200 1.23ms 4bf92f3577b34da6a3ce929d0e0e4736/00f067aa0ba902b7 url.path=/u/7
+
+Time of the end (local), kind, name, status, duration, trace id/span id, then attributes by OpenTelemetry's names. The
+status is the response's code or `-`; of an error `!` and its type: `!500`, `!panic`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gotap.signals.batch import Bools, Coded, Column, Ints, Spans
+from gotap.signals.metrics import Histogram
+from gotap.sinks.json_lines import OutputFailed
+from gotap.sinks.sanitize import field_value, printable
+
+_STATUS = "http.response.status_code"
+_ERROR = "error.type"
+
+#: What the name and the status tell already, and what is seldom asked for at a glance.
+HIDDEN = frozenset(
+    {
+        _STATUS,
+        _ERROR,
+        "http.request.method",
+        "http.route",
+        "url.scheme",
+        "network.protocol.version",
+        "user_agent.original",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanLine:
+    """One span's texts, all safe to print. `name` and `status` as in the module's docstring."""
+
+    time: str
+    kind: str
+    name: str
+    status: str
+    is_error: bool
+    duration: str
+    trace_id: str
+    span_id: str
+    attributes: str  # `key=value key=value`, or empty
+
+    def text(self) -> str:
+        line = (
+            f"{self.time} {self.kind} {self.name} {self.status} {self.duration} "
+            f"{self.trace_id}/{self.span_id} {self.attributes}"
+        )
+        return line.rstrip(" ")
+
+
+def duration_text(seconds: float) -> str:
+    """Three digits and a unit without a blank, so that a line stays a line of words: `850ns`, `1.23ms`, `12.3s`."""
+    if seconds != seconds:
+        return "-"
+    for unit, scale in (("ns", 1e9), ("µs", 1e6), ("ms", 1e3)):
+        value = seconds * scale
+        if value < 999.5:
+            return f"{value:.0f}{unit}" if unit == "ns" or value >= 99.95 else f"{value:.3g}{unit}"
+    return f"{seconds:.3g}s" if seconds < 99.95 else f"{seconds:.0f}s"
+
+
+def span_lines(spans: Spans, rows: Sequence[int]) -> list[SpanLine]:
+    """The lines of the given rows; what is the same for many spans is made safe to print once."""
+    chosen = np.asarray(rows, np.intp)
+    if len(chosen) == 0:
+        return []
+    names = [printable(name) for name in spans.name.values]
+    codes = _words(spans.attributes.get(_STATUS), chosen)
+    errors = _words(spans.attributes.get(_ERROR), chosen)
+    failed = spans.error[chosen].tolist()
+    nanoseconds = (spans.end[chosen] - np.minimum(spans.start[chosen], spans.end[chosen])).tolist()
+    trace_ids = spans.trace_id[chosen].tobytes().hex()
+    span_ids = spans.span_id[chosen].tobytes().hex()
+    return [
+        SpanLine(
+            time=time_text,
+            kind=spans.output.kind,
+            name=names[name],
+            status=f"!{errors[i] or codes[i] or 'error'}" if failed[i] else codes[i] or "-",
+            is_error=failed[i],
+            duration=duration_text(nanoseconds[i] / 1e9),
+            trace_id=trace_ids[32 * i : 32 * i + 32],
+            span_id=span_ids[16 * i : 16 * i + 16],
+            attributes=attributes,
+        )
+        for i, (time_text, name, attributes) in enumerate(
+            zip(
+                _times(spans.end[chosen].tolist()),
+                spans.name.codes[chosen].tolist(),
+                _attributes(spans, chosen),
+                strict=True,
+            )
+        )
+    ]
+
+
+def _times(nanoseconds: Iterable[int]) -> Iterable[str]:
+    """Local time of day to the microsecond; the conversion is done once a second of time."""
+    last, prefix = -1, ""
+    for value in nanoseconds:
+        second, rest = divmod(value, 1_000_000_000)
+        if second != last:
+            last, prefix = second, time.strftime("%H:%M:%S", time.localtime(second))
+        yield f"{prefix}.{rest // 1000:06}"
+
+
+def _words(column: Column | None, rows: np.ndarray[tuple[int, ...], np.dtype[np.intp]]) -> list[str]:
+    """The column's values as safe words; empty where absent."""
+    if column is None:
+        return [""] * len(rows)
+    if isinstance(column, Coded):
+        values = [field_value(value) for value in column.values]
+        return [values[code] if code >= 0 else "" for code in column.codes[rows].tolist()]
+    if isinstance(column, Ints | Bools):
+        values_and_presence = zip(column.values[rows].tolist(), column.present[rows].tolist(), strict=True)
+        if isinstance(column, Bools):
+            return [("true" if value else "false") if present else "" for value, present in values_and_presence]
+        return [str(value) if present else "" for value, present in values_and_presence]
+    texts = [column.values[row] for row in rows.tolist()]
+    return ["" if text is None else field_value(text.decode("utf-8", "replace")) for text in texts]
+
+
+def _attributes(spans: Spans, rows: np.ndarray[tuple[int, ...], np.dtype[np.intp]]) -> list[str]:
+    columns = [
+        [word and f"{key}={word}" for word in _words(column, rows)]
+        for key, column in spans.attributes.items()
+        if key not in HIDDEN
+    ]
+    if not columns:
+        return [""] * len(rows)
+    return [" ".join(filter(None, words)) for words in zip(*columns, strict=True)]
+
+
+class Lines:
+    """A sink that writes a line for every sampled span at once; blocks as its reader does."""
+
+    def __init__(self, descriptor: int = 1, name: str = "stdout") -> None:
+        self._descriptor = descriptor
+        self._name = name
+
+    def export(self, spans: Spans) -> None:
+        lines = span_lines(spans, np.flatnonzero(spans.sampled).tolist())
+        if lines:
+            self._write("".join(f"{line.text()}\n" for line in lines).encode("utf-8", "replace"))
+
+    def export_metrics(self, histograms: Sequence[Histogram]) -> None:
+        """Metrics are not for lines of spans."""
+
+    def close(self, timeout: float) -> None:
+        """Nothing is held back."""
+
+    def _write(self, content: bytes) -> None:
+        rest = memoryview(content)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:  # somebody made the pipe we were given non-blocking
+                select.select([], [self._descriptor], [])
+            except BrokenPipeError:
+                raise OutputFailed(f"{self._name} was closed by its reader") from None
+            except OSError as error:
+                raise OutputFailed(f"cannot write to {self._name}: {error.strerror}") from None
