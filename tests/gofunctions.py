@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
 
 from gotap.image.code import Callees, FunctionCode
 
@@ -38,8 +39,8 @@ class GoBinary:
     def _relocations(self) -> dict[int, int]:
         """Addends of relative relocations by address: the content of words in PIE files."""
         with self.path.open("rb") as file:
-            section = ELFFile(file).get_section_by_name(".rela.dyn") or ELFFile(file).get_section_by_name(".rela")
-            return {r["r_offset"]: r["r_addend"] for r in section.iter_relocations()} if section is not None else {}
+            tables = [part for part in ELFFile(file).iter_sections() if isinstance(part, RelocationSection)]
+            return {r["r_offset"]: r["r_addend"] for part in tables for r in part.iter_relocations() if part.is_RELA()}
 
     def read(self, address: int, size: int) -> bytes | None:
         if size == 8 and address in self._relocations:
