@@ -53,9 +53,9 @@ class Places:
 
     def find(self, place: Place) -> Found:
         """Sites and values of a place; NotInBinary with the reason when there are none."""
-        functions = self.functions(place.function)
         if place.callee is not None:
-            return self.calls(functions, place.callee)
+            return self.calls(place.function, place.callee)
+        functions = self.functions(place.function)
         if len(functions) > 1:
             raise NotInBinary(f"{place.function.symbol} is ambiguous: {len(functions)} functions of that name", "")
         if place.results is not None:
@@ -63,14 +63,16 @@ class Places:
         return self.entry(functions[0], place.function)
 
     def functions(self, signature: Signature) -> Sequence[Function]:
-        symbol = signature.symbol
-        if symbol.endswith("*"):
-            found = self.image.pclntab.find_prefix(symbol[:-1])
-        else:
-            found = self.image.pclntab.find_all(symbol)
+        found = self.holders(signature.symbol)
         if not found:
-            raise NotInBinary(self.why_missing(symbol), "")
+            raise NotInBinary(self.why_missing(signature.symbol), "")
         return found
+
+    def holders(self, symbol: str) -> Sequence[Function]:
+        """Functions of that name, or of that prefix, that have code of their own."""
+        if symbol.endswith("*"):
+            return self.image.pclntab.find_prefix(symbol[:-1])
+        return self.image.pclntab.find_all(symbol)
 
     def why_missing(self, symbol: str) -> str:
         callers = [] if symbol.endswith("*") else self.image.pclntab.where_inlined(symbol)
@@ -101,19 +103,28 @@ class Places:
             raise NotInBinary(f"{function.name} is not in the file", "")
         return BoundSite(site, offset, inputs, function.name)
 
-    def calls(self, functions: Sequence[Function], callee: Signature) -> Found:
+    def calls(self, place: Signature, callee: Signature) -> Found:
+        """The calls of `callee` in the function's own code and in the copies that were inlined into others."""
         targets = {one.address for one in self.functions(callee)}
         assignment = self.assignment(callee.parameters)
         # At the call instruction the return address is not pushed yet: stack arguments start at SP.
         inputs = _inputs("callee", callee.parameters, self.types, assignment.params, 0)
-        sites = tuple(
+        sites = [
             self.bound(site, inputs, function)
-            for function in functions
+            for function in self.holders(place.symbol)
             for site in self.code(function).call_sites(targets)
-        )
+        ]
+        for call in () if place.symbol.endswith("*") else self.image.pclntab.where_inlined(place.symbol):
+            sites += [
+                self.bound(site, inputs, call.function)
+                for site in self.code(call.function).call_sites(targets)
+                if any(start <= site.address < end for start, end in call.ranges)
+            ]
         if not sites:
-            raise NotInBinary(f"{functions[0].name} does not call {callee.symbol} in this binary", "")
-        return Found(sites[0].function, sites, _values("callee", callee.parameters, self.types))
+            self.functions(place)  # says why there are none
+            raise NotInBinary(f"{place.symbol} does not call {callee.symbol} in this binary", "")
+        distinct = {site.file_offset: site for site in sites}
+        return Found(place.symbol, tuple(distinct.values()), _values("callee", callee.parameters, self.types))
 
     def returns(self, function: Function, signature: Signature, results: tuple[Parameter, ...]) -> Found:
         assignment = self.assignment(signature.parameters, results)
