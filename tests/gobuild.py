@@ -83,18 +83,27 @@ def every_mode() -> list[object]:
 
 
 def build(
-    program: str | Path, go: str = "", *, mode: str = "plain", flags: Sequence[str] = (), experiment: str = ""
+    program: str | Path,
+    go: str = "",
+    *,
+    mode: str = "plain",
+    flags: Sequence[str] = (),
+    experiment: str = "",
+    goarch: str = "",
 ) -> Path:
     """The executable of tests/programs/PROGRAM (or of a directory), named as the directory.
 
-    `go` is a release as in ALL, "" the one at hand; `flags` are further ones of `go build`, `experiment` is
-    GOEXPERIMENT. Raises MissingTool, BuildFailed. Safe to call from several processes.
+    `go` is a release as in ALL, "" the one at hand; `flags` are further ones of `go build`, `experiment` and `goarch`
+    are GOEXPERIMENT and GOARCH. Raises MissingTool, BuildFailed. Safe to call from several processes.
     """
     source = program if isinstance(program, Path) else PROGRAMS / program
     recipe = MODES[mode]
     _check_tools(recipe)
     version = f"go{go}" if go else _local_version()
-    digest = _digest(source, version, mode, *recipe.flags, *map(str, recipe.environment), *flags, experiment)
+    variables = {**dict(recipe.environment), "GOEXPERIMENT": experiment, "GOARCH": goarch}
+    variables = {name: value for name, value in variables.items() if value}
+    arguments = [*recipe.flags, *flags]
+    digest = _digest(source, version, *arguments, *map(str, variables.items()))
     directory = _cache() / f"{source.name}-{version}-{mode}-{digest[:16]}"
     executable = directory / source.name
     directory.mkdir(parents=True, exist_ok=True)
@@ -102,7 +111,7 @@ def build(
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not executable.exists():
             with tempfile.TemporaryDirectory(dir=directory) as scratch:
-                built = _compile(source, Path(scratch), go, recipe, [*recipe.flags, *flags], experiment)
+                built = _compile(source, Path(scratch), go, arguments, variables)
                 built.replace(executable)
     return executable
 
@@ -116,10 +125,8 @@ def go_tool(go: str, *arguments: str, stdin: str = "") -> str:
     return done.stdout
 
 
-def _compile(source: Path, scratch: Path, go: str, recipe: Mode, flags: list[str], experiment: str) -> Path:
-    environment = {**_environment(go), **dict(recipe.environment)}
-    if experiment:
-        environment["GOEXPERIMENT"] = experiment
+def _compile(source: Path, scratch: Path, go: str, flags: list[str], variables: dict[str, str]) -> Path:
+    environment = {**_environment(go), **variables}
     if "-mod=vendor" in flags and not (source / "vendor").exists():
         source = Path(shutil.copytree(source, scratch / "source"))
         _run([_go_command(go), "mod", "vendor"], source, environment)

@@ -181,8 +181,10 @@ class Image:
         entry = table.function_at(elf.entry)
         internal = entry is not None and entry.address == elf.entry and entry.name.startswith("_rt0_")
         dynamic = elf.interpreter is not None or bool(elf.needed)
-        # crosscall2 alone may be purego, which comes without runtime/cgo.
-        cgo = table.find("crosscall2") is not None and any(map(table.find, ("_cgo_panic", "_cgo_topofstack")))
+        # cmd/go/internal/load, LinkerDeps: external linking always brings runtime/cgo, of whose functions none need be
+        # in the table before Go 1.21. crosscall2 alone may be purego, which comes without runtime/cgo.
+        runtime_cgo = any(map(table.find, ("_cgo_panic", "_cgo_topofstack")))
+        cgo = not internal or (runtime_cgo and table.find("crosscall2") is not None)
         libc = self._dynamic_libc()
         libc_static = not dynamic and not internal
         if libc_static:

@@ -91,6 +91,7 @@ class InlineTree:
     def places(self, name: str) -> list[InlinedCall]:
         """Where a function was inlined: the trees are searched as one column of words, only hits are decoded."""
         offsets = self._table.name_offsets_of(name)
+        names = {self._table.name_at(offset) for offset in offsets}
         trees, owners, region, start = self._forest
         if not offsets or not len(trees):
             return []
@@ -98,7 +99,7 @@ class InlineTree:
         owner = np.searchsorted(trees, hits, side="right") - 1
         inside = (owner >= 0) & ((hits - trees[owner]) % self._entry_size == 0)
         functions = sorted({int(owners[i]) for i in owner[inside]})
-        return [call for index in functions for call in self.calls(self._table.function(index)) if call.name == name]
+        return [call for index in functions for call in self.calls(self._table.function(index)) if call.name in names]
 
     def _tree_offset(self, function: Function) -> int | None:
         trees, owners, _, _ = self._forest
