@@ -80,11 +80,12 @@ class Image:
 
     @cached_property
     def _module(self) -> tuple[PcHeader, ModuleData]:
-        headers = list(find_headers(self.elf))
-        for header in headers:
+        seen = []
+        for header in find_headers(self.elf):
+            seen.append(header)
             if header.magic not in OLD_MAGICS and (found := find_moduledata(self.elf, header)) is not None:
                 return header, found
-        raise self._why_not(headers)
+        raise self._why_not(seen)
 
     def _why_not(self, headers: list[PcHeader]) -> GotapError:
         name, text = self.elf.name, self.build_info.version_text if self.build_info else ""
