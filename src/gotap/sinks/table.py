@@ -141,8 +141,8 @@ def _columns(view: View) -> list[_Column]:
     ]
     if len({row.service for row in view.rows}) > 1:
         longest = max(cell_len(printable(row.service)) for row in view.rows)
-        service = _Column("SERVICE", min(longest, 20), lambda row, _: (printable(row.service), ""), 100, left=True)
-        columns.append(service)
+        size = max(len("SERVICE"), min(longest, 20))
+        columns.append(_Column("SERVICE", size, lambda row, _: (printable(row.service), ""), 100, left=True))
     return columns
 
 
