@@ -168,7 +168,7 @@ def _start(
     arguments: Sequence[str], environment: Mapping[str, str], stdout: Redirect, stderr: Redirect, pane: int | None
 ) -> int:
     """Forks, seizes the child while it waits at the gate, opens the gate and returns at the exec's stop."""
-    words = list(arguments)
+    words, paths = list(arguments), _candidates(arguments[0], environment)
     gate_read, gate_write = os.pipe()
     failure_read, failure_write = os.pipe()
     try:
@@ -178,7 +178,7 @@ def _start(
             pid = os.fork()
         if pid == 0:
             os.close(gate_write)
-            _become(words, environment, stdout, stderr, pane, gate_read, failure_write)
+            _become(paths, words, environment, stdout, stderr, pane, gate_read, failure_write)
         os.close(failure_write)
         failure_write = -1
         _seize(pid, words[0])
@@ -225,6 +225,7 @@ def _wait_for_exec(pid: int) -> int | None:
 
 
 def _become(
+    paths: Sequence[str],
     words: list[str],
     environment: Mapping[str, str],
     stdout: Redirect,
@@ -242,14 +243,32 @@ def _become(
                 target = targets.get(redirect)
                 if target is not None:
                     os.dup2(target, descriptor)
-            for number in _RESTORED:
-                signal.signal(number, signal.SIG_DFL)
-            os.execvpe(words[0], words, environment)
-    except OSError as error:
-        code = NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_EXECUTABLE
-        os.write(failure, struct.pack("<i", error.errno or 0))
+            for ignored in _RESTORED:
+                signal.signal(ignored, signal.SIG_DFL)
+            number = _execute(paths, words, environment)
+            code = NOT_FOUND if number in (errno.ENOENT, errno.ENOTDIR) else NOT_EXECUTABLE
+            os.write(failure, struct.pack("<i", number))
     finally:
         os._exit(code)
+
+
+def _execute(paths: Sequence[str], words: list[str], environment: Mapping[str, str]) -> int:
+    """Returns only if no path can be executed: the errno, and rather that of a file that is there."""
+    found = errno.ENOENT
+    for path in paths:
+        try:
+            os.execve(path, words, environment)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                found = error.errno or errno.EACCES
+    return found
+
+
+def _candidates(name: str, environment: Mapping[str, str]) -> list[str]:
+    """The paths that a shell would try; made before the fork, since the child should do little."""
+    if "/" in name:
+        return [name]
+    return [os.path.join(directory or ".", name) for directory in environment.get("PATH", os.defpath).split(":")]
 
 
 def _failure(name: str, told: bytes, status: int) -> LaunchError:
@@ -258,7 +277,7 @@ def _failure(name: str, told: bytes, status: int) -> LaunchError:
     if len(told) < 4:
         return LaunchError(f"{name} was ended before it began (exit code {code})", "start it again", exit_code=code)
     number = struct.unpack("<i", told[:4])[0]
-    if number == errno.ENOENT and os.path.exists(name):
+    if number == errno.ENOENT and "/" in name and os.path.exists(name):
         return LaunchError(
             f"{name} cannot be executed: the interpreter that it names does not exist",
             "see its first line (#!), or the program interpreter that `readelf -l` shows",
