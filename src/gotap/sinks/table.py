@@ -159,7 +159,7 @@ def _row(row: RedRow, columns: Sequence[_Column], view: View, width: int) -> Tex
     for column in columns:
         text, style = column.cell(row, view)
         line.append(_cell(text, column), style)
-    line.append(printable(row.name), "red" if row.errors and (view.final or row.error_rate) else "")
+    line.append(printable(row.name))
     return _cropped(line, width)
 
 
