@@ -44,15 +44,16 @@ def describe(target: str, verbose: bool) -> Iterator[str]:
     from gotap.probe.binding import bind
     from gotap.probe.catalogue import libraries, runtime
     from gotap.probe.sources import types_of
+    from gotap.process.proc import Process
 
-    image = Image.open(_path(target))
+    if target.isascii() and target.isdigit():
+        with Process(int(target)) as process:  # says so when it is a thread, a kernel thread, or gone
+            image = Image.open(process.exe)
+    else:
+        image = Image.open(target)
     binding = bind(image, types_of(image, runtime()), libraries(), runtime())
     yield f"{target}: {identity(image)}"
     yield from operations(binding, verbose)
-
-
-def _path(target: str) -> str:
-    return f"/proc/{target}/exe" if target.isdecimal() else target
 
 
 def identity(image: Image) -> str:

@@ -83,8 +83,8 @@ def _command_parser(name: str, module: ModuleType) -> _Parser:
 
 
 def print_error(error: GotapError, subject: str = "") -> None:
-    """`gotap: what and why`, then the remedy on a line of its own."""
-    prefix = f"gotap: {subject}: " if subject else "gotap: "
+    """`gotap: what and why`, then the remedy on a line of its own. `subject` is named unless the error does so."""
+    prefix = f"gotap: {subject}: " if subject and subject not in str(error) else "gotap: "
     print(f"{prefix}{error}", file=sys.stderr)
     if error.remedy:
         print(f"gotap: {error.remedy}", file=sys.stderr)

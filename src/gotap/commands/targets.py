@@ -20,6 +20,7 @@ from gotap.probe.binding import Binding, bind
 from gotap.probe.catalogue import libraries, runtime
 from gotap.probe.convert import Param
 from gotap.probe.sources import types_of
+from gotap.process.errors import gone, not_permitted
 from gotap.process.proc import Process
 from gotap.signals.batch import Resource, Spans
 from gotap.signals.clock import Clock
@@ -104,7 +105,11 @@ class Targets:
         return target
 
     def program(self, process: Process) -> Program:
-        status = os.stat(process.exe)
+        try:
+            status = os.stat(process.exe)
+        except OSError as error:
+            denied = isinstance(error, PermissionError)
+            raise (not_permitted(process.pid, "the executable") if denied else gone(process.pid)) from None
         key = (status.st_dev, status.st_ino, status.st_mtime_ns)
         if key not in self._programs:
             image = Image.open(process.exe)
