@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
             print_error(error)
             return error.exit_code
         with program:
+            show_output(session, program)
             return _watch(session, program, arguments.leave_running)
 
 
@@ -58,6 +59,15 @@ def _redirect(arguments: argparse.Namespace, live: bool) -> Redirect:
     if live:
         return Redirect.PANE
     return Redirect.STDERR if "json" in (arguments.to or []) else Redirect.INHERIT
+
+
+def show_output(session: Session, program: Program) -> None:
+    """Gives the live table the program's output for its pane."""
+    from gotap.sinks.terminal import LiveTable
+
+    for sink in session.sinks:
+        if isinstance(sink, LiveTable) and program.output is not None:
+            sink.watch_output(program.output)
 
 
 def _watch(session: Session, program: Program, leave_running: bool) -> int:

@@ -44,11 +44,16 @@ class CaptureSpec:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in which function: its entry, its calls of `callee`, or its returns (`results` then names them)."""
+    """Where in which function: its entry, its calls of `callee`, or its returns (`results` then names them).
+
+    `quiet_defers`: the functions that it defers do not change its results, so that an end may be put before their
+    calls.
+    """
 
     function: Signature
     callee: Signature | None = None
     results: tuple[Parameter, ...] | None = None
+    quiet_defers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +291,7 @@ class _Reader:
 
     def ends(self, entry: _Mapping, begins: tuple[BeginSpec, ...]) -> Iterable[EndSpec]:
         """An end at `return` stands for the returns of every begin's function."""
-        entry.forbid_others("outcome", "function", "call", "return", "capture")
+        entry.forbid_others("outcome", "function", "call", "return", "quiet_defers", "capture")
         outcome, captures = entry.text("outcome"), self.captures(entry)
         if entry.get("return") is None:
             yield EndSpec(outcome, self.place(entry), captures)
@@ -294,7 +299,7 @@ class _Reader:
         for begin in begins:
             function = begin.place.function
             results = parse_results(entry.text("return"), function.package, self.imports)
-            yield EndSpec(outcome, Place(function, results=results), captures)
+            yield EndSpec(outcome, Place(function, results=results, quiet_defers=bool(entry.get("quiet_defers"))), captures)
 
     def captures(self, entry: _Mapping) -> tuple[CaptureSpec, ...]:
         if not entry.get("capture"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gotap.errors import GotapError
 from gotap.image import abi
-from gotap.image.code import FunctionCode, Location, Register, Site, Stack
+from gotap.image.code import Callees, FunctionCode, Location, Register, Site, Stack
+from gotap.image.elf import ElfError
 from gotap.image.image import Image
 from gotap.image.pclntab import Function
 from gotap.probe import ir
@@ -49,7 +50,7 @@ class Places:
     def __init__(self, image: Image, types: Types) -> None:
         self.image = image
         self.types = types
-        self._code: dict[int, FunctionCode] = {}
+        self._code: dict[tuple[int, bool], FunctionCode] = {}
 
     def find(self, place: Place) -> Found:
         """Sites and values of a place; NotInBinary with the reason when there are none."""
@@ -59,7 +60,7 @@ class Places:
         if len(functions) > 1:
             raise NotInBinary(f"{place.function.symbol} is ambiguous: {len(functions)} functions of that name", "")
         if place.results is not None:
-            return self.returns(functions[0], place.function, place.results)
+            return self.returns(functions[0], place.function, place.results, place.quiet_defers)
         return self.entry(functions[0], place.function)
 
     def functions(self, signature: Signature) -> Sequence[Function]:
@@ -80,10 +81,30 @@ class Places:
             return f"{symbol} has no code of its own: it was inlined into {callers[0].caller}"
         return f"{symbol} is not in this binary"
 
-    def code(self, function: Function) -> FunctionCode:
-        if function.address not in self._code:
-            self._code[function.address] = FunctionCode(self.image.code(function), function.address)
-        return self._code[function.address]
+    def code(self, function: Function, *, quiet_defers: bool = False) -> FunctionCode:
+        """The function's code, knowing what it calls. `quiet_defers`: what it defers leaves its results alone."""
+        key = (function.address, quiet_defers)
+        if key not in self._code:
+            content = self.image.code(function)
+            plain = FunctionCode(content, function.address)
+            called = {site.target for site in plain.call_sites(None)}
+            known = [one for target in called if (one := self.image.pclntab.function_at(target)) is not None]
+            callees = Callees.of((one.name, one.address) for one in known)
+            if quiet_defers:
+                callees = replace(callees, harmless_calls=frozenset(plain.deferred_calls()))
+            self._code[key] = FunctionCode(
+                content, function.address, callees=callees, read=self.read_pointers
+            )
+        return self._code[key]
+
+    def read_pointers(self, address: int, size: int) -> bytes | None:
+        """Words of the image with relocations applied: the tables of switches."""
+        elf = self.image.elf
+        try:
+            words = [elf.pointer(address + at) for at in range(0, size, 8)]
+        except ElfError:
+            return None
+        return b"".join(word.to_bytes(8, "little") for word in words)[:size]
 
     def entry(self, function: Function, signature: Signature) -> Found:
         site = self.code(function).entry_site()
@@ -126,11 +147,13 @@ class Places:
         distinct = {site.file_offset: site for site in sites}
         return Found(place.symbol, tuple(distinct.values()), _values("callee", callee.parameters, self.types))
 
-    def returns(self, function: Function, signature: Signature, results: tuple[Parameter, ...]) -> Found:
+    def returns(
+        self, function: Function, signature: Signature, results: tuple[Parameter, ...], quiet_defers: bool
+    ) -> Found:
         assignment = self.assignment(signature.parameters, results)
         wanted = [piece.register for words in assignment.results for piece in words if piece.register is not None]
         sites = []
-        for site in self.code(function).return_sites(wanted):
+        for site in self.code(function, quiet_defers=quiet_defers).return_sites(wanted, allow_faults=True):
             if site.sp_offset is None:
                 raise NotInBinary(f"the stack of {function.name} could not be followed", "")
             known = {name: place for name, place in zip(wanted, site.results, strict=True) if place is not None}

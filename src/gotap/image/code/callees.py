@@ -29,6 +29,8 @@ class Callees:
     write_barriers: frozenset[int] = frozenset()
     #: may change every register but SP, do not write to the caller's frame, return always
     harmless: frozenset[int] = frozenset()
+    #: addresses of single call instructions, indirect ones too, whose callee is as the harmless ones
+    harmless_calls: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, functions: Iterable[tuple[str, int]]) -> Callees:

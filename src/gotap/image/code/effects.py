@@ -183,6 +183,10 @@ def _copy(instruction: Instruction) -> Copy | None:
     mnemonic = instruction.mnemonic
     if mnemonic in _MOVES:
         return _move(instruction)
+    if mnemonic == Mnemonic.MOVUPS and instruction.op0_kind == OpKind.MEMORY:
+        # X15 is zero in ABIInternal code (cmd/compile/abi-internal.md): the compiler zeroes two words with it.
+        zero = instruction.op1_register == Register.XMM15
+        return Copy(_operand_memory(instruction, 16), Imm(0)) if zero else None
     if mnemonic == Mnemonic.LEA:
         target = Reg(RegisterExt.full_register(instruction.op0_register), 8)
         wide = RegisterExt.size(instruction.op0_register) == 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from iced_x86 import FlowControl, Mnemonic
+from iced_x86 import FlowControl, Mnemonic, OpKind
 
 from .callees import NO_CALLEES, Callees
 from .cost import cost_of
@@ -18,6 +18,10 @@ from .returns import ReturnFinder
 _ENTRY_REGISTERS = frozenset(
     REGISTER_NUMBERS[name] for name in (*ARGUMENT_REGISTERS, CLOSURE_REGISTER, "r14", *(f"xmm{i}" for i in range(15)))
 )
+
+
+#: Instructions between the store of the defer bits and the call, at most.
+_DEFER_DISTANCE = 6
 
 
 class FunctionCode:
@@ -175,6 +179,26 @@ class FunctionCode:
                 if self._cost(i).cheap:
                     return Site(self.graph.instructions[i].ip, self._cost(i), self.depths.before(i))
         return None
+
+    def deferred_calls(self) -> list[int]:
+        """Addresses of the calls of open-coded deferred functions at the function's normal exits.
+
+        Each follows a store of the remaining defer bits, a byte on the stack (cmd/compile/internal/ssagen/ssa.go,
+        openDeferExit, Go 1.18–1.27); between them only the closure is loaded.
+        """
+        found = []
+        instructions = self.graph.instructions
+        for index, instruction in enumerate(instructions):
+            if instruction.flow_control not in CALLS:
+                continue
+            for before in reversed(instructions[max(0, index - _DEFER_DISTANCE) : index]):
+                if before.mnemonic != Mnemonic.MOV:
+                    break
+                if before.op0_kind == OpKind.MEMORY and before.op1_kind == OpKind.IMMEDIATE8:
+                    if before.memory_base == RSP:
+                        found.append(instruction.ip)
+                    break
+        return found
 
     def return_sites(
         self, results: Sequence[Word] = (), *, idle_hits: int = 1, allow_faults: bool = False

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from iced_x86 import FlowControl, Register
+from iced_x86 import FlowControl, Instruction, Register
 
 from .callees import Callees
 from .effects import REGISTER_NAMES as _NAMES
@@ -57,6 +57,8 @@ def _memory_before(offset: int, size: int, effect: Effect, *, static: bool) -> L
             if not (store.offset < offset + size and offset < store.offset + store.size):
                 continue
             exact = isinstance(target, Mem) and target == store and store.offset == offset and store.size >= size
+            if effect.copy is not None and isinstance(effect.copy.source, Imm) and effect.copy.source.value == 0:
+                exact = target == store and store.offset <= offset and offset + size <= store.offset + store.size
             return _source(effect.copy.source, size) if exact and effect.copy is not None else None
         if not (store.on_stack or store.static or (store.plain and store.base == Register.R14)):
             return None  # a pointer that may lead here
@@ -170,8 +172,8 @@ class ReturnFinder:
     def _cross(self, index: int, results: _Results) -> tuple[_Results, int] | None:
         """Locations before an instruction, and its change of SP; None if it must not stand between site and return."""
         instruction = self._graph.instructions[index]
-        if instruction.flow_control == FlowControl.CALL:
-            return self._cross_call(instruction.near_branch_target, results)
+        if instruction.flow_control == FlowControl.CALL or instruction.ip in self._callees.harmless_calls:
+            return self._cross_call(instruction, results)
         effect = self._tracker.effect(index)
         if effect.opaque or effect.sp_change is None or (effect.may_fault and not self._allow_faults):
             return None
@@ -179,8 +181,9 @@ class ReturnFinder:
         known = tuple(location for location in earlier if location is not None)
         return (known, effect.sp_change) if len(known) == len(earlier) else None
 
-    def _cross_call(self, target: int, results: _Results) -> tuple[_Results, int] | None:
-        if target in self._callees.harmless:
+    def _cross_call(self, call: Instruction, results: _Results) -> tuple[_Results, int] | None:
+        target = call.near_branch_target
+        if call.ip in self._callees.harmless_calls or target in self._callees.harmless:
             ok = not any(isinstance(location, RegisterLocation) for location in results)
         elif target in self._callees.write_barriers:
             ok = all(
