@@ -1,0 +1,3 @@
+module example.com/httpedges
+
+go 1.18
