@@ -52,6 +52,13 @@ def test_results_are_of_the_declared_type() -> None:
             assert vector["out"] is None or type(vector["out"]) is types[CONVERSIONS[name].result]
 
 
+@pytest.mark.parametrize("name", [name for name, one in CONVERSIONS.items() if one.verbatim])
+def test_verbatim_conversions_keep_their_word(name: str) -> None:
+    """Decoders pass texts by them; those that are whole and not empty."""
+    for text in ("/", "a b", "é", "\x00", "%73ig=1&sig=2", "…"):
+        assert CONVERSIONS[name].function(text) == text
+
+
 class TestBind:
     def test_unknown_conversion_names_the_known_ones(self) -> None:
         with pytest.raises(ConversionError, match="no conversion shout") as caught:

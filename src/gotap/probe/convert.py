@@ -58,6 +58,7 @@ class Conversion:
     """One conversion; `inputs` is the fewest and the most columns it takes.
 
     `free`: results are texts of which most may be different, so there is no use in numbering them.
+    `verbatim`: a text that was not cut stays as it is, unless it is empty.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Conversion:
     inputs: tuple[int, int]
     params: frozenset[str]
     free: bool
+    verbatim: bool
 
     def bind(self, attribute: Attribute, options: Mapping[str, Param] = MappingProxyType({})) -> Convert:
         """The function with its constants in place: the catalogue's, and over them the user's `options`.
@@ -104,7 +106,9 @@ def conversion(name: str) -> Conversion:
         raise ConversionError(f"there is no conversion {name}", f"conversions: {known}") from None
 
 
-def _register(result: Result, *, name: str = "", free: bool = False) -> Callable[[_Function], _Function]:
+def _register(
+    result: Result, *, name: str = "", free: bool = False, verbatim: bool = False
+) -> Callable[[_Function], _Function]:
     """Enters a function into the list: positional parameters are inputs, keyword-only ones constants."""
 
     def enter(function: _Function) -> _Function:
@@ -113,7 +117,7 @@ def _register(result: Result, *, name: str = "", free: bool = False) -> Callable
         fewest = sum(one.default is inspect.Parameter.empty for one in inputs)
         params = frozenset(one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
         key = name or function.__name__
-        _registry[key] = Conversion(key, function, result, (fewest, len(inputs)), params, free)
+        _registry[key] = Conversion(key, function, result, (fewest, len(inputs)), params, free, verbatim)
         return function
 
     return enter
@@ -126,7 +130,7 @@ def _shown(text: str) -> str:
 # Values as they are
 
 
-@_register(Result.TEXT, free=True)
+@_register(Result.TEXT, free=True, verbatim=True)
 def text(value: str | None) -> str | None:
     """The text; absent when empty."""
     return _shown(value) if value else None
@@ -196,7 +200,7 @@ def route_of_pattern(pattern: str | None) -> str | None:
 # URL
 
 
-@_register(Result.TEXT, free=True)
+@_register(Result.TEXT, free=True, verbatim=True)
 def url_path(path: str | None) -> str | None:
     """`url.path`; absent when empty."""
     return _shown(path) if path else None

@@ -19,6 +19,14 @@ SENSITIVE_QUERY_KEYS = (
 REDACTED = "REDACTED"
 
 
+@lru_cache(maxsize=16)
+def _plain_key(keys: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(r"(?:^|[&;])(?:" + "|".join(re.escape(key) for key in keys) + ")=")
+
+
+_DEFAULT_PLAIN = _plain_key(SENSITIVE_QUERY_KEYS)
+
+
 def redact_query(query: str, sensitive: tuple[str, ...]) -> str:
     """The query with the values of the `sensitive` keys (unescaped, case-sensitive) REDACTED.
 
@@ -26,14 +34,10 @@ def redact_query(query: str, sensitive: tuple[str, ...]) -> str:
     """
     if not sensitive or "=" not in query:
         return query
-    if "%" not in query and "+" not in query and not _plain_key(sensitive).search(query):
+    plain = _DEFAULT_PLAIN if sensitive is SENSITIVE_QUERY_KEYS else _plain_key(sensitive)
+    if "%" not in query and "+" not in query and not plain.search(query):
         return query
     return "&".join(_redact_pair(pair, sensitive) for pair in query.split("&"))
-
-
-@lru_cache(maxsize=16)
-def _plain_key(keys: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(r"(?:^|[&;])(?:" + "|".join(re.escape(key) for key in keys) + ")=")
 
 
 def _redact_pair(pair: str, sensitive: tuple[str, ...]) -> str:

@@ -1,0 +1,112 @@
+"""How one attribute is made of the columns of a batch: a bound conversion, and what it made of values it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gotap.probe.convert import Convert, Cut, Param, Result, Value, conversion
+from gotap.probe.record import Attribute, Column, ColumnKind, Layout
+from gotap.signals import batch
+from gotap.signals.codes import Codes, combine
+from gotap.signals.inputs import Input, Key
+
+#: Results that are remembered; beyond, they are all forgotten.
+_MEMORY = 8192
+_UNKNOWN = object()
+
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+class Plan:
+    """One attribute of an operation."""
+
+    def __init__(
+        self,
+        attribute: Attribute,
+        layout: Layout,
+        options: Mapping[str, Param],
+        type_name: Callable[[int], str],
+        grouped: bool,
+    ) -> None:
+        """`grouped`: spans are named or counted by it, so even free texts are numbered. Raises ConversionError."""
+        chosen = conversion(attribute.conversion)
+        by_name = {column.name: column for column in layout.columns}
+        self.key = attribute.key
+        self.columns = [by_name.get(name) for name in attribute.inputs]
+        self._result = chosen.result
+        self._free = chosen.free and not grouped
+        self._verbatim = chosen.verbatim
+        self._convert: Convert = chosen.bind(attribute, options)
+        self._type_name = type_name
+        self._memory: dict[Key, Any] = {}
+
+    def column(self, inputs: Mapping[str, Input], length: int) -> batch.Column:
+        used = [None if column is None else inputs[column.name] for column in self.columns]
+        if len(used) == 1 and (one := used[0]) is not None:
+            if self._free and one.texts is not None:
+                return batch.Texts(self._free_texts(one, one.texts))
+            return self._numbered(self._values(one.keys), one.codes)
+        codes, rows = combine([(one.codes, len(one.keys)) for one in used if one is not None], length)
+        combinations = [
+            tuple(None if one is None else one.keys[one.codes[row]] for one in used) for row in rows.tolist()
+        ]
+        return self._numbered(self._values(combinations), codes)
+
+    def _free_texts(self, one: Input, texts: list[Any]) -> list[bytes | None]:
+        """Texts of which most may be different are not numbered, and those that stay as they are not remembered."""
+        if not self._verbatim:
+            return self._values(texts)
+        if one.ordinary and b"".join(texts).isascii():
+            return texts
+        return [text if type(text) is bytes and text and text.isascii() else self._value(text) for text in texts]
+
+    def _values(self, keys: Sequence[Key]) -> list[Any]:
+        """The attribute for each of these keys; free texts as UTF-8. A key of several inputs is the tuple of theirs."""
+        known = self._memory.get
+        values = [known(key, _UNKNOWN) for key in keys]
+        for index in [index for index, value in enumerate(values) if value is _UNKNOWN]:
+            values[index] = self._value(keys[index])
+        return values
+
+    def _value(self, key: Key) -> Any:
+        value = self._memory.get(key, _UNKNOWN)
+        if value is not _UNKNOWN:
+            return value
+        keys: Any = (key,) if len(self.columns) == 1 else key
+        result: Value | bytes | None = self._convert(*map(self._python, keys, self.columns))
+        if isinstance(result, int) and not _INT64_MIN <= result <= _INT64_MAX:
+            result = None  # OTLP has no such integer
+        if self._free and isinstance(result, str):
+            result = result.encode("utf-8", "replace")
+        if len(self._memory) >= _MEMORY:
+            self._memory.clear()
+        self._memory[key] = result
+        return result
+
+    def _python(self, key: Any, column: Column | None) -> Value | None:
+        """What the conversion is given."""
+        if key is None or column is None:
+            return None
+        if isinstance(key, tuple):
+            return Cut(key[0].decode("utf-8", "ignore"))  # a cut inside a character is no invalid text
+        if isinstance(key, bytes):
+            return key.decode("utf-8", "replace")
+        if column.kind is ColumnKind.TYPE:
+            return self._type_name(key) if key else ""
+        return bool(key) if column.kind is ColumnKind.BOOL else int(key)
+
+    def _numbered(self, values: list[Any], codes: Codes) -> batch.Column:
+        """The attribute's column: record i has `values[codes[i]]`."""
+        if self._result is Result.TEXT and self._free:
+            return batch.Texts([values[code] for code in codes.tolist()])
+        if self._result is Result.TEXT:
+            numbers: dict[str, int] = {}
+            table = [-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values]
+            return batch.Coded(np.array(table, np.int32)[codes], list(numbers))
+        present = np.array([value is not None for value in values], np.bool_)[codes]
+        if self._result is Result.INT:
+            return batch.Ints(np.array([int(value or 0) for value in values], np.int64)[codes], present)
+        return batch.Bools(np.array([bool(value) for value in values], np.bool_)[codes], present)
