@@ -248,7 +248,8 @@ class _OperationBinder:
         self.bound.probes.append(BoundProbe(name, action, found.sites))
 
     def scope(self, place: Place, found: Found) -> Scope:
-        return Scope({**Found("", (), self.kept).names(), **found.names()}, place.function.package, self.library.imports)
+        names = {**Found("", (), self.kept).names(), **found.names()}
+        return Scope(names, place.function.package, self.library.imports)
 
     def keep_columns(
         self, begins: list[tuple[BeginSpec, Found]], annotations: list[tuple[AnnotateSpec, Found]]

@@ -299,7 +299,8 @@ class _Reader:
         for begin in begins:
             function = begin.place.function
             results = parse_results(entry.text("return"), function.package, self.imports)
-            yield EndSpec(outcome, Place(function, results=results, quiet_defers=bool(entry.get("quiet_defers"))), captures)
+            quiet = bool(entry.get("quiet_defers"))
+            yield EndSpec(outcome, Place(function, results=results, quiet_defers=quiet), captures)
 
     def captures(self, entry: _Mapping) -> tuple[CaptureSpec, ...]:
         if not entry.get("capture"):
