@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     live = _live(arguments)
     with open_session(arguments, pane=live) as session:
         try:
-            program = launch(arguments.command, stdout=_redirect(arguments, live))
+            program = launch(arguments.command, stdout=_stdout(arguments, live), stderr=_stderr(live))
         except LaunchError as error:
             print_error(error)
             return error.exit_code
@@ -53,7 +54,13 @@ def _live(arguments: argparse.Namespace) -> bool:
     return "terminal" in (arguments.to or ["terminal"]) and is_live()
 
 
-def _redirect(arguments: argparse.Namespace, live: bool) -> Redirect:
+def _stderr(live: bool) -> Redirect:
+    from gotap.process.launch import Redirect
+
+    return Redirect.PANE if live and sys.stderr.isatty() else Redirect.INHERIT
+
+
+def _stdout(arguments: argparse.Namespace, live: bool) -> Redirect:
     from gotap.process.launch import Redirect
 
     if live:
