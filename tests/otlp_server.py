@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -53,7 +54,8 @@ class Collector:
 
 
 @contextlib.contextmanager
-def collector(*replies: Reply) -> Iterator[Collector]:
+def collector(*replies: Reply, tls: str = "") -> Iterator[Collector]:
+    """`tls`: a PEM file with certificate and key."""
     state = Collector(replies=list(replies))
 
     class Handler(BaseHTTPRequestHandler):
@@ -95,7 +97,12 @@ def collector(*replies: Reply) -> Iterator[Collector]:
     server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.block_on_close = False
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls)
+        # The handshake is each connection's thread's, at its first read.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    state.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -372,6 +375,62 @@ def test_certificates_that_cannot_be_used() -> None:
     with pytest.raises(CertificateUnusable, match=r"/missing\.pem") as caught:
         Exporter("https://127.0.0.1:1", certificate="/missing.pem")
     assert "OTEL_EXPORTER_OTLP_CERTIFICATE" in caught.value.remedy
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate of 127.0.0.1 with its key, in one PEM file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    made = tmp_path_factory.mktemp("tls")
+    key, signed, both = made / "key.pem", made / "certificate.pem", made / "both.pem"
+    options = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test -days 2"
+    name = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        ["openssl", "req", *options.split(), *name, "-keyout", str(key), "-out", str(signed)],
+        check=True,
+        capture_output=True,
+    )
+    both.write_text(key.read_text() + signed.read_text())
+    return both
+
+
+class TestTls:
+    def test_trusted_by_its_file(self, certificate: Path) -> None:
+        with (
+            collector(tls=str(certificate)) as server,
+            exporter(server.url, certificate=str(certificate)) as one,
+        ):
+            one.sink.export(random_spans(1, 10))
+            one.sink.close(10.0)
+            assert one.traces == (10, 0, 0, 0)
+
+    def test_not_trusted(self, certificate: Path) -> None:
+        with collector(tls=str(certificate)) as server, exporter(server.url) as one:
+            one.sink.export(random_spans(1, 10))
+            one.sink.close(10.0)
+            assert one.traces == (0, 0, 0, 10)
+            assert "its certificate is not trusted" in one.told[0]
+
+    def test_close_with_tls_and_a_server_that_never_answers(self, certificate: Path) -> None:
+        with (
+            collector(tls=str(certificate)) as server,
+            exporter(server.url, BatchSettings(delay=0.0), certificate=str(certificate)) as one,
+        ):
+            server.reply = Reply(hold=server.released)
+            one.sink.export(random_spans(1, 10))
+            server.wait(lambda: len(server.requests) == 1)
+            start = time.monotonic()
+            one.sink.close(0.2)
+            assert time.monotonic() - start < 3.0
+            assert one.traces == (0, 0, 0, 10)
+
+    def test_plain_http_server_behind_an_https_url(self) -> None:
+        with collector() as server, exporter(server.url.replace("http:", "https:")) as one:
+            one.sink.export(random_spans(1, 10))
+            one.sink.close(10.0)
+            assert one.traces == (0, 0, 0, 10)
+            assert "cannot be reached" in one.told[0]
 
 
 def wait_until(condition: object, timeout: float = 10.0) -> None:

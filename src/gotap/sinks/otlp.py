@@ -213,13 +213,12 @@ class _Channel(Generic[_Item]):
                 "nonsense",
                 f"{self._poster.shown_url} answers {answer.status}, but not as OTLP does: is it a collector?",
             )
-        rejected = min(max(rejected, 0), weight)
-        self.stats.exported += weight - rejected
-        self.stats.rejected += rejected
+        refused = min(max(rejected, 0), weight)
+        self.stats.exported += weight - refused
+        self.stats.rejected += refused
         if rejected or message:
-            self._tell_once(
-                "partial", f"{self._poster.shown_url} rejected {rejected} {self._noun}: {message or 'no reason given'}"
-            )
+            where, why = self._poster.shown_url, message or "no reason given"
+            self._tell_once("partial", f"{where} rejected {rejected} {self._noun}: {why}")
 
     def _tell_once(self, kind: object, text: str) -> None:
         if kind not in self._told:
