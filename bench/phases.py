@@ -1,0 +1,61 @@
+"""`python -m bench.phases PID`: attaches and detaches once in a fresh process; prints ms of each phase as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+spent: dict[str, float] = {}
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    spent[name] = (time.perf_counter() - begin) * 1e3
+
+
+def main() -> None:
+    with phase("imports"):
+        from gotap.commands.targets import Targets
+        from gotap.image.image import Image
+        from gotap.image.rtype import RuntimeTypes
+        from gotap.kernel.codegen.tracing import Sampling
+        from gotap.kernel.features import essential
+        from gotap.kernel.watch import Executable, Watcher
+        from gotap.probe.binding import bind
+        from gotap.probe.catalogue import libraries, runtime
+        from gotap.probe.sources import types_of
+        from gotap.process.proc import Process
+        from gotap.sinks.environment import Environment
+    process = Process(int(sys.argv[1]))
+    with phase("host's features"):
+        features = essential()
+    with phase("maps"):
+        watcher = Watcher(features, Sampling())
+    with phase("attach: catalogue"):
+        known, go = libraries(), runtime()
+    with phase("attach: image"):
+        image = Image.open(process.exe)
+    with phase("attach: types"):
+        RuntimeTypes(image.elf, image.moduledata, image.go_version)
+        types = types_of(image, go)
+    with phase("attach: bind"):
+        binding = bind(image, types, known, go)
+    bias = process.load_bias(image.elf.entry)
+    with phase("attach: programs, probes"):
+        attachment = watcher.attach(Executable(process.pid, process.initial_tgid, process.exe, bias), binding)
+    with phase("attach: resource"):
+        Targets(watcher, Environment({}), {}).resource(process, image)
+    with phase("detach"):
+        watcher.detach(attachment)
+    watcher.close()
+    process.close()
+    print(json.dumps(spent))
+
+
+if __name__ == "__main__":
+    main()
