@@ -72,9 +72,10 @@ class Records:
             rows = rows[sound]
             header = _header(rows)
         self.header = header
-        self._bytes = rows.tobytes()
-        self._size = rows.shape[1]
+        # Texts are cut out of one copy of the heaps, which are much shorter than the records' size class.
         self._heap = layout.heap_offset
+        self._heap_size = int(header["used"].max(initial=self._heap)) - self._heap
+        self._heaps = rows[:, self._heap : self._heap + self._heap_size].tobytes()
         # Column by column, since that is how they are read from here on.
         words = rows[:, HEADER.itemsize : layout.heap_offset].copy().view("<u8")
         self._words = words.T.copy()
@@ -107,10 +108,10 @@ class Records:
         texts = self._words[column.index].view(TEXT)
         offset, kept = texts["offset"].astype(np.intp), texts["kept"].astype(np.intp)
         broken = present & (kept > 0) & ((offset < self._heap) | (offset + kept > self.header["used"]))
-        starts = np.arange(len(present)) * self._size + offset
+        starts = np.arange(len(present)) * self._heap_size + (offset - self._heap)
         pairs = zip(starts.tolist(), (starts + kept).tolist(), strict=True)
-        whole = self._bytes
-        pieces: list[Key] = [whole[start:end] for start, end in pairs]
+        heaps = self._heaps
+        pieces: list[Key] = [heaps[start:end] for start, end in pairs]
         cut, absent = kept < texts["length"], ~present | broken
         for row in np.flatnonzero(cut).tolist():
             pieces[row] = (pieces[row],)

@@ -88,10 +88,13 @@ class SpanEncoder(SpanAssembler):
         bodies = self.bodies(spans)
         if not bodies:
             return b""
-        heads = map(self._span_heads.__getitem__, map(len, bodies))
-        content = b"".join(chain.from_iterable(zip(heads, bodies, strict=True)))
-        scope_spans = delimited(2, _scope(spans.output.scope, self._version) + content)
-        return delimited(1, self._resource_field(spans.resource) + scope_spans)
+        heads = [self._span_heads[length] for length in map(len, bodies)]
+        # What stands before the spans is made from their length, so that they are copied once and not once a message.
+        resource, scope = self._resource_field(spans.resource), _scope(spans.output.scope, self._version)
+        scope_spans = len(scope) + sum(map(len, heads)) + sum(map(len, bodies))
+        inner = resource + b"\x12" + varint(scope_spans) + scope
+        outer = b"\x0a" + varint(len(inner) - len(scope) + scope_spans)
+        return b"".join([outer, inner, *chain.from_iterable(zip(heads, bodies, strict=True))])
 
     def _resource_field(self, resource: Resource) -> bytes:
         if self._resource is None or self._resource[0] is not resource:
