@@ -24,7 +24,7 @@ SP = STACK_HIGH - 0x400
 REQUEST = 0xC000010000
 
 TARGET = Target(
-    TGID, 3, 0x10000, ir.Load(ir.Goroutine(), 152, 8, False, True), ir.Load(ir.Goroutine(), 8, 8, False, True)
+    3, TGID, TGID, 0x10000, ir.Load(ir.Goroutine(), 152, 8, False, True), ir.Load(ir.Goroutine(), 8, 8, False, True)
 )
 ARGUMENT = ir.Input("argument", 0, 0, 8, False)
 HERE = Place({ARGUMENT: Register("rax")}, None, 0)
@@ -119,7 +119,7 @@ def test_a_begin_and_an_end_make_one_record() -> None:
     process.run(end(capture(STATUS, ir.Const(-5)), outcome=2))
     [(header, record)] = process.records()
     assert len(record) == SIZE_CLASSES[0]
-    assert (header["tgid"], header["target"], header["operation"], header["outcome"]) == (TGID, 3, 1, 2)
+    assert (header["pid"], header["target"], header["operation"], header["outcome"]) == (TGID, 3, 1, 2)
     assert header["goid"] == GOID
     assert header["begin"] < header["end"]
     assert kept(record, PATH) == b"/hello"

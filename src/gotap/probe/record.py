@@ -26,7 +26,7 @@ HEADER = np.dtype(
         ("outcome", "u1"),  # index of the end that was taken, in the order of the operation's ends
         ("flags", "u1"),  # RecordFlags
         ("used", "<u2"),  # bytes of header, columns and heap in use
-        ("tgid", "<u4"),  # process id in the initial pid namespace
+        ("pid", "<u4"),  # process id as gotap sees it
         ("target", "<u4"),  # which attached process (our own number, not a pid)
         ("begin", "<u8"),  # CLOCK_MONOTONIC, ns
         ("end", "<u8"),  # CLOCK_MONOTONIC, ns

@@ -24,9 +24,9 @@ PLANNED_END = ROW_SIZE
 #: Stack slots, offsets from R10.
 GOID = -8
 DEPTH = -16
-ROW_KEY = -48  # u32 tgid, u32 operation, u64 goid, u64 depth
+ROW_KEY = -48  # u32 target, u32 operation, u64 goid, u64 depth
 ROW_KEY_SIZE = 24
-SCOPE_KEY = -64  # u32 tgid, u32 kind, u64 goid or context data word
+SCOPE_KEY = -64  # u32 target, u32 kind, u64 goid or context data word
 SCOPE_KEY_SIZE = 16
 USED = -72  # bytes of the record in use
 READ = -80  # one word read from the process

@@ -25,10 +25,14 @@ _LONGEST_CHAIN = 6
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The process a program is made for; all of it becomes constants in the bytecode."""
+    """The process a program is made for; all of it becomes constants in the bytecode.
 
-    tgid: int  # in the initial pid namespace
+    Map keys hold `number`, gotap's own name for the process, which no pid namespace and no reuse of pids can confuse.
+    """
+
     number: int  # record.HEADER target
+    pid: int  # as gotap sees it, for the record
+    tgid: int | None  # in the initial pid namespace; None: not known, the attachment's pid filter alone decides
     bias: int  # load bias of its executable
     goid: ir.Word
     stack_high: ir.Word
@@ -64,7 +68,7 @@ class _Program:
         self.asm = Assembler()
         self.plan: Plan = Plan() if isinstance(action, ir.Spawn) else plan(_roots(action))
         self.words = WordEmitter(self.asm, place.inputs, target.bias, self.plan)
-        self.trace = TraceEmitter(self.asm, self.words, target.tgid)
+        self.trace = TraceEmitter(self.asm, self.words, target.number)
         self.maps = MapEmitter(self.asm, options.has_loop)
 
     def generate(self) -> Code:
@@ -72,9 +76,10 @@ class _Program:
         asm.mov(R6, R1)
         if self.place.edge is not None:
             self.words.edge(self.place.edge, "exit")
-        asm.call(Helper.GET_CURRENT_PID_TGID)
-        asm.rsh(R0, 32)
-        asm.jne(R0, self.target.tgid, "exit")
+        if self.target.tgid is not None:
+            asm.call(Helper.GET_CURRENT_PID_TGID)
+            asm.rsh(R0, 32)
+            asm.jne(R0, self.target.tgid, "exit")
         self.counters()
         match self.action:
             case ir.Begin():
@@ -127,7 +132,7 @@ class _Program:
 
     def row_key(self, layout: Layout, by_depth: bool) -> None:
         asm = self.asm
-        asm.constant(R1, pack_key(self.target.tgid, layout.operation_id))
+        asm.constant(R1, pack_key(self.target.number, layout.operation_id))
         asm.store(R10, frame.ROW_KEY, R1)
         asm.load(R1, R10, frame.GOID)
         asm.store(R10, frame.ROW_KEY + 8, R1)
@@ -196,8 +201,8 @@ class _Program:
         asm = self.asm
         asm.constant(R1, VERSION | layout.operation_id << 16)
         asm.store(R7, frame.field("version"), R1)
-        asm.constant(R1, pack_key(self.target.tgid, self.target.number))
-        asm.store(R7, frame.field("tgid"), R1)
+        asm.constant(R1, pack_key(self.target.pid, self.target.number))
+        asm.store(R7, frame.field("pid"), R1)
         asm.call(Helper.KTIME_GET_NS)
         asm.store(R7, frame.field("begin"), R0)
         asm.load(R1, R10, frame.GOID)

@@ -34,10 +34,10 @@ class Sampling:
 class TraceEmitter:
     """Emits trace identity for a begin. R7 is the new row; R8 and R9 are lost."""
 
-    def __init__(self, asm: Assembler, words: WordEmitter, tgid: int) -> None:
+    def __init__(self, asm: Assembler, words: WordEmitter, target: int) -> None:
         self.asm = asm
         self.words = words
-        self.tgid = tgid
+        self.target = target
         self._wants_hex = False
 
     def identity(self, begin: ir.Begin, sampling: Sampling) -> None:
@@ -260,7 +260,7 @@ class TraceEmitter:
         """R1 = the map, R2 = the key made of process, kind and R1."""
         asm = self.asm
         asm.store(R10, frame.SCOPE_KEY + 8, R1)
-        asm.constant(R1, pack_key(self.tgid, kind))
+        asm.constant(R1, pack_key(self.target, kind))
         asm.store(R10, frame.SCOPE_KEY, R1)
         asm.ld_map(R1, map)
         asm.mov(R2, R10)
