@@ -125,7 +125,7 @@ class Watch:
         return self.totals.counters
 
     def in_flight(self) -> int:
-        return sum(1 for _ in self.watcher.maps[frame.ROWS].keys())
+        return len(list(self.watcher.maps[frame.ROWS].keys()))
 
     def settle(self) -> None:
         """Waits until no operation is open any more. What a test began must have been answered by then."""

@@ -6,39 +6,10 @@ import socket
 
 import pytest
 
-import gobuild
+from endtoend_requests import exchange, get, has_routes, one, until_begun
 from goservers import Client, Server
 from httpload import load, request_bytes
-from watching import Span, Watch
-
-ROUTES = ("1.18", "1.19", "1.20", "1.21")  # the Go versions without http.route
-
-
-def has_routes(go: str) -> bool:
-    return not go.startswith(ROUTES)
-
-
-def exchange(address: str, data: bytes) -> bytes:
-    """Sends the bytes and reads until the server closes the connection."""
-    host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(data)
-        received = b""
-        while part := connection.recv(65536):
-            received += part
-        return received
-
-
-def one(spans: list[Span]) -> Span:
-    assert len(spans) == 1, [(span.name, span.attributes) for span in spans]
-    return spans[0]
-
-
-def get(server: Server, watch: Watch, path: str, **options: object) -> Span:
-    """The span of a single request."""
-    load(server.http, path, 1, connections=1, **options)  # type: ignore[arg-type]
-    return one(watch.take("server"))
-
+from watching import Watch
 
 # What the request says
 
@@ -185,18 +156,12 @@ def test_a_client_that_goes_away(server: Server, watch: Watch) -> None:
     host, _, port = server.http.rpartition(":")
     connection = socket.create_connection((host, int(port)))
     connection.sendall(request_bytes("/slow?ms=20000") + b"")
-    watch_until_begun(watch)
+    until_begun(watch)
     connection.close()
     span = one(watch.take("server"))
     assert span.milliseconds < 20000
     assert span["http.response.status_code"] == 200
     assert not span.error
-
-
-def watch_until_begun(watch: Watch) -> None:
-    from processes import eventually
-
-    eventually(watch.in_flight, "the begin of an operation")
 
 
 # How handlers end
@@ -268,7 +233,3 @@ def test_https_speaks_1_1_too(server: Server, watch: Watch, peer: Client) -> Non
     span = one(watch.take("server"))
     assert span["url.scheme"] == "https"
     assert span["network.protocol.version"] == "2"
-
-
-def test_a_program_of_every_version_is_there() -> None:
-    assert gobuild.OLDEST in gobuild.ALL
