@@ -38,12 +38,14 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED
     with open_session(arguments) as session:
         for pid in pids:
+            if session.signals.received:
+                break
             try:
                 session.add(pid)
             except GotapError as error:
                 print_error(error, str(pid))
         if not session.watched:
-            return FAILED
+            return 128 + session.signals.received[0] if session.signals.received else FAILED
         session.announce()
         session.run()
     return OK if session.sinks else FAILED

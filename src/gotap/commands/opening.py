@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from gotap.commands.session import Limits, Session
+from gotap.commands.session import Limits, Session, noted_signals
 from gotap.commands.targets import Targets
 from gotap.errors import GotapError
 from gotap.kernel.bpf import enable_stats
@@ -46,6 +46,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
     settings = metric_settings(own)
     chosen = sampler(own)
     with ExitStack() as stack:
+        signals = stack.enter_context(noted_signals())
         sinks = open_sinks(arguments.to or ["terminal"], own, pane=pane)
         for warning in own.warnings:
             tell(warning)
@@ -59,6 +60,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             Metrics(settings.temporality, exemplars=settings.exemplars),
             Limits(arguments.duration, arguments.count),
             settings.interval,
+            signals,
         )
         try:
             yield session

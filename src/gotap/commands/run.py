@@ -37,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     live = _live(arguments)
     with open_session(arguments, pane=live) as session:
+        if session.signals.received:
+            return 128 + session.signals.received[0]
         try:
             program = launch(arguments.command, stdout=_stdout(arguments, live), stderr=_stderr(live))
         except LaunchError as error:
@@ -88,10 +90,9 @@ def _watch(session: Session, program: Program, leave_running: bool) -> int:
     session.on_tick.append(family.look)
     session.run(until=lambda: program.poll() is not None, alone=True)
     if not session.sinks:
-        session.detach()  # nobody listens any more, which is no reason to end the program
-        return program.wait()
-    if session.signals:
-        program.pass_on(session.signals.pop(0))
+        return _accompany(session, program)
+    if session.signals.received:
+        program.pass_on(session.signals.received.pop(0))
     elif session.limit_reached and leave_running:
         return OK
     elif session.limit_reached:
@@ -101,5 +102,20 @@ def _watch(session: Session, program: Program, leave_running: bool) -> int:
     session.run(until=lambda: program.poll() is not None, alone=True, unlimited=True)
     code = program.poll()
     if code is None:  # a second signal: detach at once
-        return 128 + session.signals[-1] if session.signals else OK
+        received = session.signals.received
+        return 128 + received[-1] if received else OK
+    return code
+
+
+def _accompany(session: Session, program: Program) -> int:
+    """Nobody listens any more, which is no reason to end the program: detaches, and waits for its end."""
+    session.detach()
+    passed_on = 0
+    while (code := program.poll()) is None:
+        if passed_on and session.signals.received:
+            return 128 + session.signals.received[-1]
+        while session.signals.received:
+            program.pass_on(session.signals.received.pop(0))
+            passed_on += 1
+        session.signals.wait(program)
     return code

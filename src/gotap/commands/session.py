@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Protocol
 
 from gotap.commands.main import print_error
 from gotap.commands.targets import Target, Targets
@@ -50,6 +51,27 @@ class Tally:
     attached_at: float = 0.0
 
 
+class HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+@dataclass(slots=True)
+class Signals:
+    """What gotap was sent so far, oldest first; `wake` is readable when something has come since it was last read."""
+
+    wake: socket.socket
+    received: list[int] = field(default_factory=list)
+
+    def wait(self, *others: HasFileno, timeout: float | None = None) -> None:
+        """Sleeps until a signal comes, one of the others is readable, or for `timeout` seconds."""
+        poll = select.poll()
+        for one in (self.wake, *others):
+            poll.register(one, select.POLLIN)
+        for descriptor, _ in poll.poll(None if timeout is None else timeout * 1000):
+            if descriptor == self.wake.fileno():
+                self.wake.recv(4096)
+
+
 @dataclass(slots=True)
 class Session:
     """Moves records of all targets to the sinks. Single-threaded; sinks must not block."""
@@ -59,10 +81,10 @@ class Session:
     metrics: Metrics
     limits: Limits
     metric_interval: float
+    signals: Signals
     watched: dict[int, Target] = field(default_factory=dict)  # by attachment number
     tally: Tally = field(default_factory=Tally)
     on_tick: list[Callable[[], None]] = field(default_factory=list)
-    signals: list[int] = field(default_factory=list)
     limit_reached: bool = False  # the duration is over, or the count complete
     opened: list[Sink] = field(default_factory=list)
 
@@ -90,32 +112,25 @@ class Session:
         """
         started = time.monotonic()
         next_metrics = started + self.metric_interval
-        with _signals(self.signals) as wake:
-            while True:
-                self.wait(wake)
-                self.drain()
-                for tick in self.on_tick:
-                    tick()
-                now = time.monotonic()
-                if now >= next_metrics:
-                    next_metrics += self.metric_interval
-                    self.export_metrics()
-                if self.limits.duration is not None and now - started >= self.limits.duration:
-                    self.limit_reached = True
-                if self.limit_reached and not unlimited:
-                    return
-                if self.signals or until() or not self.sinks or not (self.watched or alone):
-                    return
+        while True:
+            self.wait()
+            self.drain()
+            for tick in self.on_tick:
+                tick()
+            now = time.monotonic()
+            if now >= next_metrics:
+                next_metrics += self.metric_interval
+                self.export_metrics()
+            if self.limits.duration is not None and now - started >= self.limits.duration:
+                self.limit_reached = True
+            if self.limit_reached and not unlimited:
+                return
+            if self.signals.received or until() or not self.sinks or not (self.watched or alone):
+                return
 
-    def wait(self, wake: socket.socket) -> None:
+    def wait(self) -> None:
         """Sleeps until the next look; a signal or a target's end cuts it short."""
-        poll = select.poll()
-        poll.register(wake, select.POLLIN)
-        for target in self.watched.values():
-            poll.register(target.process, select.POLLIN)
-        for descriptor, _ in poll.poll(LOOK * 1000):
-            if descriptor == wake.fileno():
-                wake.recv(4096)
+        self.signals.wait(*(target.process for target in self.watched.values()), timeout=LOOK)
         for target in [one for one in self.watched.values() if not one.process.is_alive()]:
             self.remove(target)
 
@@ -213,24 +228,23 @@ def losses_of(sink: Sink) -> dict[str, int]:
 
 
 @contextmanager
-def _signals(received: list[int]) -> Iterator[socket.socket]:
-    """SIGINT, SIGTERM and SIGHUP are noted and wake the loop; restored afterwards."""
+def noted_signals() -> Iterator[Signals]:
+    """From now on SIGINT, SIGTERM and SIGHUP are noted, and nothing is interrupted by them; restored afterwards."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
+    signals = Signals(reader)
 
     def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
+        signals.received.append(number)
 
     old_wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     old = {number: signal.signal(number, note) for number in _STOP_SIGNALS}
     try:
-        yield reader
+        yield signals
     finally:
         signal.set_wakeup_fd(old_wakeup)
         for number, handler in old.items():
             signal.signal(number, handler)
         reader.close()
         writer.close()
-
-

@@ -7,6 +7,7 @@ as the rest is zero. All functions raise OSError with the kernel's errno; caller
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -21,6 +22,9 @@ _syscall.restype = ctypes.c_long
 
 #: System call numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
 _NUMBERS = {"x86_64": (321, 298), "aarch64": (280, 241)}
+
+#: As often as libbpf asks (PROG_LOAD_ATTEMPTS, tools/lib/bpf/bpf.h).
+_LOAD_ATTEMPTS = 5
 
 PERF_FLAG_FD_CLOEXEC = 8
 PERF_EVENT_IOC_SET_BPF = 0x40042408  # _IOW('$', 8, __u32)
@@ -175,7 +179,10 @@ def map_lookup_batch(fd: int, cursor: bytes | None, count: int, key_size: int, v
 def program_load(kind: ProgramType, instructions: bytes, *, name: str = "", attach_type: AttachType = AttachType.NONE,
                  flags: int = 0, btf_fd: int = 0, func_info: bytes = b"", log_level: int = 0,
                  log: ctypes.Array[ctypes.c_char] | None = None) -> int:
-    """`func_info` is pairs of u32: instruction index, BTF type id; the verifier's text goes into `log`."""
+    """`func_info` is pairs of u32: instruction index, BTF type id; the verifier's text goes into `log`.
+
+    The verifier gives up with EAGAIN when a signal is pending (kernel/bpf/verifier.c, do_check), so it is asked again.
+    """
     code, license_, info = _buffer(instructions), _buffer(b"GPL\0"), _buffer(func_info)
     attr = struct.pack(
         "<IIQQIIQII16sIIIIQIIQI4x",
@@ -185,6 +192,9 @@ def program_load(kind: ProgramType, instructions: bytes, *, name: str = "", atta
         btf_fd, 8 if func_info else 0, _address(info) if func_info else 0, len(func_info) // 8,
         0, 0, 0,
     )
+    for _ in range(_LOAD_ATTEMPTS - 1):
+        with contextlib.suppress(BlockingIOError):  # EAGAIN
+            return bpf(Command.PROG_LOAD, attr)
     return bpf(Command.PROG_LOAD, attr)
 
 
