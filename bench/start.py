@@ -49,12 +49,13 @@ def elapsed(words: list[str]) -> float:
 
 def attach_and_detach(pid: int, executable: Path, rounds: int) -> None:
     text = Text(pid)
-    starts, stops, probes = [], [], 0
+    starts, spent, stops, probes = [], [], [], 0
     for _ in range(rounds):
         begin = time.perf_counter()
         with gotap("attach", str(pid), "--to", "json") as agent:
             agent.wait_attached()
             starts.append((time.perf_counter() - begin) * 1e3)
+            spent.append(agent.cpu() / 1e6)
             probes = text.changed()
             if not probes:
                 raise NotPossible(f"gotap says that it is attached, but the text of {pid} is as before")
@@ -67,13 +68,23 @@ def attach_and_detach(pid: int, executable: Path, rounds: int) -> None:
         [sys.executable, "-m", "bench.phases", str(pid)], check=True, capture_output=True, text=True
     ).stdout) for _ in range(rounds)]  # fmt: skip
     print(f"  {executable.name}, {executable.stat().st_size / 1e6:.0f} MB, {probes} probes:")
-    for name, all, most in (("exec to attached", starts, MOST_START), ("SIGINT to text restored", stops, MOST_DETACH)):
+    for name, all, most in (
+        ("exec to attached", starts, MOST_START),
+        ("  CPU until then", spent, MOST_START),
+        ("SIGINT to text restored", stops, MOST_DETACH),
+    ):
         values = Values(tuple(all))
         print(f"    {name:<26}{values.text('ms', 0):<24}{verdict(values.median, most, 'ms', 0)}")
-    attaching = Values(tuple(sum(one[name] for name in one if name.startswith("attach: ")) for one in phases))
+    tell_phases(phases)
+
+
+def tell_phases(phases: list[dict[str, tuple[float, float]]]) -> None:
+    """The clock, and CPU time, of each phase of an attachment in a process of its own."""
+    attaching = Values(tuple(sum(one[name][0] for name in one if name.startswith("attach: ")) for one in phases))
     print(f"    {'of it attaching':<26}{attaching.text('ms', 0):<24}{verdict(attaching.median, MOST_ATTACH, 'ms', 0)}")
     for name in phases[0]:
-        print(f"      {name:<24}{Values(tuple(one[name] for one in phases)).text('ms', 0)}")
+        clock, cpu = (Values(tuple(one[name][index] for one in phases)) for index in (0, 1))
+        print(f"      {name:<24}{clock.text('ms', 0):<24}CPU {cpu.text('ms', 0)}")
 
 
 class Text:
