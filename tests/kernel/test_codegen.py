@@ -502,6 +502,27 @@ def test_an_annotation_reaches_the_operation_of_the_creator() -> None:
     assert number(process.machine.ring[-1], STATUS) == 42
 
 
+def test_a_key_names_the_operation_at_both_ends_on_any_goroutine() -> None:
+    process = Process()
+    key = {ARGUMENT: Register("rax")}
+    place = Place(key, None, 0)
+    first, second = (ir.Begin(LAYOUT, (), None, None, None, True, False, ARGUMENT) for _ in range(2))
+    process.run(first, place, rax=0x111)
+    process.goroutine(0xC000002000, 30)
+    process.run(second, place, rax=0x222, r14=0xC000002000)
+    process.run(ir.Annotate(LAYOUT, (capture(STATUS, ir.Const(5)),), True), place)
+    ended = ir.End(LAYOUT, 0, True, (), True, None, False, ARGUMENT)
+    process.goroutine(0xC000003000, 31)
+    process.run(ended, place, rax=0x111, r14=0xC000003000)
+    process.run(ended, place, rax=0x222, r14=0xC000003000)
+    process.run(ended, place, rax=0x333, r14=0xC000003000)
+    records = process.records()
+    assert [int(header["goid"]) for header, _ in records] == [GOID, 30]
+    assert [number(record, STATUS) for _, record in records] == [5, None]
+    assert process.count(Counter.NO_BEGIN) == 1
+    assert process.machine.maps[frame.SCOPES].values == {}
+
+
 # -- errors ----------------------------------------------------------------------------------------------------------
 
 

@@ -222,7 +222,7 @@ class _OperationBinder:
             )
         for note, found in annotations:
             captures = (*self.keeps(note.keep, found, note.place), *compiled[id(note)])
-            self.add("annotate", found, ir.Annotate(layout, captures))
+            self.add("annotate", found, ir.Annotate(layout, captures, any(spec.key is not None for spec, _ in begins)))
         for end, found in ends:
             action = ir.End(
                 layout,
@@ -232,6 +232,7 @@ class _OperationBinder:
                 self.operation.scope,
                 own,
                 end.place.results is not None,
+                self.key(end.key, self.scope(end.place, found)),
             )
             self.add(end.outcome, found, action)
         self.bound.output = self.output(layout)
@@ -331,7 +332,11 @@ class _OperationBinder:
             own,
             self.operation.scope,
             by_depth,
+            self.key(spec.key, scope),
         )
+
+    def key(self, expression: Expression | None, scope: Scope) -> ir.Word | None:
+        return self.compiler.value(expression, scope)[1].word(0) if expression is not None else None
 
     def checked_contexts(self) -> tuple[tuple[int, int], ...]:
         """Standard context types of this binary: (type address, offset of the parent: always the first field)."""

@@ -46,6 +46,8 @@ class CaptureSpec:
 class Place:
     """Where in which function: its entry, its calls of `callee`, or its returns (`results` then names them).
 
+    `after`: behind the calls of `callee`, where its results are at hand.
+
     `quiet_defers`: the functions that it defers do not change its results, so that an end may be put before their
     calls.
     """
@@ -54,6 +56,7 @@ class Place:
     callee: Signature | None = None
     results: tuple[Parameter, ...] | None = None
     quiet_defers: bool = False
+    after: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class BeginSpec:
     parent_headers: Expression | None
     parent_context: Expression | None
     captures: tuple[CaptureSpec, ...]
+    key: Expression | None  # names the operation at both ends; None: its goroutine does
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class EndSpec:
     outcome: str
     place: Place
     captures: tuple[CaptureSpec, ...]
+    key: Expression | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +262,10 @@ class _Reader:
             tuple(self.attributes(entry.mapping("attributes"))),
         )
         self.check_columns(operation, entry)
+        ways: list[BeginSpec | EndSpec] = [*operation.begins, *operation.ends]
+        keyed = {part.key is not None for part in ways}
+        if len(keyed) > 1:
+            raise entry.fail("key", "an operation is named by a key at every begin and end, or at none")
         return operation
 
     def check_columns(self, operation: Operation, entry: _Mapping) -> None:
@@ -270,11 +279,13 @@ class _Reader:
 
     def place(self, entry: _Mapping) -> Place:
         function = parse_signature(entry.text("function"), self.imports)
-        callee = parse_signature(entry.text("call"), self.imports) if entry.get("call") else None
-        return Place(function, callee)
+        after = entry.get("after") is not None
+        key = "after" if after else "call"
+        callee = parse_signature(entry.text(key), self.imports) if entry.get(key) else None
+        return Place(function, callee, after=after)
 
     def begin(self, entry: _Mapping) -> BeginSpec:
-        entry.forbid_others("function", "keep", "context", "parent", "capture")
+        entry.forbid_others("function", "key", "keep", "context", "parent", "capture")
         parent = entry.mapping("parent") if entry.get("parent") else None
         return BeginSpec(
             self.place(entry),
@@ -283,24 +294,26 @@ class _Reader:
             parent.expression("headers") if parent and parent.get("headers") else None,
             parent.expression("context") if parent and parent.get("context") else None,
             self.captures(entry),
+            entry.expression("key") if entry.get("key") else None,
         )
 
     def annotation(self, entry: _Mapping) -> AnnotateSpec:
-        entry.forbid_others("function", "call", "keep", "capture")
+        entry.forbid_others("function", "call", "after", "keep", "capture")
         return AnnotateSpec(self.place(entry), entry.expressions("keep"), self.captures(entry))
 
     def ends(self, entry: _Mapping, begins: tuple[BeginSpec, ...]) -> Iterable[EndSpec]:
         """An end at `return` stands for the returns of every begin's function."""
-        entry.forbid_others("outcome", "function", "call", "return", "quiet_defers", "capture")
+        entry.forbid_others("outcome", "function", "call", "key", "return", "quiet_defers", "capture")
         outcome, captures = entry.text("outcome"), self.captures(entry)
         if entry.get("return") is None:
-            yield EndSpec(outcome, self.place(entry), captures)
+            key = entry.expression("key") if entry.get("key") else None
+            yield EndSpec(outcome, self.place(entry), captures, key)
             return
         for begin in begins:
             function = begin.place.function
             results = parse_results(entry.text("return"), function.package, self.imports)
             quiet = bool(entry.get("quiet_defers"))
-            yield EndSpec(outcome, Place(function, results=results, quiet_defers=quiet), captures)
+            yield EndSpec(outcome, Place(function, results=results, quiet_defers=quiet), captures, None)
 
     def captures(self, entry: _Mapping) -> tuple[CaptureSpec, ...]:
         if not entry.get("capture"):

@@ -226,7 +226,9 @@ class TraceParent:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Opens an operation, pairs it later by goroutine (and by depth, when it ends at its own function's return)."""
+    """Opens an operation. Its end finds it by `key`, or by goroutine where there is none; `by_depth`: and by how deep
+    the function's frame stands, when it ends at that function's own return.
+    """
 
     layout: Layout
     captures: tuple[Capture, ...]
@@ -235,15 +237,19 @@ class Begin:
     own_context: Word | None  # data word of the operation's own context: children find the operation by it
     scope: bool  # children on the same goroutine and those it creates find the operation
     by_depth: bool
-    when: tuple[Word, ...] = ()
+    key: Word | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Annotate:
-    """Adds columns to the operation that is open on this goroutine or on one that created it."""
+    """Adds columns to the operation that is open on this goroutine or on one that created it.
+
+    `keyed`: the operation is named by a key and found by its scope.
+    """
 
     layout: Layout
     captures: tuple[Capture, ...]
+    keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +267,7 @@ class End:
     scope: bool
     own_context: Word | None  # the kept word by which children found the operation
     by_depth: bool
+    key: Word | None = None
 
 
 @dataclass(frozen=True, slots=True)

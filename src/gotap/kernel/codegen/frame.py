@@ -42,9 +42,9 @@ TEMPORARY_COUNT = 12
 SCOPE_GOROUTINE = 0
 SCOPE_CONTEXT = 1
 
-#: Value of the scopes map: trace id, span id, record flags, goid of the operation's begin.
+#: Value of the scopes map: trace id, span id, record flags, what names the operation in its row's key.
 SCOPE_SIZE = 40
-SCOPE_TRACE_ID, SCOPE_SPAN_ID, SCOPE_FLAGS, SCOPE_GOID = 0, 16, 24, 32
+SCOPE_TRACE_ID, SCOPE_SPAN_ID, SCOPE_FLAGS, SCOPE_ROW = 0, 16, 24, 32
 
 #: Value of the links map: goid that owns the operation, its span id.
 LINK_SIZE = 16

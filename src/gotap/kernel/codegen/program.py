@@ -68,6 +68,7 @@ class _Program:
         self.asm = Assembler()
         self.plan: Plan = Plan() if isinstance(action, ir.Spawn) else plan(_roots(action))
         self.words = WordEmitter(self.asm, place.inputs, target.bias, self.plan)
+        self.early = WordEmitter(self.asm, place.inputs, target.bias, Plan())  # while there is no row yet
         self.trace = TraceEmitter(self.asm, self.words, target.number)
         self.maps = MapEmitter(self.asm, options.has_loop)
 
@@ -117,25 +118,30 @@ class _Program:
 
     def goroutine(self, lost: str) -> None:
         """GOID = id of the running goroutine."""
-        self.words.word(self.target.goid, lost)
+        self.early.word(self.target.goid, lost)
         self.asm.store(R10, frame.GOID, R0)
 
     def depth(self, lost: str) -> None:
         """DEPTH = g.stack.hi minus the SP at the function's entry: unchanged when the stack moves."""
         asm = self.asm
-        self.words.word(self.target.stack_high, lost)
+        self.early.word(self.target.stack_high, lost)
         asm.load(R1, R6, PT_REGS["rsp"])
         asm.sub(R0, R1)
         if self.place.sp_offset:
             asm.sub(R0, self.place.sp_offset)
         asm.store(R10, frame.DEPTH, R0)
 
-    def row_key(self, layout: Layout, by_depth: bool) -> None:
+    def row_key(self, layout: Layout, *, by_depth: bool = False, key: ir.Word | None = None, lost: str = "") -> None:
+        """ROW_KEY = process, operation, then what names the operation: its key, or its goroutine and perhaps depth."""
         asm = self.asm
         asm.constant(R1, pack_key(self.target.number, layout.operation_id))
         asm.store(R10, frame.ROW_KEY, R1)
-        asm.load(R1, R10, frame.GOID)
-        asm.store(R10, frame.ROW_KEY + 8, R1)
+        if key is not None:
+            self.early.word(key, lost)
+            asm.store(R10, frame.ROW_KEY + 8, R0)
+        else:
+            asm.load(R1, R10, frame.GOID)
+            asm.store(R10, frame.ROW_KEY + 8, R1)
         if by_depth:
             asm.load(R1, R10, frame.DEPTH)
             asm.store(R10, frame.ROW_KEY + 16, R1)
@@ -154,8 +160,8 @@ class _Program:
         asm, layout = self.asm, action.layout
         self.goroutine("lost")
         self.depth("lost")
-        self.row_key(layout, action.by_depth)
-        if not action.by_depth:
+        self.row_key(layout, by_depth=action.by_depth, key=action.key, lost="lost")
+        if not action.by_depth and action.key is None:
             self.refuse_nested(layout)
         asm.ld_map(R1, frame.ROWS)
         asm.mov(R2, R10)
@@ -356,9 +362,37 @@ class _Program:
     def annotate(self, action: ir.Annotate) -> None:
         """The operation open on this goroutine, else the one on the goroutine it comes from."""
         asm = self.asm
-        own, found = asm.new_label("own"), asm.new_label("found")
         self.goroutine("exit")
-        self.row_key(action.layout, False)
+        if action.keyed:
+            self.scoped_row(action.layout)
+        else:
+            self.goroutines_row(action.layout)
+        asm.mov(R7, R0)
+        self.capture_all(action.captures, None)
+
+    def scoped_row(self, layout: Layout) -> None:
+        """R0 = the row of the operation whose scope this goroutine is in; none: exit."""
+        asm = self.asm
+        scoped = asm.new_label("scoped")
+        self.row_key(layout)
+        asm.load(R1, R10, frame.GOID)
+        self.trace.scope(frame.SCOPE_GOROUTINE)
+        asm.jne(R0, 0, scoped)
+        self.trace.linked("exit")
+        asm.label(scoped)
+        asm.load(R8, R0, frame.SCOPE_SPAN_ID)
+        asm.load(R1, R0, frame.SCOPE_ROW)
+        asm.store(R10, frame.ROW_KEY + 8, R1)
+        self.row()
+        asm.jeq(R0, 0, "exit")
+        asm.load(R1, R0, frame.field("span_id"))
+        asm.jne(R1, R8, "exit")
+
+    def goroutines_row(self, layout: Layout) -> None:
+        """R0 = the row of the operation on this goroutine, or on the one that it was created under; none: exit."""
+        asm = self.asm
+        own = asm.new_label("own")
+        self.row_key(layout)
         self.row()
         asm.jne(R0, 0, own)
         asm.load(R1, R10, frame.GOID)
@@ -372,17 +406,13 @@ class _Program:
         asm.load(R1, R0, frame.field("span_id"))
         asm.jne(R1, R8, "exit")
         asm.label(own)
-        asm.jump(found)
-        asm.label(found)
-        asm.mov(R7, R0)
-        self.capture_all(action.captures, None)
 
     def end(self, action: ir.End) -> None:
         asm = self.asm
         self.goroutine("exit")
         if action.by_depth:
             self.depth("exit")
-        self.row_key(action.layout, action.by_depth)
+        self.row_key(action.layout, by_depth=action.by_depth, key=action.key, lost="exit")
         self.row()
         asm.jeq(R0, 0, "unknown")
         asm.mov(R7, R0)
@@ -404,7 +434,7 @@ class _Program:
     def close(self, action: ir.End) -> None:
         asm = self.asm
         if action.scope:
-            asm.load(R1, R10, frame.GOID)
+            asm.load(R1, R7, frame.field("goid"))  # of the begin: a keyed operation may end on another goroutine
             self.trace.close_scope(frame.SCOPE_GOROUTINE)
         if action.own_context is not None:
             none = asm.new_label("nocontext")

@@ -324,8 +324,9 @@ class TraceEmitter:
             asm.store(R7, frame.BUFFER + target, R1)
         asm.load(R1, R7, frame.field("flags"), 1)
         asm.store(R7, frame.BUFFER + frame.SCOPE_FLAGS, R1)
+        asm.load(R1, R10, frame.ROW_KEY + 8)
+        asm.store(R7, frame.BUFFER + frame.SCOPE_ROW, R1)
         asm.load(R1, R10, frame.GOID)
-        asm.store(R7, frame.BUFFER + frame.SCOPE_GOID, R1)
         self.update_scope(frame.SCOPE_GOROUTINE)
         if own_context is not None:
             no_context = asm.new_label("nocontext")
