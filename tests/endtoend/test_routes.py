@@ -12,7 +12,6 @@ from goservers import Server, serving
 from httpload import load, request_bytes
 from watching import Watch, watching
 
-
 VERSIONS = [version for version in gobuild.ALL if has_routes(version)]
 FIRST = VERSIONS[0]
 

@@ -26,6 +26,10 @@ def bound(path: Path) -> Binding:
     return bind(image, types_of(image, runtime()), libraries(), runtime())
 
 
+def has_patterns(version: str) -> bool:
+    return not version.startswith(("1.18", "1.19", "1.20", "1.21"))
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("mode", ["plain", "stripped"])
 def test_every_server_site_is_emulated(version: str, mode: str) -> None:
@@ -35,7 +39,8 @@ def test_every_server_site_is_emulated(version: str, mode: str) -> None:
     sites = [site.site for probe in server.probes for site in probe.sites]
     assert all(site.cost.cheap for site in sites)
     kinds = {type(probe.action) for probe in server.probes}
-    assert kinds == {ir.Begin, ir.Annotate, ir.End}
+    # Up to Go 1.21 a ServeMux does not tell what matched.
+    assert kinds == ({ir.Begin, ir.Annotate, ir.End} if has_patterns(version) else {ir.Begin, ir.End})
     assert binding.spawn is not None
     assert all(site.site.cost.cheap for site in binding.spawn.sites)
 

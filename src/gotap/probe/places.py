@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from gotap.errors import GotapError
 from gotap.image import abi
-from gotap.image.code import Callees, FunctionCode, Location, Register, Site, Stack
+from gotap.image.code import Callees, Cost, FunctionCode, Location, Register, Site, Stack
 from gotap.image.elf import ElfError
 from gotap.image.image import Image
 from gotap.image.pclntab import Function
@@ -20,6 +20,10 @@ from gotap.probe.typing import Types, pieces
 
 class NotInBinary(GotapError):
     """A function of the catalogue that this binary does not hold, or not in a form that can be probed."""
+
+
+#: Length of a direct call instruction, e8 and four bytes.
+_DIRECT_CALL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Places:
 
     def find(self, place: Place) -> Found:
         """Sites and values of a place; NotInBinary with the reason when there are none."""
+        if place.callee is not None and place.after:
+            return self.after_calls(place.function, place.callee)
         if place.callee is not None:
             return self.calls(place.function, place.callee)
         functions = self.functions(place.function)
@@ -126,26 +132,57 @@ class Places:
 
     def calls(self, place: Signature, callee: Signature) -> Found:
         """The calls of `callee` in the function's own code and in the copies that were inlined into others."""
-        targets = {one.address for one in self.functions(callee)}
         assignment = self.assignment(callee.parameters)
         # At the call instruction the return address is not pushed yet: stack arguments start at SP.
         inputs = _inputs("callee", callee.parameters, self.types, assignment.params, 0)
-        sites = [
-            self.bound(site, inputs, function)
+        sites = [self.bound(site, inputs, function) for function, site in self.call_sites(place, callee)]
+        distinct = {site.file_offset: site for site in sites}
+        return Found(place.symbol, tuple(distinct.values()), _values("callee", callee.parameters, self.types))
+
+    def after_calls(self, place: Signature, callee: Signature) -> Found:
+        """Behind the calls of `callee`, at a cheap instruction if there is one; results called `_` are not needed."""
+        assignment = self.assignment(callee.parameters, callee.results)
+        named = zip(callee.results, assignment.results, strict=True)
+        wanted = [piece.register for one, words in named if one.name != "_" for piece in words if piece.register]
+        sites = {}
+        for function, call in self.call_sites(place, callee):
+            site, known = self.after_call(function, call, wanted)
+            inputs = _inputs("result", callee.results, self.types, assignment.results, 0, known)
+            sites[site.address] = self.bound(site, inputs, function)
+        return Found(place.symbol, tuple(sites.values()), _values("result", callee.results, self.types))
+
+    def after_call(
+        self, function: Function, call: Site, wanted: Sequence[str]
+    ) -> tuple[Site, Mapping[str, Location]]:
+        """A site behind one call, and where the result registers stand at it; the instruction behind it if need be."""
+        code = self.code(function)
+        site = code.after_call(call.address, wanted, allow_faults=True)
+        if site is not None:
+            return site, {name: at for name, at in zip(wanted, site.results, strict=True) if at is not None}
+        behind = call.address + _DIRECT_CALL
+        cost = code.cost_at(behind)
+        if cost is Cost.FORBIDDEN:
+            raise NotInBinary(f"behind its call in {function.name} there is no instruction that can be probed", "")
+        return Site(behind, cost, call.sp_offset), {name: Register(name) for name in wanted}
+
+    def call_sites(self, place: Signature, callee: Signature) -> list[tuple[Function, Site]]:
+        """Calls of `callee` with the function whose code they are in; NotInBinary when there are none."""
+        targets = {one.address for one in self.functions(callee)}
+        sites: list[tuple[Function, Site]] = [
+            (function, site)
             for function in self.holders(place.symbol)
             for site in self.code(function).call_sites(targets)
         ]
         for call in () if place.symbol.endswith("*") else self.image.pclntab.where_inlined(place.symbol):
             sites += [
-                self.bound(site, inputs, call.function)
+                (call.function, site)
                 for site in self.code(call.function).call_sites(targets)
                 if any(start <= site.address < end for start, end in call.ranges)
             ]
         if not sites:
             self.functions(place)  # says why there are none
             raise NotInBinary(f"{place.symbol} does not call {callee.symbol} in this binary", "")
-        distinct = {site.file_offset: site for site in sites}
-        return Found(place.symbol, tuple(distinct.values()), _values("callee", callee.parameters, self.types))
+        return sites
 
     def returns(
         self, function: Function, signature: Signature, results: tuple[Parameter, ...], quiet_defers: bool

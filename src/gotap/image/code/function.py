@@ -215,10 +215,13 @@ class FunctionCode:
         )
         return finder.find(results, idle_hits)
 
-    def after_call(self, address: int, results: Sequence[Word]) -> ReturnSite | None:
+    def after_call(
+        self, address: int, results: Sequence[Word], *, allow_faults: bool = False
+    ) -> ReturnSite | None:
         """A cheap site behind the call at `address` at which the callee's results (registers) are still known.
 
         It fires once for every return of the callee to this call, and for nothing else. None: there is none.
+        `allow_faults`: memory that a pointer leads to may be touched before; should that fault, it does not fire.
         """
         index = self.graph.index_of(address)
         if index is None or not self.graph.complete or self.graph.instructions[index].flow_control not in CALLS:
@@ -241,7 +244,7 @@ class FunctionCode:
                 return ReturnSite(
                     self.graph.instructions[i].ip, self._cost(i), self.depths.before(i), results=tuple(places)
                 )
-            if effect.opaque or effect.may_fault:
+            if effect.opaque or (effect.may_fault and not allow_faults):
                 return None
             self._tracker.step(state, i)
             i += 1
