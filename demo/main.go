@@ -6,9 +6,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -42,7 +44,10 @@ func serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: newShop("http://" + listener.Addr().String()).routes()}
+	server := &http.Server{
+		Handler:  newShop("http://" + listener.Addr().String()).routes(),
+		ErrorLog: log.New(firstLine{os.Stderr}, log.Prefix(), log.Flags()),
+	}
 	// Leaves connections that wait for their next request a moment, then closes them.
 	context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -61,6 +66,15 @@ func serve(ctx context.Context, args []string) error {
 		return err
 	}
 	return nil
+}
+
+// firstLine keeps the first line of each message: of a panic the reason, without the stack.
+type firstLine struct{ io.Writer }
+
+func (w firstLine) Write(message []byte) (int, error) {
+	line, _, _ := bytes.Cut(message, []byte("\n"))
+	_, err := w.Writer.Write(append(line, '\n'))
+	return len(message), err
 }
 
 // announce makes the file appear with its whole content.

@@ -83,9 +83,9 @@ func (s *shop) reserve(ctx context.Context, id string) error {
 	}
 }
 
-// level fails, hangs and says no: one call in twenty-five each.
+// level fails, hangs and says no: one call in fifty each.
 func (s *shop) level(w http.ResponseWriter, r *http.Request) {
-	switch rand.IntN(25) {
+	switch rand.IntN(50) {
 	case 0:
 		reply(w, http.StatusInternalServerError, map[string]string{"error": "disk on fire"})
 	case 1:
@@ -103,7 +103,7 @@ func (s *shop) level(w http.ResponseWriter, r *http.Request) {
 
 func (s *shop) report(w http.ResponseWriter, r *http.Request) {
 	pause(30 * time.Millisecond)
-	if rand.IntN(3) == 0 {
+	if rand.IntN(5) == 0 {
 		var months map[string]int
 		months["January"]++ // a bug: the map was never made
 	}
