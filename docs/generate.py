@@ -173,7 +173,7 @@ def _operation(library: str, operation: Operation) -> Iterator[str]:
     for part, place in places:
         where = "its returns" if place.results is not None else "its entry"
         if place.callee is not None:
-            where = f"its calls of `{place.callee.symbol}`"
+            where = f"{'behind ' if place.after else ''}its calls of `{place.callee.symbol}`"
         rows.append([part, code(place.function.symbol), where])
     yield table(["part", "function", "at"], rows)
 
