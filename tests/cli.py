@@ -66,7 +66,7 @@ class Summary:
         line = re.search(r"^gotap: ([\d,]+) spans?, ([\d,]+) errors?.*?, ([\d,]+) dropped(?: \((.*?)\))?; attached for "
                          r"\S+", err, re.MULTILINE)  # fmt: skip
         assert line, f"no summary in:\n{err}"
-        causes = re.findall(r"([\d,]+) ([^,]+)", line[4] or "")
+        causes = re.findall(r"(\d[\d,]*) ([^,]+)", line[4] or "")
         return cls(*(number(one) for one in line.group(1, 2, 3)), {cause: number(count) for count, cause in causes})
 
 

@@ -18,22 +18,22 @@ def test_everything_that_was() -> None:
         runs=61725,
     )
     assert summary.lines() == [
-        "gotap: 12,345 spans, 25 errors (0.2 %), 1,003 dropped (3 ring full, 1,000 export failed); attached for 3:07",
-        "gotap: without a span: 2 in flight at the attach, 1 at the detach",
-        "gotap: 61,725 probe hits, 5.0 a span, 0.60 µs each in BPF, besides the kernel's own trap",
+        "12,345 spans, 25 errors (0.2 %), 1,003 dropped (3 ring full, 1,000 export failed); attached for 3:07",
+        "without a span: 2 in flight at the attach, 1 at the detach",
+        "61,725 probe hits, 5.0 a span, 0.60 µs each in BPF, besides the kernel's own trap",
     ]
 
 
 def test_nothing_that_was() -> None:
     assert Summary(spans=0, errors=0, attached=0.04).lines() == [
-        "gotap: 0 spans, 0 errors, 0 dropped; attached for 0.0 s"
+        "0 spans, 0 errors, 0 dropped; attached for 0.0 s"
     ]
 
 
 def test_cost_is_told_only_where_the_kernel_measures_it() -> None:
     assert Summary(spans=1, errors=1, attached=1, hits=1).lines() == [
-        "gotap: 1 span, 1 error (100.0 %), 0 dropped; attached for 1.0 s",
-        "gotap: 1 probe hit, 1.0 a span",
+        "1 span, 1 error (100.0 %), 0 dropped; attached for 1.0 s",
+        "1 probe hit, 1.0 a span",
     ]
 
 

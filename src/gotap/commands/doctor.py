@@ -11,7 +11,6 @@ Exit code 0 when processes can be watched, 1 when not.
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,12 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from gotap.commands.streams import say, show
     from gotap.kernel import features
 
     found = features.probe()
-    print(as_json(found) if args.json else as_text(found))
+    show(as_json(found) if args.json else as_text(found))
     if not args.json:
-        print(f"gotap: {_verdict(found)}", file=sys.stderr)
+        say(_verdict(found))
     return 0 if found.watchable else 1
 
 

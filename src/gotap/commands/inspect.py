@@ -6,7 +6,6 @@ Needs no root for files and for your own processes. Exit code: 0 when every targ
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -23,16 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from gotap.commands.main import FAILED, OK, print_error
+    from gotap.commands.streams import StdoutFailed, show
     from gotap.errors import GotapError
 
     failed = False
     for number, target in enumerate(arguments.targets):
-        if number:
-            print()
         try:
-            print("\n".join(describe(target, arguments.verbose)))
+            show("\n".join([""] * bool(number) + list(describe(target, arguments.verbose))))
+        except StdoutFailed:
+            raise
         except GotapError as error:
-            sys.stdout.flush()
             print_error(error, target)
             failed = True
     return FAILED if failed else OK

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
 from gotap import __version__
+from gotap.commands.streams import prepare, say, settle
 from gotap.errors import GotapError
 
 #: Command → module; a command's help is its module's docstring, and only the chosen command's module is imported.
@@ -29,13 +29,14 @@ class _Parser(argparse.ArgumentParser):
     """Errors as `gotap: what is wrong`, exit code 2, with the way to the help."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
-        print(f"gotap: {message}\ngotap: `{self.prog} --help` tells what is accepted", file=sys.stderr)
+        say(message, f"`{self.prog} --help` tells what is accepted")
         raise SystemExit(USAGE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command `gotap`; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    prepare()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # ^C ends what has nothing to tidy up at once, and in silence
     try:
@@ -44,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(error)
         return FAILED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    finally:
+        settle()
 
 
 def _run(words: list[str]) -> int:
@@ -84,7 +86,5 @@ def _command_parser(name: str, module: ModuleType) -> _Parser:
 
 def print_error(error: GotapError, subject: str = "") -> None:
     """`gotap: what and why`, then the remedy on a line of its own. `subject` is named unless the error does so."""
-    prefix = f"gotap: {subject}: " if subject and subject not in str(error) else "gotap: "
-    print(f"{prefix}{error}", file=sys.stderr)
-    if error.remedy:
-        print(f"gotap: {error.remedy}", file=sys.stderr)
+    what = f"{subject}: {error}" if subject and subject not in str(error) else str(error)
+    say(what, *([error.remedy] if error.remedy else []))

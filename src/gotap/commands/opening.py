@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from gotap.commands.session import Limits, Session, noted_signals
+from gotap.commands.streams import say
 from gotap.commands.targets import Targets
 from gotap.errors import GotapError
 from gotap.kernel.bpf import enable_stats
@@ -49,7 +49,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
         signals = stack.enter_context(noted_signals())
         sinks = open_sinks(arguments.to or ["terminal"], own, pane=pane)
         for warning in own.warnings:
-            tell(warning)
+            say(warning)
         watcher = Watcher(features, Sampling(chosen.parent_based, chosen.ratio_threshold))
         stack.callback(watcher.close)
         with suppress(GotapError):
@@ -67,11 +67,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
         finally:
             summary = session.close()
             if session.tally.attached_at:
-                print("\n".join(summary.lines()), file=sys.stderr)
-
-
-def tell(text: str) -> None:
-    print(f"gotap: {text}", file=sys.stderr, flush=True)
+                say(*summary.lines())
 
 
 def open_sinks(destinations: list[str], own: Environment, *, pane: bool) -> list[Sink]:
@@ -82,7 +78,7 @@ def open_sinks(destinations: list[str], own: Environment, *, pane: bool) -> list
             sinks.append(JsonLines.stdout())
         elif destination == "otlp":
             traces, metrics = otlp_settings(own, "TRACES"), otlp_settings(own, "METRICS")
-            sinks.append(OtlpSink(traces, metrics, batch_settings(own), tell))
+            sinks.append(OtlpSink(traces, metrics, batch_settings(own), say))
         elif destination == "terminal":
             from gotap.sinks.terminal import open_terminal
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from types import FrameType
 from typing import Protocol
 
 from gotap.commands.main import print_error
+from gotap.commands.streams import say
 from gotap.commands.targets import Target, Targets
 from gotap.errors import GotapError
 from gotap.kernel.codegen.frame import Counter
@@ -86,7 +86,7 @@ class Session:
     tally: Tally = field(default_factory=Tally)
     on_tick: list[Callable[[], None]] = field(default_factory=list)
     limit_reached: bool = False  # the duration is over, or the count complete
-    opened: list[Sink] = field(default_factory=list)
+    opened: list[Sink] = field(default_factory=list)  # `sinks` and those that have failed
 
     def __post_init__(self) -> None:
         self.opened = list(self.sinks)
@@ -101,7 +101,7 @@ class Session:
         """The line that scripts wait for: all probes are in place."""
         self.tally.attached_at = time.monotonic()
         names = ", ".join(f"{target.pid} ({target.process.name})" for target in self.watched.values())
-        print(f"gotap: attached to PID {names}", file=sys.stderr, flush=True)
+        say(f"attached to PID {names}")
 
     def run(
         self, until: Callable[[], bool] = lambda: False, *, alone: bool = False, unlimited: bool = False
@@ -169,13 +169,14 @@ class Session:
             self.each(lambda sink: sink.export_metrics(histograms))
 
     def each(self, action: Callable[[Sink], None]) -> None:
-        """Calls every sink; one that can do no more is told and left out."""
-        for sink in list(self.sinks):
+        """Calls every sink. One that fails is told, once; it still gets everything, to keep or to count it as lost."""
+        for sink in self.opened:
             try:
                 action(sink)
             except GotapError as error:
-                print_error(error)
-                self.sinks.remove(sink)
+                if sink in self.sinks:
+                    print_error(error)
+                    self.sinks.remove(sink)
 
     def detach(self) -> None:
         """Takes all probes out."""

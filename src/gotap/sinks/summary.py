@@ -25,7 +25,7 @@ class Summary:
     runs: int = 0
 
     def lines(self) -> list[str]:
-        """For stderr, each with gotap's name before it."""
+        """For stderr, without gotap's name before them."""
         dropped = sum(self.drops.values())
         causes = ", ".join(f"{count:,} {cause}" for cause, count in self.drops.items() if count)
         counts = [_counted(self.spans, "span"), _counted(self.errors, "error") + self._error_share()]
@@ -38,7 +38,7 @@ class Summary:
             )
         if self.hits:
             lines.append(", ".join([_counted(self.hits, "probe hit"), *self._costs()]))
-        return [f"gotap: {line}" for line in lines]
+        return lines
 
     def _error_share(self) -> str:
         return f" ({100 * self.errors / self.spans:.1f} %)" if self.errors and self.spans else ""
