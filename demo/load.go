@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -67,7 +68,7 @@ func awaitService(ctx context.Context, file string, wait time.Duration) (string,
 	for {
 		address, err := os.ReadFile(file)
 		if err == nil {
-			return string(address), nil
+			return strings.TrimSpace(string(address)), nil
 		}
 		if !errors.Is(err, os.ErrNotExist) {
 			return "", err

@@ -170,6 +170,8 @@ def _unknown(command: str, targets: set[str]) -> str:
         words = shlex.split(re.split(r"\s[|>&#]", command)[0])
     except ValueError:
         words = command.split()
+    if len(words) < 2:
+        return ""
     program, name, *rest = words
     if program == "make":
         unknown = [word for word in [name, *rest] if re.fullmatch(r"[a-z-]+", word) and word not in targets]
