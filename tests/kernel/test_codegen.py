@@ -7,47 +7,50 @@ import struct
 import numpy as np
 import pytest
 
-from bpf_interpreter import ArrayMap, HashMap, LruHashMap, Machine, PerCpuArrayMap, RingMap, UserMemory
+from bpf_interpreter import (
+    ArrayMap,
+    HashMap,
+    LruHashMap,
+    Machine,
+    PerCpuArrayMap,
+    PerCpuHashMap,
+    RingMap,
+    UserMemory,
+)
+from codegen_samples import (
+    ARGUMENT,
+    BUCKETS,
+    CONTEXT,
+    CONTEXT_ARGUMENT,
+    DEPTH,
+    GOID,
+    HERE,
+    KIND,
+    LAYOUT,
+    PATH,
+    QUERY,
+    REQUEST,
+    SP,
+    SPLIT,
+    STACK_HIGH,
+    STATUS,
+    SWISS,
+    TARGET,
+    TGID,
+    G,
+    capture,
+    header_text,
+    load,
+    text,
+)
 from gotap.image.code import CONDITIONS, Constant, Edge, Location, Register, Stack
 from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.aggregation import KEY_SIZE, VALUE_SIZE
 from gotap.kernel.codegen.frame import Counter
-from gotap.kernel.codegen.program import Options, Place, Target, generate
+from gotap.kernel.codegen.program import Options, Place, generate
 from gotap.kernel.codegen.tracing import Sampling
 from gotap.probe import ir
-from gotap.probe.record import HEADER, SIZE_CLASSES, TEXT, Column, ColumnKind, Layout, RecordFlags
-
-TGID = 4711
-G = 0xC000001000
-GOID = 17
-STACK_HIGH = 0xC000100000
-SP = STACK_HIGH - 0x400
-REQUEST = 0xC000010000
-
-TARGET = Target(
-    3, TGID, TGID, 0x10000, ir.Load(ir.Goroutine(), 152, 8, False, True), ir.Load(ir.Goroutine(), 8, 8, False, True)
-)
-ARGUMENT = ir.Input("argument", 0, 0, 8, False)
-HERE = Place({ARGUMENT: Register("rax")}, None, 0)
-
-DEPTH = Column("depth", ColumnKind.KEPT, 0)
-CONTEXT = Column("context", ColumnKind.KEPT, 1)
-PATH = Column("path", ColumnKind.TEXT, 2, 64)
-QUERY = Column("query", ColumnKind.TEXT, 3, 512)
-STATUS = Column("status", ColumnKind.INT, 4)
-KIND = Column("kind", ColumnKind.TYPE, 5)
-LAYOUT = Layout("test", 1, (DEPTH, CONTEXT, PATH, QUERY, STATUS, KIND))
-
-
-def load(base: ir.Word, offset: int = 0, size: int = 8, signed: bool = False) -> ir.Load:
-    return ir.Load(base, offset, size, signed, True)
-
-
-def text(base: ir.Word, offset: int = 0) -> ir.Text:
-    return ir.Text(load(base, offset), load(base, offset + 8))
-
-
-def capture(column: Column, value: ir.Word | ir.Text, *conditions: ir.Word) -> ir.Capture:
-    return ir.Capture(column, (ir.Alternative(conditions, value),))
+from gotap.probe.record import HEADER, SIZE_CLASSES, TEXT, Column, Layout, RecordFlags
 
 
 class Process:
@@ -64,6 +67,7 @@ class Process:
                 frame.COUNTERS_MAP: PerCpuArrayMap(8 * frame.COUNTER_COUNT, 1),
                 frame.TEMPLATE: ArrayMap(frame.ROW_SIZE, 1),
                 frame.RING: RingMap(ring),
+                frame.AGGREGATES: PerCpuHashMap(KEY_SIZE, VALUE_SIZE, 64),
             },
             memory=self.memory,
             pid_tgid=TGID << 32 | 99,
@@ -242,9 +246,6 @@ def test_words_are_found_wherever_the_site_has_them() -> None:
 
 # -- maps ------------------------------------------------------------------------------------------------------------
 
-SWISS = ir.SwissLayout(16, 24, 16, 24, 8, 24, 40, 40, 328)
-SPLIT = ir.SwissLayout(16, 24, 16, 24, 8, 136, 16, 24, 328)
-BUCKETS = ir.BucketLayout(9, 16, 24, 8, 136, 328, 16, 24)
 MAP = 0xC000030000
 
 
@@ -313,13 +314,6 @@ class Heap:
         overflow = self.put(self.bucket(entries[16:24], self.put(self.bucket(entries[24:], 0))))
         array = self.bucket(entries[:8], 0) + self.bucket(entries[8:16], overflow)
         return struct.pack("<QBBHIQQ", len(headers), 0, 1, 0, 0, self.put(array), old)
-
-
-def header_text(layout: ir.BucketLayout | ir.SwissLayout, key: bytes) -> ir.Alternative:
-    element = ir.MapElement(ARGUMENT, layout, key)
-    first = load(element)
-    some = ir.Compare(">", load(element, 8), ir.Const(0), True)
-    return ir.Alternative((some,), ir.Text(load(first), load(first, 8)))
 
 
 @pytest.mark.parametrize("count", [0, 5, 8, 9, 30])
@@ -418,7 +412,6 @@ def test_the_sampler_decides_roots_and_follows_parents() -> None:
     assert traced(f"00-{TRACE}-{SPAN}-00".encode(), Sampling(False, half + 1))[0]["flags"] & RecordFlags.SAMPLED
 
 
-CONTEXT_ARGUMENT = ir.Input("argument", 1, 0, 8, False)
 CLIENT = Layout("client", 2, (DEPTH,))
 
 
@@ -557,6 +550,54 @@ def test_no_error_has_no_type() -> None:
     process.run(begin())
     process.run(end(capture(KIND, parts)))
     assert number(process.machine.ring[0], KIND) is None
+
+
+# -- aggregation ------------------------------------------------------------------------------------------------------
+
+
+def aggregated(process: Process) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """(process, table, keys…) → (count, sum, minimum, maximum)."""
+    values = process.machine.maps[frame.AGGREGATES].values
+    return {struct.unpack("<II4Q", key): struct.unpack("<4Q", bytes(value)[:32]) for key, value in values.items()}
+
+
+def test_values_are_added_up_under_their_keys() -> None:
+    process = Process()
+    for function, table in (("count", 1), ("sum", 2), ("min", 3), ("max", 4)):
+        for value, key in ((5, 7), (3, 7), (9, 7), (100, 8)):
+            place = Place({ARGUMENT: Register("rax"), CONTEXT_ARGUMENT: Register("rbx")}, None, 0)
+            process.run(ir.Aggregate(table, function, (CONTEXT_ARGUMENT,), ARGUMENT), place, rax=value, rbx=key)
+    found = aggregated(process)
+    counts = {key: value[0] for key, value in found.items() if key[1] == 1}
+    assert counts == {(3, 1, 7, 0, 0, 0): 3, (3, 1, 8, 0, 0, 0): 1}
+    assert found[3, 2, 7, 0, 0, 0][1] == 17
+    assert found[3, 3, 7, 0, 0, 0][2] == 3
+    assert found[3, 4, 7, 0, 0, 0][3] == 9
+    assert found[3, 3, 8, 0, 0, 0][2] == found[3, 4, 8, 0, 0, 0][3] == 100
+
+
+def test_a_histogram_is_a_count_by_power_of_two() -> None:
+    process = Process()
+    values = [0, 1, 2, 3, 4, 1000, 1023, 1024, 2**40, 2**64 - 1]
+    for value in values:
+        process.run(ir.Aggregate(1, "count", (ir.Log2(ARGUMENT),), ir.Const(1)), rax=value)
+    expected: dict[int, int] = {}
+    for value in values:
+        bucket = max(value.bit_length() - 1, 0)
+        expected[bucket] = expected.get(bucket, 0) + 1
+    assert {key[2]: value[0] for key, value in aggregated(process).items()} == expected
+
+
+def test_an_aggregation_reads_maps_and_leaves_no_row_behind() -> None:
+    process = Process()
+    heap = Heap(process.memory)
+    process.memory.write(MAP, heap.swiss({b"Kind": b"four", b"Other": b"x"}, SWISS))
+    element = load(ir.MapElement(ARGUMENT, SWISS, b"Kind"))
+    only = ir.TextEquals(ir.Text(load(element), load(element, 8)), b"four")
+    process.run(ir.Aggregate(1, "sum", (), load(element, 8), (only,)), rax=MAP)
+    process.run(ir.Aggregate(2, "sum", (), load(element, 8), (ir.Not(only),)), rax=MAP)
+    assert {key[1]: value[:2] for key, value in aggregated(process).items()} == {1: (1, 4)}
+    assert process.machine.maps[frame.ROWS].values == {}
 
 
 def test_a_full_ring_is_counted_and_the_row_freed() -> None:

@@ -127,6 +127,13 @@ class Logic:
 
 
 @dataclass(frozen=True, slots=True)
+class Log2:
+    """Number of the word's highest bit, 0 for 0 and 1: the bucket of a power-of-two histogram."""
+
+    operand: Word
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     operand: Word
 
@@ -145,6 +152,7 @@ Word = (
     | Compare
     | TextEquals
     | Logic
+    | Log2
     | Not
 )
 
@@ -278,4 +286,17 @@ class Spawn:
     creator: tuple[Alternative, ...]  # goid
 
 
-Action = Begin | Annotate | End | Spawn
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Adds `value` (unsigned) to what is kept under `keys` (four at most) in `table`; a histogram is a count with a
+    Log2 among its keys. Nothing is added when a condition is zero or anything fails.
+    """
+
+    table: int
+    function: Literal["count", "sum", "min", "max"]
+    keys: tuple[Word, ...]
+    value: Word
+    when: tuple[Word, ...] = ()
+
+
+Action = Begin | Annotate | End | Spawn | Aggregate

@@ -69,6 +69,10 @@ COUNTER_COUNT = 64
 
 #: Maps by the names programs refer to them.
 ROWS, SCOPES, LINKS, RING, COUNTERS_MAP, TEMPLATE = "rows", "scopes", "links", "ring", "counters", "template"
+AGGREGATES = "aggregates"
+
+#: Operation number of rows that programs without an operation borrow as scratch.
+BORROWED = 0xFFFFFFFF
 
 
 def field(name: str) -> int:

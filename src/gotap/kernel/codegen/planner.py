@@ -72,7 +72,7 @@ def children(word: ir.Word) -> tuple[ir.Word, ...]:
             return (left, right)
         case ir.TextEquals(text):
             return (text.pointer, text.length)
-        case ir.Not(operand):
+        case ir.Not(operand) | ir.Log2(operand):
             return (operand,)
         case _:
             return ()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gotap.image.code import Edge, Location
 from gotap.kernel.asm import Assembler, Code
 from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.aggregation import AggregationEmitter
 from gotap.kernel.codegen.frame import Counter
 from gotap.kernel.codegen.gomaps import MapEmitter
 from gotap.kernel.codegen.planner import Block, Chain, Lookup, Plan, plan, words_of
@@ -91,6 +92,8 @@ class _Program:
                 self.end(self.action)
             case ir.Spawn():
                 self.spawn(self.action)
+            case ir.Aggregate():
+                self.aggregate(self.action)
         asm.label("exit")
         asm.mov(R0, 0)
         asm.exit_()
@@ -156,13 +159,10 @@ class _Program:
         asm.add(R2, frame.ROW_KEY)
         asm.call(Helper.MAP_LOOKUP)
 
-    def begin(self, action: ir.Begin) -> None:
-        asm, layout = self.asm, action.layout
-        self.goroutine("lost")
-        self.depth("lost")
-        self.row_key(layout, by_depth=action.by_depth, key=action.key, lost="lost")
-        if not action.by_depth and action.key is None:
-            self.refuse_nested(layout)
+    def new_row(self) -> None:
+        """R7 = a zeroed row of ROW_KEY; when there is no room it is counted, and the program exits."""
+        asm = self.asm
+        room = asm.new_label("room")
         asm.ld_map(R1, frame.ROWS)
         asm.mov(R2, R10)
         asm.add(R2, frame.ROW_KEY)
@@ -170,8 +170,27 @@ class _Program:
         asm.mov(R4, 0)
         asm.call(Helper.MAP_UPDATE)
         self.row()
-        asm.jeq(R0, 0, "full")
+        asm.jne(R0, 0, room)
+        self.count(Counter.ROWS_FULL)
+        asm.jump("exit")
+        asm.label(room)
         asm.mov(R7, R0)
+
+    def delete_row(self) -> None:
+        asm = self.asm
+        asm.ld_map(R1, frame.ROWS)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.ROW_KEY)
+        asm.call(Helper.MAP_DELETE)
+
+    def begin(self, action: ir.Begin) -> None:
+        asm, layout = self.asm, action.layout
+        self.goroutine("lost")
+        self.depth("lost")
+        self.row_key(layout, by_depth=action.by_depth, key=action.key, lost="lost")
+        if not action.by_depth and action.key is None:
+            self.refuse_nested(layout)
+        self.new_row()
         self.count(Counter.BEGUN)
         self.header(layout)
         self.capture_all(action.captures, layout.heap_offset)
@@ -180,9 +199,6 @@ class _Program:
         self.trace.identity(action, self.options.sampling)
         if action.scope:
             self.trace.open_scope(action.own_context)
-        asm.jump("exit")
-        asm.label("full")
-        self.count(Counter.ROWS_FULL)
         asm.jump("exit")
         asm.label("lost")
         self.count(Counter.NO_GOROUTINE)
@@ -422,10 +438,7 @@ class _Program:
         self.capture_all(action.captures, None)
         self.close(action)
         self.emit()
-        asm.ld_map(R1, frame.ROWS)
-        asm.mov(R2, R10)
-        asm.add(R2, frame.ROW_KEY)
-        asm.call(Helper.MAP_DELETE)
+        self.delete_row()
         asm.jump("exit")
         asm.label("unknown")
         if action.certain:
@@ -461,6 +474,25 @@ class _Program:
         self.count(Counter.RING_FULL)
         asm.label(sent)
         self.count(Counter.ENDED)
+
+    def aggregate(self, action: ir.Aggregate) -> None:
+        """Borrows a row where words want scratch: nobody else has one of this goroutine at this depth."""
+        asm = self.asm
+        if self.plan.steps:
+            self.goroutine("exit")
+            self.depth("exit")
+            asm.constant(R1, pack_key(self.target.number, frame.BORROWED))
+            asm.store(R10, frame.ROW_KEY, R1)
+            for source, offset in ((frame.GOID, 8), (frame.DEPTH, 16)):
+                asm.load(R1, R10, source)
+                asm.store(R10, frame.ROW_KEY + offset, R1)
+            self.new_row()
+            for step in self.plan.steps:
+                self.prefetch(step)
+        AggregationEmitter(asm, self.words, self.target.number).aggregate(action, "aggregated")
+        asm.label("aggregated")
+        if self.plan.steps:
+            self.delete_row()
 
     def spawn(self, action: ir.Spawn) -> None:
         """Links the new goroutine to the operation of its creator, or to what the creator itself is linked to."""
@@ -503,8 +535,11 @@ class _Program:
         asm.call(Helper.MAP_UPDATE)
 
 
-def _roots(action: ir.Begin | ir.Annotate | ir.End) -> Iterator[ir.Word]:
+def _roots(action: ir.Begin | ir.Annotate | ir.End | ir.Aggregate) -> Iterator[ir.Word]:
     """Every word that the action evaluates with the row at hand."""
+    if isinstance(action, ir.Aggregate):
+        yield from (*action.when, *action.keys, action.value)
+        return
     for capture in action.captures:
         yield from words_of(capture.alternatives)
     if isinstance(action, ir.Begin):

@@ -70,8 +70,25 @@ class WordEmitter:
                     asm.mov(R1, R0)
                     asm.load(R0, R10, slot)
                     (asm.sub if isinstance(word, ir.Subtract) else asm.add)(R0, R1)
+            case ir.Log2(operand):
+                self.word(operand, fail)
+                self.log2()
             case _:
                 self.truth(word, fail)
+
+    def log2(self) -> None:
+        """R0 = number of its highest bit: halves the word's width six times."""
+        asm = self.asm
+        asm.mov(R2, R0)
+        asm.mov(R0, 0)
+        for shift in (32, 16, 8, 4, 2, 1):
+            low = asm.new_label("low")
+            asm.mov(R1, R2)
+            asm.rsh(R1, shift)
+            asm.jeq(R1, 0, low)
+            asm.mov(R2, R1)
+            asm.add(R0, shift)
+            asm.label(low)
 
     def truth(self, word: ir.Word, fail: str) -> None:
         """R0 = 1 or 0."""

@@ -1,0 +1,100 @@
+"""Aggregation in the kernel: count, sum, least and greatest by key, in one per-CPU map for all aggregations.
+
+Key: u32 process, u32 table, KEY_WORDS words. Value: u64 count, sum, minimum, maximum; the reader adds up the CPUs'
+values. A program may be preempted by another one on its CPU, so every update is atomic.
+"""
+
+from __future__ import annotations
+
+from gotap.kernel.asm import Assembler
+from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.words import WordEmitter, jump_if, pack_key
+from gotap.kernel.isa import R0, R1, R2, R3, R4, R7, R8, R9, R10, Helper
+from gotap.probe import ir
+
+KEY_WORDS = 4
+KEY_SIZE = 8 + 8 * KEY_WORDS
+COUNT, SUM, MINIMUM, MAXIMUM = 0, 8, 16, 24
+VALUE_SIZE = 32
+
+#: Tries to replace an extreme that others replace meanwhile.
+_TRIES = 4
+
+#: Stack: the key and a fresh value, where the other programs keep a loop's state and links.
+_KEY = frame.LOOP
+_FRESH = frame.LINK - 32
+
+
+class AggregationEmitter:
+    """Emits one aggregation; R7 is a row when the words need one."""
+
+    def __init__(self, asm: Assembler, words: WordEmitter, target: int) -> None:
+        self.asm = asm
+        self.words = words
+        self.target = target
+
+    def aggregate(self, action: ir.Aggregate, done: str) -> None:
+        asm = self.asm
+        assert len(action.keys) <= KEY_WORDS, "an aggregation has four keys at most"
+        for condition in action.when:
+            self.words.require(condition, done, done)
+        with self.words.temporary() as value:
+            self.words.word(action.value, done)
+            asm.store(R10, value, R0)
+            for index in range(KEY_WORDS):
+                if index < len(action.keys):
+                    self.words.word(action.keys[index], done)
+                    asm.store(R10, _KEY + 8 + 8 * index, R0)
+                else:
+                    asm.store(R10, _KEY + 8 + 8 * index, 0)
+            asm.constant(R1, pack_key(self.target, action.table))
+            asm.store(R10, _KEY, R1)
+            self.entry(done)
+            asm.mov(R9, R0)
+            asm.load(R8, R10, value)
+        asm.mov(R1, 1)
+        asm.atomic_add(R9, COUNT, R1)
+        if action.function == "sum":
+            asm.atomic_add(R9, SUM, R8)
+        elif action.function in ("min", "max"):
+            self.extreme(action.function, done)
+
+    def entry(self, full: str) -> None:
+        """R0 = the value of the key, made if there is none; jumps to `full` when there is no room."""
+        asm = self.asm
+        there = asm.new_label("there")
+        self.lookup()
+        asm.jne(R0, 0, there)
+        asm.store(R10, _FRESH + COUNT, 0)
+        asm.store(R10, _FRESH + SUM, 0)
+        asm.store(R10, _FRESH + MINIMUM, -1)
+        asm.store(R10, _FRESH + MAXIMUM, 0)
+        asm.ld_map(R1, frame.AGGREGATES)
+        asm.mov(R2, R10)
+        asm.add(R2, _KEY)
+        asm.mov(R3, R10)
+        asm.add(R3, _FRESH)
+        asm.mov(R4, 1)  # BPF_NOEXIST: another task may have been quicker
+        asm.call(Helper.MAP_UPDATE)
+        self.lookup()
+        asm.jeq(R0, 0, full)
+        asm.label(there)
+
+    def lookup(self) -> None:
+        asm = self.asm
+        asm.ld_map(R1, frame.AGGREGATES)
+        asm.mov(R2, R10)
+        asm.add(R2, _KEY)
+        asm.call(Helper.MAP_LOOKUP)
+
+    def extreme(self, function: str, done: str) -> None:
+        """The value at R9 becomes R8 if that is less (more) than it, as unsigned words."""
+        asm = self.asm
+        offset, operator = (MINIMUM, ">=") if function == "min" else (MAXIMUM, "<=")
+        for _ in range(_TRIES):
+            asm.load(R0, R9, offset)
+            jump_if(asm, operator, R8, R0, done)
+            asm.mov(R7, R0)
+            asm.mov(R1, R8)
+            asm.atomic_cmpxchg(R9, offset, R1)
+            asm.jeq(R0, R7, done)
