@@ -9,19 +9,15 @@ from gotap.image.code import Edge, Location
 from gotap.kernel.asm import Assembler, Code
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.aggregation import AggregationEmitter
+from gotap.kernel.codegen.captures import CaptureEmitter
 from gotap.kernel.codegen.frame import Counter
 from gotap.kernel.codegen.gomaps import MapEmitter
-from gotap.kernel.codegen.planner import Block, Chain, Lookup, Plan, plan, words_of
+from gotap.kernel.codegen.planner import Plan, plan, words_of
 from gotap.kernel.codegen.tracing import Sampling, TraceEmitter
 from gotap.kernel.codegen.words import WordEmitter, jump_if, pack_key
-from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper, RingFlags
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R10, Helper, RingFlags
 from gotap.probe import ir
-from gotap.probe.record import SIZE_CLASSES, VERSION, ColumnKind, Layout, RecordFlags
-
-#: runtime.itab: the dynamic type's address, as in gotap.probe.compiler.
-_ITAB_TYPE = 8
-#: Wrappers followed at most from an error to its cause.
-_LONGEST_CHAIN = 6
+from gotap.probe.record import SIZE_CLASSES, VERSION, Layout, RecordFlags
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +68,7 @@ class _Program:
         self.early = WordEmitter(self.asm, place.inputs, target.bias, Plan())  # while there is no row yet
         self.trace = TraceEmitter(self.asm, self.words, target.number)
         self.maps = MapEmitter(self.asm, options.has_loop)
+        self.captures = CaptureEmitter(self.asm, self.words, self.maps, self.plan, self.heap_full)
 
     def generate(self) -> Code:
         asm = self.asm
@@ -118,6 +115,10 @@ class _Program:
         self.asm.load(R1, R10, frame.COUNTERS)
         self.asm.mov(R2, 1)
         self.asm.atomic_add(R1, 8 * counter, R2)
+
+    def heap_full(self) -> None:
+        self.trace.flag(RecordFlags.HEAP_FULL)
+        self.count(Counter.HEAP_FULL)
 
     def goroutine(self, lost: str) -> None:
         """GOID = id of the running goroutine."""
@@ -193,7 +194,7 @@ class _Program:
         self.new_row()
         self.count(Counter.BEGUN)
         self.header(layout)
-        self.capture_all(action.captures, layout.heap_offset)
+        self.captures.capture_all(action.captures, layout.heap_offset)
         asm.load(R1, R10, frame.DEPTH)
         asm.store(R7, layout.column("depth").offset, R1)
         self.trace.identity(action, self.options.sampling)
@@ -230,151 +231,6 @@ class _Program:
         asm.load(R1, R10, frame.GOID)
         asm.store(R7, frame.field("goid"), R1)
 
-    def capture_all(self, captures: tuple[ir.Capture, ...], used: int | None) -> None:
-        """Prefetches, then fills columns. `used`: bytes of the row in use, None: as the row's header says."""
-        asm = self.asm
-        if used is None:
-            asm.load(R1, R7, frame.field("used"), 2)
-            asm.store(R10, frame.USED, R1)
-        else:
-            asm.store(R10, frame.USED, used)
-        for step in self.plan.steps:
-            self.prefetch(step)
-        for capture in captures:
-            self.capture(capture)
-        asm.load(R1, R10, frame.USED)
-        asm.store(R7, frame.field("used"), R1, 2)
-
-    def prefetch(self, step: Block | Lookup | Chain) -> None:
-        asm = self.asm
-        done = asm.new_label("prefetched")
-        match step:
-            case Block():
-                asm.store(R7, step.valid, 0)
-                self.words.word(step.base, done)
-                asm.jeq(R0, 0, done)
-                asm.mov(R3, R0)
-                if step.start:
-                    asm.add(R3, step.start)
-                asm.mov(R1, R7)
-                asm.add(R1, step.place)
-                asm.mov(R2, step.size)
-                asm.call(Helper.PROBE_READ_USER)
-                asm.jne(R0, 0, done)
-                asm.store(R7, step.valid, 1)
-            case Lookup():
-                for _, place in step.places:
-                    asm.store(R7, place, 0)
-                self.words.word(step.map, done)
-                self.maps.lookup(step, done)
-            case Chain():
-                self.unwrap(step, done)
-        asm.label(done)
-
-    def unwrap(self, chain: Chain, done: str) -> None:
-        """Follows known wrappers: type and data words at the chain's place become those of the innermost error."""
-        asm = self.asm
-        asm.store(R7, chain.place, 0)
-        asm.store(R7, chain.place + 8, 0)
-        self.words.word(chain.unwrapped.data, done)
-        asm.store(R7, chain.place + 8, R0)
-        self.words.word(chain.unwrapped.type, done)
-        asm.store(R7, chain.place, R0)
-        if not chain.unwrapped.wrappers:
-            return
-        loop, follow = asm.new_label("error"), asm.new_label("follow")
-        asm.mov(R8, 0)
-        asm.label(loop)
-        asm.load(R9, R7, chain.place)
-        asm.load(R3, R7, chain.place + 8)
-        for address, offset in chain.unwrapped.wrappers:
-            other = asm.new_label("wrapper")
-            asm.constant(R1, address + self.target.bias)
-            asm.jne(R9, R1, other)
-            if offset:
-                asm.add(R3, offset)
-            asm.jump(follow)
-            asm.label(other)
-        asm.jump(done)
-        asm.label(follow)  # R3: address of the inner error, an interface
-        asm.mov(R1, R10)
-        asm.add(R1, frame.PAIR)
-        asm.mov(R2, 16)
-        asm.call(Helper.PROBE_READ_USER)
-        asm.jne(R0, 0, done)
-        asm.load(R3, R10, frame.PAIR)
-        asm.jeq(R3, 0, done)
-        asm.add(R3, _ITAB_TYPE)
-        self.words.read(8, done)
-        asm.store(R7, chain.place, R0)
-        asm.load(R1, R10, frame.PAIR + 8)
-        asm.store(R7, chain.place + 8, R1)
-        asm.add(R8, 1)
-        asm.jlt(R8, _LONGEST_CHAIN, loop)
-
-    def capture(self, capture: ir.Capture) -> None:
-        asm, column = self.asm, capture.column
-        done = asm.new_label("captured")
-        for alternative in capture.alternatives:
-            other = asm.new_label("other")
-            for condition in alternative.conditions:
-                self.words.require(condition, other, other)
-            if isinstance(alternative.value, ir.Text):
-                self.text(alternative.value, column.limit, column.offset, other)
-            else:
-                self.words.word(alternative.value, other)
-                if column.kind is ColumnKind.TYPE:
-                    self.unrelocate(other)
-                asm.store(R7, column.offset, R0)
-            asm.load(R1, R7, frame.field("present"))
-            asm.constant(R2, 1 << column.index)
-            asm.or_(R1, R2)
-            asm.store(R7, frame.field("present"), R1)
-            asm.jump(done)
-            asm.label(other)
-        asm.label(done)
-
-    def unrelocate(self, nil: str) -> None:
-        asm = self.asm
-        asm.jeq(R0, 0, nil)
-        if self.target.bias:
-            asm.constant(R1, self.target.bias)
-            asm.sub(R0, R1)
-
-    def text(self, text: ir.Text, limit: int, offset: int, fail: str) -> None:
-        """Copies the text into the heap and describes it in the 8 bytes at `offset` (record.TEXT)."""
-        asm = self.asm
-        fits, room = asm.new_label("fits"), asm.new_label("room")
-        described = asm.new_label("described")
-        with self.words.temporary() as length:
-            self.words.word(text.length, fail)
-            asm.store(R10, length, R0)
-            self.words.word(text.pointer, fail)
-            asm.mov(R3, R0)
-            asm.load(R9, R10, length)
-            asm.jle(R9, limit, fits)
-            asm.mov(R9, limit)
-            asm.label(fits)
-            asm.load(R8, R10, frame.USED)
-            asm.jle(R8, frame.RECORD_SIZE - limit, room)
-            self.trace.flag(RecordFlags.HEAP_FULL)
-            self.count(Counter.HEAP_FULL)
-            asm.jump(fail)
-            asm.label(room)
-            asm.jeq(R9, 0, described)
-            asm.mov(R1, R7)
-            asm.add(R1, R8)
-            asm.mov(R2, R9)
-            asm.call(Helper.PROBE_READ_USER)
-            asm.jne(R0, 0, fail)
-            asm.label(described)
-            asm.store(R7, offset, R8, 2)
-            asm.store(R7, offset + 2, R9, 2)
-            asm.load(R1, R10, length)
-            asm.store(R7, offset + 4, R1, 4)
-            asm.add(R8, R9)
-            asm.store(R10, frame.USED, R8)
-
     def annotate(self, action: ir.Annotate) -> None:
         """The operation open on this goroutine, else the one on the goroutine it comes from."""
         asm = self.asm
@@ -384,7 +240,7 @@ class _Program:
         else:
             self.goroutines_row(action.layout)
         asm.mov(R7, R0)
-        self.capture_all(action.captures, None)
+        self.captures.capture_all(action.captures, None)
 
     def scoped_row(self, layout: Layout) -> None:
         """R0 = the row of the operation whose scope this goroutine is in; none: exit."""
@@ -435,7 +291,7 @@ class _Program:
         asm.call(Helper.KTIME_GET_NS)
         asm.store(R7, frame.field("end"), R0)
         asm.store(R7, frame.field("outcome"), action.outcome, 1)
-        self.capture_all(action.captures, None)
+        self.captures.capture_all(action.captures, None)
         self.close(action)
         self.emit()
         self.delete_row()
@@ -487,8 +343,7 @@ class _Program:
                 asm.load(R1, R10, source)
                 asm.store(R10, frame.ROW_KEY + offset, R1)
             self.new_row()
-            for step in self.plan.steps:
-                self.prefetch(step)
+            self.captures.prefetch_all()
         AggregationEmitter(asm, self.words, self.target.number).aggregate(action, "aggregated")
         asm.label("aggregated")
         if self.plan.steps:

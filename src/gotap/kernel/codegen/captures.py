@@ -1,0 +1,182 @@
+"""Captures: what a probe reads goes into the columns and the heap of the open operation's row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gotap.kernel.asm import Assembler
+from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.gomaps import MapEmitter
+from gotap.kernel.codegen.planner import Block, Chain, Lookup, Plan
+from gotap.kernel.codegen.words import WordEmitter
+from gotap.kernel.isa import R0, R1, R2, R3, R7, R8, R9, R10, Helper
+from gotap.probe import ir
+from gotap.probe.record import ColumnKind
+
+#: runtime.itab: the dynamic type's address, as in gotap.probe.compiler.
+_ITAB_TYPE = 8
+#: Wrappers followed at most from an error to its cause.
+_LONGEST_CHAIN = 6
+
+
+class CaptureEmitter:
+    """Emits the captures of one program: R7 is the row, R8 and R9 are lost.
+
+    `heap_full` emits what tells of a text that found no room.
+    """
+
+    def __init__(
+        self, asm: Assembler, words: WordEmitter, maps: MapEmitter, plan: Plan, heap_full: Callable[[], None]
+    ) -> None:
+        self.asm = asm
+        self.words = words
+        self.maps = maps
+        self.plan = plan
+        self.heap_full = heap_full
+
+    def capture_all(self, captures: tuple[ir.Capture, ...], used: int | None) -> None:
+        """Prefetches, then fills columns. `used`: bytes of the row in use, None: as the row's header says."""
+        asm = self.asm
+        if used is None:
+            asm.load(R1, R7, frame.field("used"), 2)
+            asm.store(R10, frame.USED, R1)
+        else:
+            asm.store(R10, frame.USED, used)
+        self.prefetch_all()
+        for capture in captures:
+            self.capture(capture)
+        asm.load(R1, R10, frame.USED)
+        asm.store(R7, frame.field("used"), R1, 2)
+
+    def prefetch_all(self) -> None:
+        for step in self.plan.steps:
+            self.prefetch(step)
+
+    def prefetch(self, step: Block | Lookup | Chain) -> None:
+        asm = self.asm
+        done = asm.new_label("prefetched")
+        match step:
+            case Block():
+                asm.store(R7, step.valid, 0)
+                self.words.word(step.base, done)
+                asm.jeq(R0, 0, done)
+                asm.mov(R3, R0)
+                if step.start:
+                    asm.add(R3, step.start)
+                asm.mov(R1, R7)
+                asm.add(R1, step.place)
+                asm.mov(R2, step.size)
+                asm.call(Helper.PROBE_READ_USER)
+                asm.jne(R0, 0, done)
+                asm.store(R7, step.valid, 1)
+            case Lookup():
+                for _, place in step.places:
+                    asm.store(R7, place, 0)
+                self.words.word(step.map, done)
+                self.maps.lookup(step, done)
+            case Chain():
+                self.unwrap(step, done)
+        asm.label(done)
+
+    def unwrap(self, chain: Chain, done: str) -> None:
+        """Follows known wrappers: type and data words at the chain's place become those of the innermost error."""
+        asm = self.asm
+        asm.store(R7, chain.place, 0)
+        asm.store(R7, chain.place + 8, 0)
+        self.words.word(chain.unwrapped.data, done)
+        asm.store(R7, chain.place + 8, R0)
+        self.words.word(chain.unwrapped.type, done)
+        asm.store(R7, chain.place, R0)
+        if not chain.unwrapped.wrappers:
+            return
+        loop, follow = asm.new_label("error"), asm.new_label("follow")
+        asm.mov(R8, 0)
+        asm.label(loop)
+        asm.load(R9, R7, chain.place)
+        asm.load(R3, R7, chain.place + 8)
+        for address, offset in chain.unwrapped.wrappers:
+            other = asm.new_label("wrapper")
+            asm.constant(R1, address + self.words.bias)
+            asm.jne(R9, R1, other)
+            if offset:
+                asm.add(R3, offset)
+            asm.jump(follow)
+            asm.label(other)
+        asm.jump(done)
+        asm.label(follow)  # R3: address of the inner error, an interface
+        asm.mov(R1, R10)
+        asm.add(R1, frame.PAIR)
+        asm.mov(R2, 16)
+        asm.call(Helper.PROBE_READ_USER)
+        asm.jne(R0, 0, done)
+        asm.load(R3, R10, frame.PAIR)
+        asm.jeq(R3, 0, done)
+        asm.add(R3, _ITAB_TYPE)
+        self.words.read(8, done)
+        asm.store(R7, chain.place, R0)
+        asm.load(R1, R10, frame.PAIR + 8)
+        asm.store(R7, chain.place + 8, R1)
+        asm.add(R8, 1)
+        asm.jlt(R8, _LONGEST_CHAIN, loop)
+
+    def capture(self, capture: ir.Capture) -> None:
+        asm, column = self.asm, capture.column
+        done = asm.new_label("captured")
+        for alternative in capture.alternatives:
+            other = asm.new_label("other")
+            for condition in alternative.conditions:
+                self.words.require(condition, other, other)
+            if isinstance(alternative.value, ir.Text):
+                self.text(alternative.value, column.limit, column.offset, other)
+            else:
+                self.words.word(alternative.value, other)
+                if column.kind is ColumnKind.TYPE:
+                    self.unrelocate(other)
+                asm.store(R7, column.offset, R0)
+            asm.load(R1, R7, frame.field("present"))
+            asm.constant(R2, 1 << column.index)
+            asm.or_(R1, R2)
+            asm.store(R7, frame.field("present"), R1)
+            asm.jump(done)
+            asm.label(other)
+        asm.label(done)
+
+    def unrelocate(self, nil: str) -> None:
+        asm = self.asm
+        asm.jeq(R0, 0, nil)
+        if self.words.bias:
+            asm.constant(R1, self.words.bias)
+            asm.sub(R0, R1)
+
+    def text(self, text: ir.Text, limit: int, offset: int, fail: str) -> None:
+        """Copies the text into the heap and describes it in the 8 bytes at `offset` (record.TEXT)."""
+        asm = self.asm
+        fits, room = asm.new_label("fits"), asm.new_label("room")
+        described = asm.new_label("described")
+        with self.words.temporary() as length:
+            self.words.word(text.length, fail)
+            asm.store(R10, length, R0)
+            self.words.word(text.pointer, fail)
+            asm.mov(R3, R0)
+            asm.load(R9, R10, length)
+            asm.jle(R9, limit, fits)
+            asm.mov(R9, limit)
+            asm.label(fits)
+            asm.load(R8, R10, frame.USED)
+            asm.jle(R8, frame.RECORD_SIZE - limit, room)
+            self.heap_full()
+            asm.jump(fail)
+            asm.label(room)
+            asm.jeq(R9, 0, described)
+            asm.mov(R1, R7)
+            asm.add(R1, R8)
+            asm.mov(R2, R9)
+            asm.call(Helper.PROBE_READ_USER)
+            asm.jne(R0, 0, fail)
+            asm.label(described)
+            asm.store(R7, offset, R8, 2)
+            asm.store(R7, offset + 2, R9, 2)
+            asm.load(R1, R10, length)
+            asm.store(R7, offset + 4, R1, 4)
+            asm.add(R8, R9)
+            asm.store(R10, frame.USED, R8)
