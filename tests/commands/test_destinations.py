@@ -210,11 +210,13 @@ def test_room_that_comes_back_loses_nothing(server: Server, small_disk: Path, tm
 
 
 def test_dev_full(server: Server) -> None:
-    with open("/dev/full", "wb") as full:
-        with started("attach", str(server.pid), "--to", "json", stdout=full.fileno()) as watching:
-            watching.attached()
-            load(server.http, "/hello", 3)
-            done = watching.finish()
+    with (
+        open("/dev/full", "wb") as full,
+        started("attach", str(server.pid), "--to", "json", stdout=full.fileno()) as watching,
+    ):
+        watching.attached()
+        load(server.http, "/hello", 3)
+        done = watching.finish()
     assert done.code == 1
     assert "no room left to write stdout" in done.err
     assert done.summary.causes == {"not written": done.summary.spans}

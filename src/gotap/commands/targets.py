@@ -7,13 +7,17 @@ import platform
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gotap.commands.streams import say
 from gotap.errors import GotapError
+from gotap.image.elf import Elf
+from gotap.image.goversion import GoVersion
 from gotap.image.image import Image
+from gotap.image.moduledata import ModuleData
 from gotap.image.rtype import RuntimeTypes
 from gotap.kernel.watch import Attachment, Executable, Watcher
 from gotap.probe.binding import Binding, bind
@@ -33,13 +37,25 @@ class NothingToWatch(GotapError):
     """A Go program that holds no library of the catalogue."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Program:
-    """An executable that was read and bound; processes that run the same file share it."""
+    """An executable that was read and bound; processes that run the same file share it.
 
-    image: Image
-    types: RuntimeTypes
+    Of the image it keeps only what names types, so that its tables do not stay in memory.
+    """
+
+    elf: Elf
+    module: ModuleData
+    go_version: GoVersion
     binding: Binding
+
+    def type_name(self, address: int) -> str:
+        return self._types.name_at(address)
+
+    @cached_property
+    def _types(self) -> RuntimeTypes:
+        """Read again when the first type is to be named: most records name none."""
+        return RuntimeTypes(self.elf, self.module, self.go_version)
 
 
 @dataclass(slots=True)
@@ -85,20 +101,20 @@ class Targets:
                     f"{process.name} is a Go program without net/http: there is nothing to watch yet",
                     f"`gotap inspect -v {pid}` tells what is missing",
                 )
-            bias = process.load_bias(program.image.elf.entry)
+            bias = process.load_bias(program.elf.entry)
             attachment = self.watcher.attach(
                 Executable(pid, process.initial_tgid, process.exe, bias), program.binding
             )
         except BaseException:
             process.close()
             raise
-        target = Target(process, program, attachment, self.resource(process, program.image))
+        target = Target(process, program, attachment, self.resource(process, program.go_version))
         for operation in program.binding.bound:
             if operation.output is not None:
                 target.decoders[operation.output.layout.operation_id] = Decoder(
                     operation.output,
                     target.resource,
-                    type_name=program.types.name_at,
+                    type_name=program.type_name,
                     clock=self.clock,
                     options=self.options,
                 )
@@ -113,19 +129,23 @@ class Targets:
         key = (status.st_dev, status.st_ino, status.st_mtime_ns)
         if key not in self._programs:
             image = Image.open(process.exe)
-            types = RuntimeTypes(image.elf, image.moduledata, image.go_version)
             binding = bind(image, types_of(image, runtime()), libraries(), runtime())
-            self._programs[key] = Program(image, types, binding)
+            self._programs[key] = Program(image.elf, image.moduledata, image.go_version, binding)
+            image.elf.give_back()
         return self._programs[key]
 
-    def resource(self, process: Process, image: Image) -> Resource:
-        identity = service_identity(Environment(process.environment), self.own)
+    def resource(self, process: Process, go_version: GoVersion) -> Resource:
+        theirs, told = Environment(process.environment), len(self.own.warnings)
+        identity = service_identity(theirs, self.own)
+        warnings = [*self.own.warnings[told:], *(f"{process.pid}: {warning}" for warning in theirs.warnings)]
+        if warnings:
+            say(*warnings)
         facts = ProcessFacts(
             pid=process.pid,
             executable_path=process.exe_path,
             command_args=process.command_line,
             owner=process.owner,
-            go_version=image.go_version.text,
+            go_version=go_version.text,
             parent_pid=process.parent,
             creation_time=process.creation_time,
             container_id=process.container_id,
