@@ -49,7 +49,7 @@ def main() -> None:
     with phase("attach: programs, probes"):
         attachment = watcher.attach(Executable(process.pid, process.initial_tgid, process.exe, bias), binding)
     with phase("attach: resource"):
-        Targets(watcher, Environment({}), {}).resource(process, image)
+        Targets(watcher, Environment({}), {}).resource(process, image.go_version)
     with phase("detach"):
         watcher.detach(attachment)
     watcher.close()

@@ -154,6 +154,14 @@ class Elf:
             remedy = "run as root or as the file's owner" if isinstance(error, PermissionError) else "check the path"
             raise UnreadableFile(f"{name} cannot be read: {error.strerror}", remedy) from error
 
+    def give_back(self) -> None:
+        """Lets go of the file's pages that were read, which count as this process's memory; they come back when needed.
+
+        For whoever keeps the image but is done reading it: a search of a large program touches all of it.
+        """
+        if isinstance(self.data, mmap.mmap):
+            self.data.madvise(mmap.MADV_DONTNEED)
+
     # -- headers ------------------------------------------------------------------------------------------------
 
     def _program_headers(self, offset: int, entry_size: int, count: int) -> tuple[Segment, ...]:

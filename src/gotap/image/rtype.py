@@ -8,7 +8,7 @@ the linker does; a type declared inside a function goes without the number (`·1
 from __future__ import annotations
 
 import re
-from functools import partial
+from functools import cached_property, partial
 
 from gotap.image.descriptor import Descriptor, Descriptors, TypesDamaged
 from gotap.image.elf import Elf
@@ -24,8 +24,9 @@ class RuntimeTypes:
     """Types by full name or by the address of their descriptor; every answer is read when asked for and kept."""
 
     def __init__(self, elf: Elf, moduledata: TypesModuleIndex, version: GoVersion) -> None:
+        self._elf = elf
+        self._module = moduledata
         self._descriptors = Descriptors(elf, moduledata, version)
-        self._index = TypeIndex(elf, moduledata, self._descriptors)
         self._headers: dict[int, Descriptor] = {}
         self._names: dict[int, str] = {}
         self._types: dict[int, Type] = {}
@@ -62,6 +63,11 @@ class RuntimeTypes:
         return name
 
     # -- finding ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _index(self) -> TypeIndex:
+        """Not read for names of known addresses, which is all that a watched process's records ask for."""
+        return TypeIndex(self._elf, self._module, self._descriptors)
 
     def _find(self, name: str) -> Type | None:
         if internal := _MAP_INTERNAL.fullmatch(name):
