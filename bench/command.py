@@ -45,12 +45,15 @@ class Gotap:
 
     def map_memory(self) -> int:
         """Bytes that the kernel charges for the BPF maps whose descriptors it holds."""
-        total = 0
+        sizes = {}
         for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
             if os.readlink(descriptor) == "anon_inode:bpf-map":
                 text = Path(f"/proc/{self.pid}/fdinfo/{descriptor.name}").read_text()
-                total += int(re.search(r"memlock:\s+(\d+)", text)[1])  # type: ignore[index]
-        return total
+                numbers = {
+                    key: int(value) for key, value in re.findall(r"^(map_id|memlock):\s+(\d+)$", text, re.MULTILINE)
+                }
+                sizes[numbers["map_id"]] = numbers["memlock"]  # a map that is mapped has several descriptors
+        return sum(sizes.values())
 
     def stop(self) -> str:
         """Ends it as Ctrl-C does; returns what it said at the end."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from gotap.commands.session import Limits, Session, noted_signals
+from gotap.commands.session import GATHER, Limits, Session, noted_signals
 from gotap.commands.streams import say
 from gotap.commands.targets import Targets
 from gotap.errors import GotapError
@@ -26,8 +26,6 @@ from gotap.sinks.environment import (
     otlp_settings,
     sampler,
 )
-from gotap.sinks.json_lines import JsonLines
-from gotap.sinks.otlp import OtlpSink
 from gotap.sinks.sink import Sink
 
 
@@ -61,6 +59,8 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             Limits(arguments.duration, arguments.count),
             settings.interval,
             signals,
+            # The exporter lets spans wait for seconds (OTEL_BSP_SCHEDULE_DELAY); somebody may be looking at the others.
+            gather=1.0 if arguments.to == ["otlp"] else GATHER,
         )
         try:
             yield session
@@ -71,12 +71,12 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
 
 
 def open_sinks(destinations: list[str], own: Environment, *, pane: bool) -> list[Sink]:
-    """One sink for each destination, each once."""
+    """One sink for each destination, each once; a sink's module is loaded when it is asked for."""
     sinks: list[Sink] = []
     for destination in dict.fromkeys(destinations):
-        if destination == "json":
-            sinks.append(JsonLines.stdout())
-        elif destination == "otlp":
+        if destination == "otlp":
+            from gotap.sinks.otlp import OtlpSink
+
             traces, metrics = otlp_settings(own, "TRACES"), otlp_settings(own, "METRICS")
             sinks.append(OtlpSink(traces, metrics, batch_settings(own), say))
         elif destination == "terminal":
@@ -84,7 +84,9 @@ def open_sinks(destinations: list[str], own: Environment, *, pane: bool) -> list
 
             sinks.append(open_terminal(pane=pane))
         else:
-            sinks.append(JsonLines.file(destination))
+            from gotap.sinks.json_lines import JsonLines
+
+            sinks.append(JsonLines.stdout() if destination == "json" else JsonLines.file(destination))
     return sinks
 
 

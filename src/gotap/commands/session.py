@@ -13,19 +13,22 @@ from types import FrameType
 from typing import Protocol
 
 from gotap.commands.main import print_error
+from gotap.commands.memory import give_back
 from gotap.commands.streams import say
 from gotap.commands.targets import Target, Targets
 from gotap.errors import GotapError
 from gotap.kernel.codegen.frame import Counter
 from gotap.signals.batch import Spans
 from gotap.signals.metrics import Metrics
-from gotap.sinks.json_lines import JsonLines
-from gotap.sinks.otlp import OtlpSink
 from gotap.sinks.sink import Sink
 from gotap.sinks.summary import Summary
 
 #: Seconds between two looks at the ring: nobody is woken by a record.
 LOOK = 0.05
+#: Seconds that records may gather in the ring, since a batch costs about a millisecond besides what its spans cost.
+GATHER = 0.25
+#: The share of the ring that ends this earlier.
+FULL_ENOUGH = 1 / 8
 #: Seconds a sink has at the end to hand on what it holds.
 CLOSE_TIMEOUT = 5.0
 
@@ -85,6 +88,8 @@ class Session:
     watched: dict[int, Target] = field(default_factory=dict)  # by attachment number
     tally: Tally = field(default_factory=Tally)
     on_tick: list[Callable[[], None]] = field(default_factory=list)
+    gather: float = GATHER
+    drained_at: float = 0.0  # time.monotonic()
     limit_reached: bool = False  # the duration is over, or the count complete
     opened: list[Sink] = field(default_factory=list)  # `sinks` and those that have failed
 
@@ -102,6 +107,7 @@ class Session:
         self.tally.attached_at = time.monotonic()
         names = ", ".join(f"{target.pid} ({target.process.name})" for target in self.watched.values())
         say(f"attached to PID {names}")
+        give_back()
 
     def run(
         self, until: Callable[[], bool] = lambda: False, *, alone: bool = False, unlimited: bool = False
@@ -114,7 +120,8 @@ class Session:
         next_metrics = started + self.metric_interval
         while True:
             self.wait()
-            self.drain()
+            if self.gathered():
+                self.drain()
             for tick in self.on_tick:
                 tick()
             now = time.monotonic()
@@ -134,6 +141,13 @@ class Session:
         for target in [one for one in self.watched.values() if not one.process.is_alive()]:
             self.remove(target)
 
+    def gathered(self) -> bool:
+        """Whether what waits in the ring is to be taken now."""
+        ring = self.targets.watcher.ring
+        if time.monotonic() - self.drained_at >= self.gather:
+            return True
+        return ring.waiting() >= ring.size * FULL_ENOUGH
+
     def remove(self, target: Target) -> None:
         """Detaches one target after taking what it left."""
         self.drain()
@@ -145,6 +159,7 @@ class Session:
 
     def drain(self) -> None:
         """Everything that has arrived, to the sinks."""
+        self.drained_at = time.monotonic()
         for number, operation, rows in self.targets.watcher.records():
             target = self.watched.get(number)
             if target is None:
@@ -191,7 +206,7 @@ class Session:
         totals = self.targets.watcher.totals()
         for sink in self.opened:
             sink.close(CLOSE_TIMEOUT)
-        losses = {cause: count for sink in self.opened for cause, count in losses_of(sink).items()}
+        losses = {cause: count for sink in self.opened for cause, count in sink.losses().items()}
         counters = totals.counters
         causes = {
             "ring full": counters[Counter.RING_FULL],
@@ -211,21 +226,6 @@ class Session:
             run_time=totals.run_time / 1e9,
             runs=totals.runs,
         )
-
-
-def losses_of(sink: Sink) -> dict[str, int]:
-    """What a sink could not deliver, by cause."""
-    match sink:
-        case JsonLines():
-            return {"not written": sink.lost}
-        case OtlpSink():
-            spans = sink.stats[0]
-            return {
-                "export queue full": spans.dropped_full,
-                "export failed": spans.dropped_failed,
-                "rejected by the collector": spans.rejected,
-            }
-    return {}
 
 
 @contextmanager

@@ -62,6 +62,9 @@ class JsonLines:
         if histograms:
             self._write(encode_metrics_json(histograms) + b"\n", 0)
 
+    def losses(self) -> dict[str, int]:
+        return {"not written": self.lost}
+
     def close(self, timeout: float) -> None:
         if self._closed:
             return

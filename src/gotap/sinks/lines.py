@@ -158,6 +158,9 @@ class Lines:
     def export_metrics(self, histograms: Sequence[Histogram]) -> None:
         """Metrics are not for lines of spans."""
 
+    def losses(self) -> dict[str, int]:
+        return {}
+
     def close(self, timeout: float) -> None:
         """Nothing is held back."""
 

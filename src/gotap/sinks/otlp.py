@@ -250,6 +250,14 @@ class OtlpSink:
         if histograms:
             self._metrics.submit(histograms, 1)
 
+    def losses(self) -> dict[str, int]:
+        spans = self._traces.stats
+        return {
+            "export queue full": spans.dropped_full,
+            "export failed": spans.dropped_failed,
+            "rejected by the collector": spans.rejected,
+        }
+
     def close(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         channels = (self._traces, self._metrics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from gotap.signals.batch import Spans
@@ -17,6 +17,10 @@ class Sink(Protocol):
         ...
 
     def export_metrics(self, histograms: Sequence[Histogram]) -> None: ...
+
+    def losses(self) -> Mapping[str, int]:
+        """Spans that could not be handed on, by cause; complete after `close`."""
+        ...
 
     def close(self, timeout: float) -> None:
         """Hands on what is still held, for `timeout` seconds at most. Raises nothing; may be called twice."""

@@ -104,6 +104,9 @@ class LiveTable:
         self._threads.append(thread)
         thread.start()
 
+    def losses(self) -> dict[str, int]:
+        return {}
+
     def close(self, timeout: float = 1.0) -> None:
         if self._closed:
             return
