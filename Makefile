@@ -26,6 +26,7 @@ test-matrix: setup ## every Go version and build mode; prints the table of docs/
 lint: setup ## ruff, mypy --strict, import directions, docs checks
 	@$(BIN)/ruff check src tests bench scripts docs
 	@$(BIN)/mypy
+	@$(BIN)/mypy scripts/demo.py docs/check.py docs/generate.py docs/screenshot.py
 	@$(BIN)/lint-imports
 	@$(BIN)/python docs/check.py
 
