@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -493,6 +494,60 @@ def test_an_annotation_reaches_the_operation_of_the_creator() -> None:
     process.run(ir.Annotate(LAYOUT, (capture(STATUS, ir.Const(42)),)), r14=0xC000003000)
     finish(process)
     assert number(process.machine.ring[-1], STATUS) == 42
+
+
+def test_a_begin_below_that_is_about_the_same_is_the_same_operation() -> None:
+    process = Process()
+    about = replace(begin(capture(CONTEXT, ARGUMENT), by_depth=True), subject=ARGUMENT)
+    ended = replace(end(by_depth=True), subject=ir.Kept(CONTEXT), certain=False)
+    process.run(about, rax=0x111)
+    process.run(about, rax=0x111, rsp=SP - 0x100)
+    process.run(about, rax=0x222, rsp=SP - 0x200)
+    process.run(about, rax=0x222, rsp=SP - 0x300)
+    assert (process.count(Counter.BEGUN), process.count(Counter.NESTED)) == (2, 2)
+    process.goroutine(0xC000002000, 30)
+    process.run(about, rax=0x111, r14=0xC000002000, rsp=SP - 0x100)
+    assert process.count(Counter.BEGUN) == 3, "another goroutine's is another operation"
+    for depth in (0x300, 0x200, 0x100, 0):
+        process.run(ended, rsp=SP - depth)
+    assert len(process.records()) == 2
+    assert process.count(Counter.NO_BEGIN) == 0
+    process.run(ended, r14=0xC000002000, rsp=SP - 0x100)
+    assert process.machine.maps[frame.SCOPES].values == {}
+    assert process.machine.maps[frame.ROWS].values == {}
+
+
+def test_what_a_panic_unwound_does_not_hide_a_later_begin_about_the_same() -> None:
+    process = Process()
+    about = replace(begin(capture(CONTEXT, ARGUMENT), by_depth=True), subject=ARGUMENT)
+    process.run(about, rax=0x111, rsp=SP - 0x100)
+    process.run(about, rax=0x111, rsp=SP - 0x100)
+    process.run(about, rax=0x111)
+    assert (process.count(Counter.BEGUN), process.count(Counter.NESTED)) == (3, 0)
+
+
+def test_what_turns_out_to_be_no_operation_is_forgotten() -> None:
+    process = Process()
+    process.run(begin(own=ARGUMENT))
+    process.run(replace(end(own=ir.Kept(CONTEXT)), discard=True, certain=False))
+    process.run(replace(end(), certain=False))
+    assert process.records() == []
+    assert process.count(Counter.NO_BEGIN) == process.count(Counter.ENDED) == 0
+    assert process.machine.maps[frame.ROWS].values == {}
+
+
+def test_what_comes_from_elsewhere_is_no_child_of_this_process() -> None:
+    """A server's begin has headers to tell its parent, and nothing of its own process."""
+    process = Process()
+    process.run(begin())
+    process.run(begin(by_depth=True, remote=ir.TraceParent(())), rsp=SP - 0x100)
+    process.run(begin(by_depth=True), rsp=SP - 0x200)
+    process.run(end(by_depth=True), rsp=SP - 0x200)
+    process.run(end(by_depth=True), rsp=SP - 0x100)
+    inner, middle = (header for header, _ in process.records())
+    assert inner["flags"] & RecordFlags.LOCAL_PARENT
+    assert not middle["flags"] & RecordFlags.LOCAL_PARENT
+    assert not middle["parent_id"].any()
 
 
 def test_a_key_names_the_operation_at_both_ends_on_any_goroutine() -> None:

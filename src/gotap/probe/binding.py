@@ -38,10 +38,13 @@ _TRACE_STATE_LIMIT = 512
 
 #: The outcome of ends in deferred functions, which also run when no operation is open.
 UNWOUND = "unwound"
+#: The outcome of ends where what began turns out to be no operation.
+DISCARDED = "discarded"
 
-#: KEPT columns of gotap's own: how deep the begin's frame stood, and the operation's own context.
+#: KEPT columns of gotap's own: how deep the begin's frame stood, the operation's own context, what it is about.
 DEPTH = "depth"
 CONTEXT = "context"
+SUBJECT = "subject"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,9 @@ class _OperationBinder:
         self.columns.add(DEPTH, ColumnKind.KEPT)
         if any(spec.context is not None for spec, _ in begins):
             self.columns.add(CONTEXT, ColumnKind.KEPT)
+        # With one begin alone nothing can be the same operation twice.
+        if len(begins) > 1 and all(spec.subject is not None for spec, _ in begins):
+            self.columns.add(SUBJECT, ColumnKind.KEPT)
         self.keep_columns(begins, annotations)
         parts: list[tuple[BeginSpec | AnnotateSpec | EndSpec, Found]] = [*begins, *annotations, *ends]
         compiled = {
@@ -216,6 +222,7 @@ class _OperationBinder:
         own: ir.Word | None = None
         if any(spec.context is not None for spec, _ in begins):
             own = ir.Kept(self.columns.columns[CONTEXT])
+        same = ir.Kept(self.columns.columns[SUBJECT]) if SUBJECT in self.columns.columns else None
         for begin, found in begins:
             self.add(
                 "begin", found, self.begin(begin, found, layout, compiled[id(begin)], remotes[id(begin)], by_depth)
@@ -227,12 +234,15 @@ class _OperationBinder:
             action = ir.End(
                 layout,
                 outcomes.index(end.outcome),
-                end.outcome != UNWOUND,
+                # A begin that was the same operation leaves its end alone.
+                end.outcome not in (UNWOUND, DISCARDED) and same is None,
                 compiled[id(end)],
                 self.operation.scope,
                 own,
                 end.place.results is not None,
                 self.key(end.key, self.scope(end.place, found)),
+                same,
+                end.outcome == DISCARDED,
             )
             self.add(end.outcome, found, action)
         self.bound.output = self.output(layout)
@@ -323,6 +333,9 @@ class _OperationBinder:
         kept = self.keeps(spec.keep, found, spec.place)
         if own is not None:
             kept.append(ir.Capture(self.columns.columns[CONTEXT], (ir.Alternative((), own),)))
+        subject = self.key(spec.subject, scope) if SUBJECT in self.columns.columns else None
+        if subject is not None:
+            kept.append(ir.Capture(self.columns.columns[SUBJECT], (ir.Alternative((), subject),)))
         state = (remote[1],) if remote else ()
         return ir.Begin(
             layout,
@@ -333,6 +346,7 @@ class _OperationBinder:
             self.operation.scope,
             by_depth,
             self.key(spec.key, scope),
+            subject,
         )
 
     def key(self, expression: Expression | None, scope: Scope) -> ir.Word | None:

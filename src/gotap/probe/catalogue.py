@@ -68,6 +68,7 @@ class BeginSpec:
     parent_context: Expression | None
     captures: tuple[CaptureSpec, ...]
     key: Expression | None  # names the operation at both ends; None: its goroutine does
+    subject: Expression | None  # what it is about: a begin below that is about the same is the same operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +286,7 @@ class _Reader:
         return Place(function, callee, after=after)
 
     def begin(self, entry: _Mapping) -> BeginSpec:
-        entry.forbid_others("function", "key", "keep", "context", "parent", "capture")
+        entry.forbid_others("function", "key", "subject", "keep", "context", "parent", "capture")
         parent = entry.mapping("parent") if entry.get("parent") else None
         return BeginSpec(
             self.place(entry),
@@ -295,6 +296,7 @@ class _Reader:
             parent.expression("context") if parent and parent.get("context") else None,
             self.captures(entry),
             entry.expression("key") if entry.get("key") else None,
+            entry.expression("subject") if entry.get("subject") else None,
         )
 
     def annotation(self, entry: _Mapping) -> AnnotateSpec:

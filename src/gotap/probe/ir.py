@@ -246,6 +246,7 @@ class Begin:
     scope: bool  # children on the same goroutine and those it creates find the operation
     by_depth: bool
     key: Word | None = None
+    subject: Word | None = None  # a begin below, on the same goroutine and about the same, is the same operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,8 @@ class End:
     own_context: Word | None  # the kept word by which children found the operation
     by_depth: bool
     key: Word | None = None
+    subject: Word | None = None  # the kept word that says what the operation is about
+    discard: bool = False  # it turns out to be none: forgotten without a record
 
 
 @dataclass(frozen=True, slots=True)

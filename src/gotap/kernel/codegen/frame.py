@@ -26,8 +26,6 @@ GOID = -8
 DEPTH = -16
 ROW_KEY = -48  # u32 target, u32 operation, u64 goid, u64 depth
 ROW_KEY_SIZE = 24
-SCOPE_KEY = -64  # u32 target, u32 kind, u64 goid or context data word
-SCOPE_KEY_SIZE = 16
 USED = -72  # bytes of the record in use
 READ = -80  # one word read from the process
 PAIR = -96  # an interface read from the process
@@ -37,12 +35,16 @@ LINK = -128  # u64 goid, u64 span id
 LOOP = -192  # state of a loop's callback, 64 bytes
 TEMPORARIES = -200  # and downwards, 8 bytes each
 TEMPORARY_COUNT = 12
+SCOPE_KEY = -312  # u32 target, u32 kind, u64 goid or context data word, u64 subject
+SCOPE_KEY_SIZE = 24
 
 #: Kinds of scope keys.
 SCOPE_GOROUTINE = 0
 SCOPE_CONTEXT = 1
+SCOPE_SUBJECT = 2  # what an open operation is about; its number stands above in the kind
 
-#: Value of the scopes map: trace id, span id, record flags, what names the operation in its row's key.
+#: Value of the scopes map: trace id, span id, record flags, what names the operation in its row's key
+#: (of a subject: the depth of the operation's begin, and nothing else).
 SCOPE_SIZE = 40
 SCOPE_TRACE_ID, SCOPE_SPAN_ID, SCOPE_FLAGS, SCOPE_ROW = 0, 16, 24, 32
 

@@ -191,6 +191,8 @@ class _Program:
         self.row_key(layout, by_depth=action.by_depth, key=action.key, lost="lost")
         if not action.by_depth and action.key is None:
             self.refuse_nested(layout)
+        if action.subject is not None:
+            self.refuse_same(layout, action.subject)
         self.new_row()
         self.count(Counter.BEGUN)
         self.header(layout)
@@ -200,6 +202,8 @@ class _Program:
         self.trace.identity(action, self.options.sampling)
         if action.scope:
             self.trace.open_scope(action.own_context)
+        if action.subject is not None:
+            self.note_subject(layout, action.subject)
         asm.jump("exit")
         asm.label("lost")
         self.count(Counter.NO_GOROUTINE)
@@ -219,6 +223,42 @@ class _Program:
         asm.label(stale)
         self.count(Counter.STALE)
         asm.label(fresh)
+
+    def refuse_same(self, layout: Layout, subject: ir.Word) -> None:
+        """A begin deeper in the same goroutine's stack and about the same belongs to the operation that is open."""
+        asm = self.asm
+        fresh = asm.new_label("fresh")
+        self.early.word(subject, fresh)
+        self.subject_key(layout)
+        asm.call(Helper.MAP_LOOKUP)
+        asm.jeq(R0, 0, fresh)
+        asm.load(R1, R0, frame.SCOPE_ROW)
+        asm.load(R2, R10, frame.DEPTH)
+        asm.jle(R2, R1, fresh)  # what was noted there has been unwound by a panic
+        self.count(Counter.NESTED)
+        asm.jump("exit")
+        asm.label(fresh)
+
+    def note_subject(self, layout: Layout, subject: ir.Word) -> None:
+        asm = self.asm
+        unknown = asm.new_label("nosubject")
+        asm.load(R1, R10, frame.DEPTH)
+        asm.store(R7, frame.BUFFER + frame.SCOPE_ROW, R1)
+        self.early.word(subject, unknown)
+        self.subject_key(layout)
+        asm.mov(R3, R7)
+        asm.add(R3, frame.BUFFER)
+        asm.mov(R4, 0)
+        asm.call(Helper.MAP_UPDATE)
+        asm.label(unknown)
+
+    def subject_key(self, layout: Layout) -> None:
+        """R1 = the scopes, R2 = the key of an operation about R0 on this goroutine."""
+        asm = self.asm
+        asm.mov(R8, R0)
+        asm.load(R1, R10, frame.GOID)
+        self.trace.key(frame.SCOPES, frame.SCOPE_SUBJECT | layout.operation_id << 8)
+        asm.store(R10, frame.SCOPE_KEY + 16, R8)
 
     def header(self, layout: Layout) -> None:
         asm = self.asm
@@ -288,12 +328,15 @@ class _Program:
         self.row()
         asm.jeq(R0, 0, "unknown")
         asm.mov(R7, R0)
-        asm.call(Helper.KTIME_GET_NS)
-        asm.store(R7, frame.field("end"), R0)
-        asm.store(R7, frame.field("outcome"), action.outcome, 1)
-        self.captures.capture_all(action.captures, None)
-        self.close(action)
-        self.emit()
+        if action.discard:
+            self.close(action)
+        else:
+            asm.call(Helper.KTIME_GET_NS)
+            asm.store(R7, frame.field("end"), R0)
+            asm.store(R7, frame.field("outcome"), action.outcome, 1)
+            self.captures.capture_all(action.captures, None)
+            self.close(action)
+            self.emit()
         self.delete_row()
         asm.jump("exit")
         asm.label("unknown")
@@ -311,6 +354,12 @@ class _Program:
             asm.mov(R1, R0)
             self.trace.close_scope(frame.SCOPE_CONTEXT)
             asm.label(none)
+        if action.subject is not None:
+            unknown = asm.new_label("nosubject")
+            self.words.word(action.subject, unknown)
+            self.subject_key(action.layout)
+            asm.call(Helper.MAP_DELETE)
+            asm.label(unknown)
 
     def emit(self) -> None:
         """Sends the record in the smallest class that holds it. Nobody is woken: the reader looks every 50 ms."""

@@ -49,7 +49,8 @@ class TraceEmitter:
             self.flag(RecordFlags.REMOTE_PARENT)
             asm.jump(done)
         asm.label(local)
-        self.local(begin, done, root)
+        if begin.remote is None or begin.context is not None:  # what comes from elsewhere is no child of this process
+            self.local(begin, done, root)
         asm.label(root)
         asm.store(R7, frame.field("parent_id"), 0)  # an invalid header may have left a part
         for offset in (0, 4, 8, 12):
@@ -260,6 +261,7 @@ class TraceEmitter:
         """R1 = the map, R2 = the key made of process, kind and R1."""
         asm = self.asm
         asm.store(R10, frame.SCOPE_KEY + 8, R1)
+        asm.store(R10, frame.SCOPE_KEY + 16, 0)
         asm.constant(R1, pack_key(self.target, kind))
         asm.store(R10, frame.SCOPE_KEY, R1)
         asm.ld_map(R1, map)
