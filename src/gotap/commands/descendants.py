@@ -6,6 +6,7 @@ import time
 
 from gotap.commands.main import print_error
 from gotap.commands.session import Session
+from gotap.commands.streams import say
 from gotap.commands.targets import NothingToWatch
 from gotap.errors import GotapError
 from gotap.image.image import NotGo
@@ -25,6 +26,7 @@ class Descendants:
         self.program = program
         self.watcher = ExecWatcher(program.pid)
         self.announced = False
+        self.told = False  # why something is not watched
         self.next = 0.0
 
     def first(self) -> None:
@@ -47,11 +49,20 @@ class Descendants:
             return
         except NothingToWatch as error:
             if first:
-                print_error(error)
+                self.tell(error)
             return
         except GotapError as error:
-            print_error(error, str(pid))
+            self.tell(error, str(pid))
             return
         if not self.announced:
             self.announced = True
             self.session.announce()
+
+    def tell(self, error: GotapError, subject: str = "") -> None:
+        self.told = True
+        print_error(error, subject)
+
+    def last(self) -> None:
+        """A user who sees no span is told why, at the end: before it, a launcher may still start a Go program."""
+        if not self.announced and not self.told:
+            say("nothing was watched: no Go program with net/http was started")

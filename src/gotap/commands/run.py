@@ -82,12 +82,19 @@ def show_output(session: Session, program: Program) -> None:
 def _watch(session: Session, program: Program, leave_running: bool) -> int:
     """Attaches to the program and what it starts, until it ends or gotap is told to stop."""
     from gotap.commands.descendants import Descendants
-    from gotap.commands.main import OK
 
     family = Descendants(session, program)
     family.first()
     program.release()
     session.on_tick.append(family.look)
+    code = _until_the_end(session, program, leave_running)
+    family.last()
+    return code
+
+
+def _until_the_end(session: Session, program: Program, leave_running: bool) -> int:
+    from gotap.commands.main import OK
+
     session.run(until=lambda: program.poll() is not None, alone=True)
     if not session.sinks:
         return _accompany(session, program)
