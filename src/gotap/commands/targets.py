@@ -105,6 +105,10 @@ class Targets:
             attachment = self.watcher.attach(
                 Executable(pid, process.initial_tgid, process.exe, bias), program.binding
             )
+        except GotapError as error:
+            ended = not process.is_alive()
+            process.close()
+            raise (gone(pid) if ended else error) from None  # of an end everything fails, in many words
         except BaseException:
             process.close()
             raise
