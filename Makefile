@@ -20,8 +20,8 @@ demo: setup ## a Go service under load, its spans and RED table on screen (root)
 test: setup ## the tests: oldest and newest Go; as root also those that need the kernel
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST)
 
-test-matrix: setup ## every Go version and build mode; prints the table of docs/versions.md
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --matrix $(PYTEST)
+test-matrix: setup ## every Go version and build mode; writes docs/versions.md
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=tests $(BIN)/python -m pytest -p matrix_table --matrix $(PYTEST)
 
 lint: setup ## ruff, mypy --strict, import directions, docs checks
 	@$(BIN)/ruff check src tests bench scripts docs

@@ -149,6 +149,10 @@ def operations() -> Iterator[str]:
     for library in libraries():
         for operation in library.operations:
             yield from _operation(library.name, operation)
+        if library.unwrap:
+            yield f"### Wrappers in {library.name}"
+            yield "Error types that only wrap another one: `unwrap` goes on with this field."
+            yield table(["type", "field"], [[code(name), code(field)] for name, field in library.unwrap.items()])
 
 
 def _operation(library: str, operation: Operation) -> Iterator[str]:
@@ -161,6 +165,10 @@ def _operation(library: str, operation: Operation) -> Iterator[str]:
         [code(one.key), code(one.conversion), ", ".join(map(code, one.inputs))] for one in operation.attributes
     ]
     yield table(["attribute", "conversion", "columns"], rows)
+    for one in operation.attributes:
+        for name, value in one.params:
+            values = value if isinstance(value, tuple) else (value,)
+            yield f"For `{one.key}`, `{name}` is: {', '.join(code(item) for item in values)}."
     if operation.metric:
         dimensions = ", ".join(map(code, operation.metric_attributes))
         yield f"Metric: `{operation.metric}`, a histogram in seconds, by {dimensions}."
