@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import gobuild
 from goservers import Client, Server, calling, serving
+from support_table import Seen, complete, page
 from watching import Watch, watching
 
-EDGES = [gobuild.OLDEST, gobuild.NEWEST]
+TABLE = pytest.StashKey[list[Seen]]()
+PAGE = Path(__file__).parents[2] / "docs" / "versions.md"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "endtoend" in item.path.parts:
             item.add_marker(pytest.mark.root)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With --matrix the outcome becomes a page of the docs, once all of it was seen."""
+    seen = session.config.stash.get(TABLE, [])
+    if session.config.getoption("--matrix") and complete(seen):
+        PAGE.write_text(page(seen))
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> list[Seen]:
+    """Where a test notes what it saw of one build."""
+    return request.config.stash.setdefault(TABLE, [])
 
 
 @pytest.fixture(scope="module", params=gobuild.every_version())

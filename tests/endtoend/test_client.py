@@ -186,6 +186,36 @@ def test_timeouts_of_a_tls_handshake(caller: Client, seen: Watch, mode: str) -> 
         assert failed(caller, seen, f"https://{address}/", mode) == "timeout"
 
 
+@contextmanager
+def unreachable() -> Iterator[str]:
+    """HOST:PORT at which connecting takes forever: a listener whose backlog is full drops what comes."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        waiting = []
+        for _ in range(3):
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+            waiting.append(one)
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        for one in waiting:
+            one.close()
+
+
+@pytest.mark.parametrize(
+    ("mode", "error"),
+    [("timeout", "timeout"), ("deadline", "timeout"), ("cancel", "canceled"), ("canceled", "canceled")],
+)
+def test_giving_up_while_connecting(caller: Client, seen: Watch, mode: str, error: str) -> None:
+    with unreachable() as address:
+        assert failed(caller, seen, f"http://{address}/", mode) == error
+
+
+def test_a_certificate_that_nobody_vouches_for(go: str, target: Server) -> None:
+    with serving(gobuild.build("httpedges", go)) as edges, watching(edges.pid) as watch:
+        load(edges.http, f"/context/todo?url={quote(target.url('/hello', 'https'), safe='')}", 1)
+        assert one(watch.client())["error.type"] == "crypto/x509.UnknownAuthorityError"
+
+
 @pytest.mark.parametrize("mode", ["canceled", "cancel"])
 @pytest.mark.parametrize("listener", ["http", "https"])
 def test_cancellation(caller: Client, seen: Watch, target: Server, mode: str, listener: str) -> None:
