@@ -273,3 +273,9 @@ def test_the_load_generator_itself_counts_what_gotap_counts(httpload: Path, serv
     assert alone["status"] == {"200": 50}
     done = gotap(*run(httpload, "-n", 300, "-c", 4, server.url("/hello")))
     assert len(done.spans) == 300
+
+
+def test_the_programs_limit_of_descriptors_is_as_without_gotap(tmp_path: Path) -> None:
+    command = run("sh", "-c", "ulimit -Sn; ulimit -Hn", options=("--to", str(tmp_path / "x.jsonl")))
+    done = gotap(*command, prefix=["prlimit", "--nofile=300:4000"])
+    assert done.out == b"300\n4000\n"

@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from gotap.commands.descriptors import raise_limit
     from gotap.commands.main import FAILED, OK, print_error
     from gotap.commands.opening import open_session
     from gotap.errors import GotapError
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
             print_error(error)
     if not pids:
         return FAILED
+    raise_limit()
     with open_session(arguments) as session:
         for pid in pids:
             if session.signals.received:

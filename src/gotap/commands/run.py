@@ -30,12 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from gotap.commands.descriptors import raise_limit, set_limit
     from gotap.commands.main import print_error
     from gotap.commands.opening import open_session
     from gotap.process.errors import LaunchError
     from gotap.process.launch import launch
 
     live = _live(arguments)
+    limit = raise_limit()
     with open_session(arguments, pane=live) as session:
         if session.signals.received:
             return 128 + session.signals.received[0]
@@ -45,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             print_error(error)
             return error.exit_code
         with program:
+            set_limit(program.pid, limit)
             show_output(session, program)
             return _watch(session, program, arguments.leave_running)
 

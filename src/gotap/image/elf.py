@@ -9,6 +9,7 @@ Sources: System V gABI chapters 4 and 5 (RELR and SHF_COMPRESSED included), AMD6
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import stat
@@ -151,7 +152,8 @@ class Elf:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            remedy = "run as root or as the file's owner" if isinstance(error, PermissionError) else "check the path"
+            remedies = {errno.EACCES: "run as root or as the file's owner", errno.EMFILE: "raise `ulimit -n`"}
+            remedy = remedies.get(error.errno or 0, "check the path")
             raise UnreadableFile(f"{name} cannot be read: {error.strerror}", remedy) from error
 
     def give_back(self) -> None:

@@ -254,7 +254,8 @@ def _map_refused(kind: MapType, name: str, error: OSError) -> KernelError:
     if number == errno.ENOMEM:
         return MapError(f"{what}: out of memory", "raise the memory limit of the cgroup (maps are charged to it)",
                         errno=number)
-    return MapError(f"{what}: {errno_text(number)}", errno=number)
+    remedy = "raise `ulimit -n`" if number == errno.EMFILE else ""
+    return MapError(f"{what}: {errno_text(number)}", remedy, errno=number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +362,8 @@ def _program_refused(name: str, error: OSError, log: str) -> KernelError:
     if not log and number == errno.EINVAL:
         return BpfMissingError(f"{what}: this kernel does not know this type of program or attachment",
                                "`gotap doctor` tells what the kernel has", errno=number)
+    if number == errno.EMFILE:
+        return KernelError(f"{what}: {errno_text(number)}", "raise `ulimit -n`", errno=number)
     lines = [line for line in log.splitlines() if line and not line.startswith(("processed ", "verification time"))]
     reason = lines[-1] if lines else errno_text(number)
     return VerifierError(f"{what}: the verifier says: {reason}",

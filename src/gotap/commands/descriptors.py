@@ -1,0 +1,23 @@
+"""The limit of open descriptors: a watched process takes about thirty, so the usual 1024 end at as many processes."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+
+#: (soft, hard), as the resource module has it.
+Limit = tuple[int, int]
+
+
+def raise_limit() -> Limit:
+    """Raises the soft limit to the hard one, as Go's runtime does; returns what it was."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard
+
+
+def set_limit(pid: int, limit: Limit) -> None:
+    """Gives a program that gotap has started the limit that it would have without gotap."""
+    with contextlib.suppress(OSError):  # it was killed while it was held
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
