@@ -21,7 +21,7 @@ test: setup ## the tests: oldest and newest Go; as root also those that need the
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST)
 
 test-matrix: setup ## every Go version and build mode; writes docs/versions.md
-	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=tests $(BIN)/python -m pytest -p matrix_table --matrix $(PYTEST)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --matrix $(PYTEST)
 
 lint: setup ## ruff, mypy --strict, import directions, docs checks
 	@$(BIN)/ruff check src tests bench scripts docs
