@@ -186,6 +186,17 @@ def test_http_2_with_bodies_over_one_url_value(edges: Server, inner: Server) -> 
         assert all(child.is_child_of(parent) and child["http.request.method"] == "POST" for child in children)
 
 
+@pytest.mark.parametrize("listener", ["http", "https"])
+def test_a_connection_taken_from_a_transport(edges: Server, inner: Server, listener: str, go: str) -> None:
+    if go.startswith(("1.18", "1.19", "1.20", "1.21", "1.22", "1.23", "1.24", "1.25")):
+        pytest.skip("net/http has ClientConn from Go 1.26")
+    with watching(edges.pid) as watch:
+        parent, children = ask(edges, watch, "/call/connection", url=inner.url("/hello", listener))
+        assert one(children).is_child_of(parent)
+        assert one(children)["http.response.status_code"] == 200
+        assert one(children)["network.protocol.version"] == ("2" if listener == "https" else "1.1")
+
+
 def test_the_hits_of_a_request_with_a_call(server: Server, watch: Watch, inner: Server) -> None:
     path = f"/call?url={quote(inner.url('/hello'), safe='')}"
     load(server.http, path, 5, connections=1)

@@ -75,6 +75,11 @@ func clients(mux *http.ServeMux) {
 			fmt.Fprintln(w, err)
 		}
 	})
+	mux.HandleFunc("/call/connection", func(w http.ResponseWriter, r *http.Request) {
+		if target, err := url.Parse(r.URL.Query().Get("url")); err == nil {
+			io.WriteString(w, overConnection(r.Context(), target))
+		}
+	})
 	// HTTP/2 with a body, whose request net/http hands on as a copy; the same URL value in parallel.
 	mux.HandleFunc("/call/post", func(w http.ResponseWriter, r *http.Request) {
 		target, err := url.Parse(r.URL.Query().Get("url"))
