@@ -24,11 +24,13 @@ def run(arguments: argparse.Namespace) -> int:
     from gotap.commands.main import FAILED, OK, print_error
     from gotap.commands.streams import StdoutFailed, show
     from gotap.errors import GotapError
+    from gotap.sinks.sanitize import printable
 
     failed = False
     for number, target in enumerate(arguments.targets):
         try:
-            show("\n".join([""] * bool(number) + list(describe(target, arguments.verbose))))
+            lines = [printable(line) for line in describe(target, arguments.verbose)]
+            show("\n".join([""] * bool(number) + lines))
         except StdoutFailed:
             raise
         except GotapError as error:

@@ -7,6 +7,7 @@ import os
 import sys
 
 from gotap.errors import GotapError
+from gotap.sinks.sanitize import printable
 
 
 class StdoutFailed(GotapError):
@@ -32,9 +33,9 @@ def prepare() -> None:
 
 
 def say(*lines: str) -> None:
-    """Prints lines on stderr, each with gotap's name before it. Nobody there to read them: goes on without."""
+    """Prints lines on stderr, each with gotap's name before it and made safe. Nobody reads them: goes on without."""
     try:
-        print("\n".join(f"gotap: {line}" for line in lines), file=sys.stderr, flush=True)
+        print("\n".join(f"gotap: {printable(line)}" for line in lines), file=sys.stderr, flush=True)
     except OSError:
         _silence(2)
 
