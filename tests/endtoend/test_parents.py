@@ -9,7 +9,7 @@ import pytest
 
 import gobuild
 from endtoend_requests import one
-from goservers import Server, serving
+from goservers import Client, Server, serving
 from httpload import load
 from watching import Span, Watch, watching
 
@@ -50,6 +50,18 @@ def test_a_call_in_a_request_is_its_child(
     assert parent.start <= child.start <= child.end <= parent.end
     assert child["http.response.status_code"] == 200
     assert child["network.protocol.version"] == ("2" if listener == "https" else "1.1")
+
+
+@pytest.mark.parametrize("path", ["/call", "/call-derived", "/call-bare", "/call-goroutine", "/call-pool"])
+def test_a_call_in_a_request_that_came_by_http_2(
+    server: Server, watch: Watch, inner: Server, peer: Client, path: str
+) -> None:
+    peer.call(server.url(f"{path}?url={quote(inner.url('/hello'), safe='')}", "https"), n=10)
+    spans = watch.take()
+    parents = {span.span_id: span for span in spans if span.kind == "server"}
+    calls = [span for span in spans if span.kind == "client"]
+    assert len(parents) == len(calls) == len({call.parent_id for call in calls}) == 10
+    assert all(call.is_child_of(parents[call.parent_id]) for call in calls)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 10, 40])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 import pytest
 
@@ -227,9 +228,52 @@ def test_spans_carry_the_process(server: Server, watch: Watch, go: str) -> None:
     assert f"go{go}" in str(resource["process.runtime.version"])
 
 
-def test_https_speaks_1_1_too(server: Server, watch: Watch, peer: Client) -> None:
-    outcome = peer.call(server.url("/hello", "https"))
-    assert outcome["status"] == {"200": 1}
+@pytest.mark.parametrize("listener", ["https", "h2c"])
+def test_http_2(server: Server, watch: Watch, peer: Client, listener: str, go: str) -> None:
+    """By TLS, and without from Go 1.24; every outcome as over HTTP/1."""
+    if listener not in server.addresses:
+        pytest.skip("net/http has no HTTP/2 without TLS before Go 1.24")
+    mode = "h2c" if listener == "h2c" else "get"
+    for path, status, error in (
+        ("/hello?a=b&sig=s", 200, None),
+        ("/nothing", 200, None),
+        ("/stream?n=20", 200, None),
+        ("/status?code=404", 404, None),
+        ("/status?code=503", 503, "503"),
+        ("/panic", None, "panic"),
+        ("/abort", None, "abort"),
+        ("/panic-after-write", 200, "panic"),
+        ("/recovered", 500, "500"),
+        ("/hijack", 505, "505"),
+    ):
+        peer.call(server.url(path, listener), mode)
+        span = one(watch.take("server"))
+        assert (span["http.response.status_code"], span["error.type"]) == (status, error), path
+        assert span["network.protocol.version"] == "2"
+        assert span["url.scheme"] == ("https" if listener == "https" else "http")
+        assert span["user_agent.original"] == "Go-http-client/2.0"
+        assert span["client.address"] == "127.0.0.1"
+        assert f"{span['server.address']}:{span['server.port']}" == server.addresses[listener]
+        if has_routes(go):
+            assert span["http.route"] == path.partition("?")[0]
+
+
+def test_a_stream_that_its_client_resets(server: Server, watch: Watch, peer: Client) -> None:
+    assert peer.call(server.url("/slow?ms=10000", "https"), "cancel")["errors"]
     span = one(watch.take("server"))
-    assert span["url.scheme"] == "https"
-    assert span["network.protocol.version"] == "2"
+    assert span.milliseconds < 10000
+    assert not span.error
+
+
+def test_a_connection_of_http_1_by_tls(server: Server, watch: Watch) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    host, _, port = server.addresses["https"].rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=20) as plain,
+        context.wrap_socket(plain) as connection,
+    ):
+        connection.sendall(request_bytes("/hello", headers={"Connection": "close"}))
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+    span = one(watch.take("server"))
+    assert (span["url.scheme"], span["network.protocol.version"]) == ("https", "1.1")
