@@ -14,13 +14,17 @@ setup: .venv/.ready
 	@scripts/setup
 	@touch $@
 
+.venv/.tools: .venv/.ready
+	@scripts/setup tools
+	@touch $@
+
 demo: setup ## a Go service under load, its spans and RED table on screen (root)
 	@$(BIN)/python scripts/demo.py
 
-test: setup ## the tests: oldest and newest Go; as root also those that need the kernel
+test: .venv/.tools ## the tests: oldest and newest Go; as root also those that need the kernel
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST)
 
-test-matrix: setup ## every Go version and build mode; writes docs/versions.md
+test-matrix: .venv/.tools ## every Go version and build mode; writes docs/versions.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --matrix $(PYTEST)
 
 lint: setup ## ruff, mypy --strict, import directions, docs checks
@@ -33,7 +37,7 @@ lint: setup ## ruff, mypy --strict, import directions, docs checks
 docs: setup ## writes the generated pages
 	@$(BIN)/python docs/generate.py
 
-bench: setup ## the numbers, side by side with a baseline (root)
+bench: .venv/.tools ## the numbers, side by side with a baseline (root)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench
 
 clean:
