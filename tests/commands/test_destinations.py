@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import gotap, measured, metrics_in, spans_in, started, traces_in, whole_lines
+from cli import gotap, measured, metrics_in, spans_in, started, text_is_original, traces_in, whole_lines
 from goservers import Server
 from httpload import load
 from kernel_access import needs_bpf
@@ -157,6 +157,36 @@ def test_stdout_closed_from_the_start(server: Server) -> None:
         done = watching.finish()
     assert done.code == 1
     assert "stdout" in done.err
+
+
+@pytest.mark.parametrize("destination", ["json", "terminal"])
+def test_a_reader_that_does_not_read_does_not_keep_gotap_from_leaving(server: Server, destination: str) -> None:
+    read, write = os.pipe()
+    with started("attach", str(server.pid), "--to", destination, stdout=write) as watching:
+        os.close(write)
+        watching.attached()
+        assert load(server.http, "/hello", 1000).status == {200: 1000}, "more than a pipe holds"
+        done = watching.finish(signal.SIGTERM)
+    os.close(read)
+    assert done.code == 1
+    assert "its reader does not read" in done.err
+    assert done.summary.causes["not written"] > 0
+    assert text_is_original(server.pid)
+
+
+def test_what_one_destination_loses_is_counted_beside_another_that_loses_nothing(
+    server: Server, tmp_path: Path
+) -> None:
+    file = tmp_path / "spans.jsonl"
+    with open("/dev/full", "wb") as full:
+        arguments = ("--to", "json", "--to", str(file), "--count", "5")
+        with started("attach", str(server.pid), *arguments, stdout=full.fileno()) as watching:
+            watching.attached()
+            load(server.http, "/hello", 5)
+            done = watching.finish()
+    assert done.code == 0
+    assert len(spans_in(file.read_bytes())) == 5
+    assert done.summary.causes == {"not written": 5}
 
 
 # No room

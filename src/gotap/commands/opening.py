@@ -27,6 +27,7 @@ from gotap.sinks.environment import (
     sampler,
 )
 from gotap.sinks.sink import Sink
+from gotap.sinks.writing import Stop
 
 
 class HostRefuses(GotapError):
@@ -45,7 +46,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
     chosen = sampler(own)
     with ExitStack() as stack:
         signals = stack.enter_context(noted_signals())
-        sinks = open_sinks(arguments.to or ["terminal"], own, pane=pane)
+        sinks = open_sinks(arguments.to or ["terminal"], own, pane=pane, stop=lambda: bool(signals.received))
         for warning in own.warnings:
             say(warning)
         watcher = Watcher(features, Sampling(chosen.parent_based, chosen.ratio_threshold))
@@ -70,8 +71,11 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
                 say(*summary.lines())
 
 
-def open_sinks(destinations: list[str], own: Environment, *, pane: bool) -> list[Sink]:
-    """One sink for each destination, each once; a sink's module is loaded when it is asked for."""
+def open_sinks(destinations: list[str], own: Environment, *, pane: bool, stop: Stop) -> list[Sink]:
+    """One sink for each destination, each once; a sink's module is loaded when it is asked for.
+
+    Readers that do not read are waited for until `stop` is true.
+    """
     sinks: list[Sink] = []
     for destination in dict.fromkeys(destinations):
         if destination == "otlp":
@@ -82,11 +86,11 @@ def open_sinks(destinations: list[str], own: Environment, *, pane: bool) -> list
         elif destination == "terminal":
             from gotap.sinks.terminal import open_terminal
 
-            sinks.append(open_terminal(pane=pane))
+            sinks.append(open_terminal(pane=pane, stop=stop))
         else:
             from gotap.sinks.json_lines import JsonLines
 
-            sinks.append(JsonLines.stdout() if destination == "json" else JsonLines.file(destination))
+            sinks.append(JsonLines.stdout(stop) if destination == "json" else JsonLines.file(destination, stop))
     return sinks
 
 

@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import time
+from collections import Counter as Counts
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -206,7 +207,9 @@ class Session:
         totals = self.targets.watcher.totals()
         for sink in self.opened:
             sink.close(CLOSE_TIMEOUT)
-        losses = {cause: count for sink in self.opened for cause, count in sink.losses().items()}
+        losses: Counts[str] = Counts()
+        for sink in self.opened:
+            losses.update(sink.losses())
         counters = totals.counters
         causes = {
             "ring full": counters[Counter.RING_FULL],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import stat
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from gotap.errors import GotapError
 from gotap.signals.batch import Spans
 from gotap.signals.metrics import Histogram
 from gotap.sinks.otlp_json import JsonSpans, encode_metrics_json
+from gotap.sinks.writing import Stop, never, write_some
 
 #: Bytes of lines kept after a failed write, to be tried again at the close.
 _KEPT = 16 << 20
@@ -22,37 +22,38 @@ class OutputFailed(GotapError):
 
 
 class JsonLines:
-    """Writes each batch as one line, at once and unbuffered; blocks as its reader does.
+    """Writes each batch as one line, at once and unbuffered; waits for its reader until `stop` says otherwise.
 
     After the first failed write, which is raised as OutputFailed, lines are kept, and written by `close` if the cause
     has gone by then. `written` and `lost` count spans.
     """
 
-    def __init__(self, fd: int, name: str, *, owned: bool = False) -> None:
+    def __init__(self, fd: int, name: str, *, owned: bool = False, stop: Stop = never) -> None:
         """`name` is for messages; `owned`: close the descriptor at the end."""
         self.written = 0
         self.lost = 0
         self._fd = fd
         self._name = name
         self._owned = owned
+        self._stop = stop
         self._spans = JsonSpans()
         self._kept: list[tuple[bytes, int]] = []  # lines not yet written, and their spans
         self._failed = False
         self._closed = False
 
     @classmethod
-    def stdout(cls) -> JsonLines:
-        return cls(1, "stdout")
+    def stdout(cls, stop: Stop = never) -> JsonLines:
+        return cls(1, "stdout", stop=stop)
 
     @classmethod
-    def file(cls, path: str) -> JsonLines:
+    def file(cls, path: str, stop: Stop = never) -> JsonLines:
         """Appends to the file. Raises OutputFailed if it cannot be opened."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise OutputFailed(f"cannot write to {path}: {error.strerror}", "give --to another file") from error
         _end_torn_line(fd)
-        return cls(fd, path, owned=True)
+        return cls(fd, path, owned=True, stop=stop)
 
     def export(self, spans: Spans) -> None:
         if line := self._spans.encode(spans):
@@ -105,10 +106,7 @@ class JsonLines:
         rest = memoryview(line)
         try:
             while rest:
-                try:
-                    rest = rest[os.write(self._fd, rest) :]
-                except BlockingIOError:  # somebody made the pipe we were given non-blocking
-                    select.select([], [self._fd], [])
+                rest = rest[write_some(self._fd, rest, self._stop) :]
         except OSError:
             _take_back(self._fd, len(line) - len(rest))
             raise

@@ -8,8 +8,6 @@ status is the response's code or `-`; of an error `!` and its type: `!500`, `!pa
 
 from __future__ import annotations
 
-import os
-import select
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from gotap.signals.batch import Bools, Coded, Column, Ints, Spans
 from gotap.signals.metrics import Histogram
 from gotap.sinks.json_lines import OutputFailed
 from gotap.sinks.sanitize import field_value, printable
+from gotap.sinks.writing import Stop, never, write_some
 
 _STATUS = "http.response.status_code"
 _ERROR = "error.type"
@@ -144,22 +143,29 @@ def _attributes(spans: Spans, rows: np.ndarray[tuple[int, ...], np.dtype[np.intp
 
 
 class Lines:
-    """A sink that writes a line for every sampled span at once; blocks as its reader does."""
+    """A sink that writes a line for every sampled span at once; waits for its reader until `stop` says otherwise."""
 
-    def __init__(self, descriptor: int = 1, name: str = "stdout") -> None:
+    def __init__(self, descriptor: int = 1, name: str = "stdout", *, stop: Stop = never) -> None:
         self._descriptor = descriptor
         self._name = name
+        self._stop = stop
+        self._lost = 0
 
     def export(self, spans: Spans) -> None:
         lines = span_lines(spans, np.flatnonzero(spans.sampled).tolist())
-        if lines:
+        if not lines:
+            return
+        try:
             self._write("".join(f"{line.text()}\n" for line in lines).encode("utf-8", "replace"))
+        except OutputFailed:
+            self._lost += len(lines)
+            raise
 
     def export_metrics(self, histograms: Sequence[Histogram]) -> None:
         """Metrics are not for lines of spans."""
 
     def losses(self) -> dict[str, int]:
-        return {}
+        return {"not written": self._lost}
 
     def close(self, timeout: float) -> None:
         """Nothing is held back."""
@@ -168,9 +174,7 @@ class Lines:
         rest = memoryview(content)
         while rest:
             try:
-                rest = rest[os.write(self._descriptor, rest) :]
-            except BlockingIOError:  # somebody made the pipe we were given non-blocking
-                select.select([], [self._descriptor], [])
+                rest = rest[write_some(self._descriptor, rest, self._stop) :]
             except BrokenPipeError:
                 raise OutputFailed(f"{self._name} was closed by its reader") from None
             except OSError as error:

@@ -24,6 +24,7 @@ from gotap.sinks.lines import Lines, SpanLine, span_lines
 from gotap.sinks.sanitize import LineFeed, printable
 from gotap.sinks.sink import Sink
 from gotap.sinks.table import View, compose
+from gotap.sinks.writing import Stop, never
 
 #: Seconds between two pictures: an eye follows no more, and painting costs some milliseconds.
 _INTERVAL = 0.5
@@ -43,9 +44,12 @@ def is_live() -> bool:
         return False
 
 
-def open_terminal(*, pane: bool = False) -> Sink:
-    """The live table on a terminal, lines elsewhere. `pane`: the table has room for a program's output."""
-    return LiveTable(pane=pane) if is_live() else Lines()
+def open_terminal(*, pane: bool = False, stop: Stop = never) -> Sink:
+    """The live table on a terminal, lines elsewhere, which wait for their reader until `stop`.
+
+    `pane`: the table has room for a program's output.
+    """
+    return LiveTable(pane=pane) if is_live() else Lines(stop=stop)
 
 
 class LiveTable:
