@@ -109,18 +109,27 @@ def _until_the_end(session: Session, program: Program, leave_running: bool) -> i
         program.send(signal.SIGTERM)
     else:
         return program.wait()
-    session.run(until=lambda: program.poll() is not None, alone=True, unlimited=True)
-    code = program.poll()
-    if code is None:  # a second signal: detach at once
-        received = session.signals.received
-        return 128 + received[-1] if received else OK
-    return code
+    return _await_end(session, program, passed_on=0 if session.limit_reached else 1)
 
 
-def _accompany(session: Session, program: Program) -> int:
+def _await_end(session: Session, program: Program, passed_on: int) -> int:
+    """Goes on watching until the program ends. The first signal is passed on, a second one detaches at once."""
+    while True:
+        session.run(until=lambda: program.poll() is not None, alone=True, unlimited=True)
+        if (code := program.poll()) is not None:
+            return code
+        if not session.sinks:
+            return _accompany(session, program, passed_on)
+        number = session.signals.received.pop(0)
+        if passed_on:
+            return 128 + number
+        program.pass_on(number)
+        passed_on += 1
+
+
+def _accompany(session: Session, program: Program, passed_on: int = 0) -> int:
     """Nobody listens any more, which is no reason to end the program: detaches, and waits for its end."""
     session.detach()
-    passed_on = 0
     while (code := program.poll()) is None:
         if passed_on and session.signals.received:
             return 128 + session.signals.received[-1]

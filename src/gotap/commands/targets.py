@@ -25,12 +25,16 @@ from gotap.probe.catalogue import libraries, runtime
 from gotap.probe.convert import Param
 from gotap.probe.sources import types_of
 from gotap.process.errors import gone, not_permitted
-from gotap.process.proc import Process
+from gotap.process.proc import Execution, Process
 from gotap.signals.batch import Resource, Spans
 from gotap.signals.clock import Clock
 from gotap.signals.decode import Decoder
 from gotap.signals.resource import ProcessFacts, process_resource
 from gotap.sinks.environment import Environment, service_identity
+
+
+class BecameAnother(GotapError):
+    """The process executed another program while it was attached to."""
 
 
 class NothingToWatch(GotapError):
@@ -66,6 +70,7 @@ class Target:
     program: Program
     attachment: Attachment
     resource: Resource
+    execution: Execution  # of the program that was attached to
     decoders: dict[int, Decoder] = field(default_factory=dict)
 
     @property
@@ -75,6 +80,13 @@ class Target:
     def decode(self, operation: int, rows: NDArray[np.uint8]) -> Spans | None:
         decoder = self.decoders.get(operation)
         return decoder.decode(rows) if decoder is not None else None
+
+    def has_become_another(self) -> bool:
+        """Whether the process has executed a program since."""
+        try:
+            return self.process.execution() != self.execution
+        except GotapError:
+            return False  # it has ended
 
     @property
     def rejected(self) -> int:
@@ -95,16 +107,7 @@ class Targets:
         """Reads, binds and attaches one process; GotapError says why not."""
         process = Process(pid)
         try:
-            program = self.program(process)
-            if not program.binding.bound:
-                raise NothingToWatch(
-                    f"{process.name} is a Go program without net/http: there is nothing to watch yet",
-                    f"`gotap inspect -v {pid}` tells what is missing",
-                )
-            bias = process.load_bias(program.elf.entry)
-            attachment = self.watcher.attach(
-                Executable(pid, process.initial_tgid, process.exe, bias), program.binding
-            )
+            target = self._attach(process)
         except GotapError as error:
             ended = not process.is_alive()
             process.close()
@@ -112,7 +115,7 @@ class Targets:
         except BaseException:
             process.close()
             raise
-        target = Target(process, program, attachment, self.resource(process, program.go_version))
+        program = target.program
         for operation in program.binding.bound:
             if operation.output is not None:
                 target.decoders[operation.output.layout.operation_id] = Decoder(
@@ -124,15 +127,40 @@ class Targets:
                 )
         return target
 
-    def program(self, process: Process) -> Program:
+    def _attach(self, process: Process) -> Target:
+        """The executable is opened once, to be read and to be probed: another one, by an exec meanwhile, is not touched."""
+        execution = process.execution()
         try:
-            status = os.stat(process.exe)
+            descriptor = os.open(process.exe, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             denied = isinstance(error, PermissionError)
             raise (not_permitted(process.pid, "the executable") if denied else gone(process.pid)) from None
+        try:
+            program = self.program(descriptor, process.name)
+            if not program.binding.bound:
+                raise NothingToWatch(
+                    f"{process.name} is a Go program without net/http: there is nothing to watch yet",
+                    f"`gotap inspect -v {process.pid}` tells what is missing",
+                )
+            resource = self.resource(process, program.go_version)
+            bias = process.load_bias(program.elf.entry)
+            path = f"/proc/self/fd/{descriptor}"
+            executable = Executable(process.pid, process.initial_tgid, path, bias)
+            attachment = self.watcher.attach(executable, program.binding)
+        finally:
+            os.close(descriptor)
+        if process.execution() != execution:
+            self.watcher.detach(attachment)
+            raise BecameAnother(
+                f"{process.pid} became another program while it was attached to", "attach to it once more"
+            )
+        return Target(process, program, attachment, resource, execution)
+
+    def program(self, descriptor: int, name: str) -> Program:
+        status = os.fstat(descriptor)
         key = (status.st_dev, status.st_ino, status.st_mtime_ns)
         if key not in self._programs:
-            image = Image.open(process.exe)
+            image = Image.open(f"/proc/self/fd/{descriptor}", name)
             binding = bind(image, types_of(image, runtime()), libraries(), runtime())
             self._programs[key] = Program(image.elf, image.moduledata, image.go_version, binding)
             image.elf.give_back()

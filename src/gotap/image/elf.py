@@ -137,12 +137,12 @@ class Elf:
         self.loads = tuple(s for s in self.segments if s.type == PT_LOAD and s.memsz)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Elf:
-        """Maps the file, read-only. Raises UnreadableFile besides what the constructor raises."""
-        name = os.fspath(path)
+    def open(cls, path: str | os.PathLike[str], name: str = "") -> Elf:
+        """Maps the file, read-only. Raises UnreadableFile besides what the constructor raises. `name`: for messages."""
+        name = name or os.fspath(path)
         try:
             # O_NONBLOCK: opening a FIFO must not wait for its writer.
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise UnreadableFile(f"{name} is not a regular file", "name an executable file")

@@ -103,6 +103,7 @@ class Watcher:
                 self._attach_probe(attachment, target, probe)
         except BaseException:
             self._release(attachment)
+            self._forget(attachment.number)
             raise
         self._attached[attachment.number] = attachment
         return attachment
@@ -145,7 +146,7 @@ class Watcher:
     def _forget(self, number: int) -> int:
         rows = 0
         prefix = struct.pack("<I", number)
-        for name in (frame.ROWS, frame.SCOPES, frame.LINKS):
+        for name in (frame.ROWS, frame.SCOPES):  # links are forgotten by themselves: no target gets this number again
             map = self.maps[name]
             gone = {key for key in map.keys() if key.startswith(prefix)}  # noqa: SIM118
             for key in gone:
@@ -192,10 +193,10 @@ class Watcher:
 
 def _probes(binding: Binding) -> Iterator[BoundProbe]:
     """Ends first, so that no operation begins whose end is not watched yet; goroutine creation before all."""
-
     probes = [probe for operation in binding.bound for probe in operation.probes]
     order = {ir.End: 0, ir.Annotate: 1, ir.Begin: 2}
-    if binding.spawn is not None and any(isinstance(p.action, ir.Begin) and p.action.context for p in probes):
+    inherited = any(isinstance(p.action, ir.Annotate) or (isinstance(p.action, ir.Begin) and p.action.context) for p in probes)
+    if binding.spawn is not None and inherited:
         yield binding.spawn
     yield from sorted(probes, key=lambda probe: order.get(type(probe.action), 0))
 

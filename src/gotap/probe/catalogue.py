@@ -305,7 +305,7 @@ class _Reader:
 
     def ends(self, entry: _Mapping, begins: tuple[BeginSpec, ...]) -> Iterable[EndSpec]:
         """An end at `return` stands for the returns of every begin's function."""
-        entry.forbid_others("outcome", "function", "call", "key", "return", "quiet_defers", "capture")
+        entry.forbid_others("outcome", "function", "call", "after", "key", "return", "quiet_defers", "capture")
         outcome, captures = entry.text("outcome"), self.captures(entry)
         if entry.get("return") is None:
             key = entry.expression("key") if entry.get("key") else None

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
+from typing import NamedTuple
 
 from gotap.process.errors import NotAProgram, ProcessGone, gone, not_permitted
 from gotap.process.stat import Stat, container_id, parse_stat, parse_status
@@ -39,6 +40,14 @@ class Mapping:
     @property
     def is_executable(self) -> bool:
         return "x" in self.permissions
+
+
+class Execution(NamedTuple):
+    """The executable's device and inode, and the auxiliary vector, which holds addresses chosen at random by exec."""
+
+    device: int
+    inode: int
+    auxv: bytes
 
 
 class Process:
@@ -158,6 +167,16 @@ class Process:
             return not os.path.samefile(self.exe, self.path("root") + link)
         except OSError:
             return True
+
+    def execution(self) -> Execution:
+        """What exec renews: another value means that another program runs, or the same one anew."""
+        try:
+            status = os.stat(self.exe)
+        except PermissionError:
+            raise not_permitted(self.pid, "exe") from None
+        except OSError:
+            raise gone(self.pid) from None
+        return Execution(status.st_dev, status.st_ino, self._read("auxv"))
 
     @property
     def name(self) -> str:

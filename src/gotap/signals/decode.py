@@ -86,7 +86,7 @@ class Decoder:
             trace_id=np.ascontiguousarray(header["trace_id"]),
             span_id=np.ascontiguousarray(header["span_id"]),
             parent_id=np.ascontiguousarray(header["parent_id"]),
-            trace_state=_trace_states(inputs.get(TRACE_STATE), length),
+            trace_state=_trace_states(inputs.get(TRACE_STATE), remote),
             flags=(_FLAG_HAS_IS_REMOTE + remote * _FLAG_IS_REMOTE + sampled * _FLAG_SAMPLED).astype(np.uint32),
             sampled=sampled,
             start=begin + offset,
@@ -97,10 +97,12 @@ class Decoder:
         )
 
 
-def _trace_states(found: Input | None, length: int) -> batch.Texts:
+def _trace_states(found: Input | None, remote: NDArray[np.bool_]) -> batch.Texts:
+    """Only beside a valid traceparent: without one the header is discarded (W3C Trace Context §3.3.1)."""
     if found is None or found.texts is None or not any(found.texts):
-        return batch.Texts([None] * length)
-    return batch.Texts([_trace_state(text) for text in found.texts])
+        return batch.Texts([None] * len(remote))
+    pairs = zip(found.texts, remote.tolist(), strict=True)
+    return batch.Texts([_trace_state(text) if has_parent else None for text, has_parent in pairs])
 
 
 def _trace_state(text: Key) -> bytes | None:

@@ -1,6 +1,6 @@
 """Aggregation in the kernel: count, sum, least and greatest by key, in one per-CPU map for all aggregations.
 
-Key: u32 process, u32 table, KEY_WORDS words. Value: u64 count, sum, minimum, maximum; the reader adds up the CPUs'
+Key: u32 process, u32 table, KEY_WORDS words. Value: u64 count, sum, complement of the minimum, maximum; the reader adds up the CPUs'
 values. A program may be preempted by another one on its CPU, so every update is atomic.
 """
 
@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import frame
-from gotap.kernel.codegen.words import WordEmitter, jump_if, pack_key
+from gotap.kernel.codegen.words import WordEmitter, pack_key
 from gotap.kernel.isa import R0, R1, R2, R3, R4, R7, R8, R9, R10, Helper
 from gotap.probe import ir
 
 KEY_WORDS = 4
 KEY_SIZE = 8 + 8 * KEY_WORDS
-COUNT, SUM, MINIMUM, MAXIMUM = 0, 8, 16, 24
+COUNT, SUM, LEAST, MAXIMUM = 0, 8, 16, 24  # LEAST: greatest complement, since other CPUs' values begin as zeros
 VALUE_SIZE = 32
 
 #: Tries to replace an extreme that others replace meanwhile.
 _TRIES = 4
 
-#: Stack: the key and a fresh value, where the other programs keep a loop's state and links.
+#: Stack: the key, where other programs keep a loop's state; a fresh value below everything else.
 _KEY = frame.LOOP
-_FRESH = frame.LINK - 32
+_FRESH = frame.SCOPE_KEY - VALUE_SIZE
+assert _KEY + KEY_SIZE <= frame.LINK
 
 
 class AggregationEmitter:
@@ -56,8 +57,11 @@ class AggregationEmitter:
         asm.atomic_add(R9, COUNT, R1)
         if action.function == "sum":
             asm.atomic_add(R9, SUM, R8)
-        elif action.function in ("min", "max"):
-            self.extreme(action.function, done)
+        elif action.function == "max":
+            self.greatest(MAXIMUM, done)
+        elif action.function == "min":
+            asm.xor(R8, -1)
+            self.greatest(LEAST, done)
 
     def entry(self, full: str) -> None:
         """R0 = the value of the key, made if there is none; jumps to `full` when there is no room."""
@@ -65,10 +69,8 @@ class AggregationEmitter:
         there = asm.new_label("there")
         self.lookup()
         asm.jne(R0, 0, there)
-        asm.store(R10, _FRESH + COUNT, 0)
-        asm.store(R10, _FRESH + SUM, 0)
-        asm.store(R10, _FRESH + MINIMUM, -1)
-        asm.store(R10, _FRESH + MAXIMUM, 0)
+        for offset in (COUNT, SUM, LEAST, MAXIMUM):
+            asm.store(R10, _FRESH + offset, 0)
         asm.ld_map(R1, frame.AGGREGATES)
         asm.mov(R2, R10)
         asm.add(R2, _KEY)
@@ -87,13 +89,12 @@ class AggregationEmitter:
         asm.add(R2, _KEY)
         asm.call(Helper.MAP_LOOKUP)
 
-    def extreme(self, function: str, done: str) -> None:
-        """The value at R9 becomes R8 if that is less (more) than it, as unsigned words."""
+    def greatest(self, offset: int, done: str) -> None:
+        """The word at R9 + `offset` becomes R8 if that is more, unsigned."""
         asm = self.asm
-        offset, operator = (MINIMUM, ">=") if function == "min" else (MAXIMUM, "<=")
         for _ in range(_TRIES):
             asm.load(R0, R9, offset)
-            jump_if(asm, operator, R8, R0, done)
+            asm.jle(R8, R0, done)
             asm.mov(R7, R0)
             asm.mov(R1, R8)
             asm.atomic_cmpxchg(R9, offset, R1)

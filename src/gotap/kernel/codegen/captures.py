@@ -34,8 +34,11 @@ class CaptureEmitter:
         self.plan = plan
         self.heap_full = heap_full
 
-    def capture_all(self, captures: tuple[ir.Capture, ...], used: int | None) -> None:
-        """Prefetches, then fills columns. `used`: bytes of the row in use, None: as the row's header says."""
+    def capture_all(self, captures: tuple[ir.Capture, ...], used: int | None, *, shared: bool = False) -> None:
+        """Prefetches, then fills columns. `used`: bytes of the row in use, None: as the row's header says.
+
+        `shared`: another goroutine may be at work on the row, so nothing of it is written back that was read before.
+        """
         asm = self.asm
         if used is None:
             asm.load(R1, R7, frame.field("used"), 2)
@@ -44,9 +47,10 @@ class CaptureEmitter:
             asm.store(R10, frame.USED, used)
         self.prefetch_all()
         for capture in captures:
-            self.capture(capture)
-        asm.load(R1, R10, frame.USED)
-        asm.store(R7, frame.field("used"), R1, 2)
+            self.capture(capture, shared)
+        if not shared or any(capture.column.kind is ColumnKind.TEXT for capture in captures):
+            asm.load(R1, R10, frame.USED)
+            asm.store(R7, frame.field("used"), R1, 2)
 
     def prefetch_all(self) -> None:
         for step in self.plan.steps:
@@ -119,7 +123,7 @@ class CaptureEmitter:
         asm.add(R8, 1)
         asm.jlt(R8, _LONGEST_CHAIN, loop)
 
-    def capture(self, capture: ir.Capture) -> None:
+    def capture(self, capture: ir.Capture, shared: bool) -> None:
         asm, column = self.asm, capture.column
         done = asm.new_label("captured")
         for alternative in capture.alternatives:
@@ -133,10 +137,13 @@ class CaptureEmitter:
                 if column.kind is ColumnKind.TYPE:
                     self.unrelocate(other)
                 asm.store(R7, column.offset, R0)
-            asm.load(R1, R7, frame.field("present"))
             asm.constant(R2, 1 << column.index)
-            asm.or_(R1, R2)
-            asm.store(R7, frame.field("present"), R1)
+            if shared:
+                asm.atomic_or(R7, frame.field("present"), R2)
+            else:
+                asm.load(R1, R7, frame.field("present"))
+                asm.or_(R1, R2)
+                asm.store(R7, frame.field("present"), R1)
             asm.jump(done)
             asm.label(other)
         asm.label(done)

@@ -163,15 +163,17 @@ class _Program:
     def new_row(self) -> None:
         """R7 = a zeroed row of ROW_KEY; when there is no room it is counted, and the program exits."""
         asm = self.asm
-        room = asm.new_label("room")
+        room, full = asm.new_label("room"), asm.new_label("full")
         asm.ld_map(R1, frame.ROWS)
         asm.mov(R2, R10)
         asm.add(R2, frame.ROW_KEY)
         asm.ld_map_value(R3, frame.TEMPLATE)
         asm.mov(R4, 0)
         asm.call(Helper.MAP_UPDATE)
+        asm.jne(R0, 0, full)  # else a stale row would be taken for the new one
         self.row()
         asm.jne(R0, 0, room)
+        asm.label(full)
         self.count(Counter.ROWS_FULL)
         asm.jump("exit")
         asm.label(room)
@@ -280,7 +282,7 @@ class _Program:
         else:
             self.goroutines_row(action.layout)
         asm.mov(R7, R0)
-        self.captures.capture_all(action.captures, None)
+        self.captures.capture_all(action.captures, None, shared=True)
 
     def scoped_row(self, layout: Layout) -> None:
         """R0 = the row of the operation whose scope this goroutine is in; none: exit."""
