@@ -31,6 +31,10 @@ DISCARDED = 1 << 30  # BPF_RINGBUF_DISCARD_BIT
 HEADER = 8  # BPF_RINGBUF_HDR_SZ
 _LENGTH = DISCARDED - 1
 
+#: Of the second copy of the data this much is mapped: a page counts as this process's memory as often as it is mapped,
+#: and only the last record before the end reaches into it. Records are shorter (record.SIZE_CLASSES).
+LONGEST_RECORD = 1 << 16
+
 #: Shorter runs of one size cost less when walked record by record.
 _SHORT_RUN = 16
 #: Bytes that are walked before looking for a longer run again.
@@ -50,7 +54,8 @@ class Ring:
         self.size = ring.max_entries
         page = mmap.PAGESIZE
         self._consumer = mmap.mmap(ring.fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._producer = mmap.mmap(ring.fd, page + 2 * self.size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        mapped = page + self.size + min(self.size, LONGEST_RECORD)
+        self._producer = mmap.mmap(ring.fd, mapped, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
         self._position = ctypes.c_uint64.from_buffer(self._consumer)
         self._memory: Rows = np.frombuffer(self._producer, np.uint8)
         self._end = self._memory[:8].view(np.uint64)
@@ -118,9 +123,12 @@ class Ring:
         return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in runs.values()]
 
     def _run(self, at: int, end: int, word: int) -> int:
-        """How many records from `at` on have this very header word: same length, complete, kept."""
+        """How many records from `at` on have this very header word: same length, complete, kept.
+
+        The last one that begins before the end of the data ends the run.
+        """
         stride, first = _step(word) >> 3, (at % self.size) >> 3
-        count = (end - at) // (stride << 3)
+        count = min((end - at) // (stride << 3), -(-((self.size >> 3) - first) // stride))
         if count < _SHORT_RUN or self._words[first + stride * (_SHORT_RUN - 1)] != word:
             return 0  # a cheap look ahead; a false positive only costs time
         headers = self._words[first : first + stride * count : stride]
