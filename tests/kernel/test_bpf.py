@@ -123,11 +123,11 @@ def _constant(value: int) -> Code:
 def test_programs_run_and_are_measured() -> None:
     with Program.load(_constant(7).bytes({}), ProgramType.SOCKET_FILTER, "seven") as seven:
         assert seven.test_run(bytes(64)) == 7
-        assert seven.stats().runs == 0, "nothing is measured unless asked"
+        before = seven.stats().runs  # 0, unless somebody else on this host has the kernel measure
         with enable_stats():
             seven.test_run(bytes(64), repeat=10)
         stats = seven.stats()
-        assert stats.runs == 10
+        assert stats.runs - before == 10
         assert stats.run_time_ns > 0
         assert stats.missed == 0
         assert seven.jited() in (True, False)

@@ -54,6 +54,8 @@ def test_go_operands_are_read_with_go_precedence(text: str, tree: object) -> Non
         ("exec(x)", "not a function"),
         ("a.(b", "expected `)`"),
         ("a @ b", "unexpected `@`"),
+        ("a[010]", "no number"),
+        (r'a == "\x41"', "not an escape"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_place(text: str, place: str) -> None:

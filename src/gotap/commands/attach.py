@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gotap.commands.descriptors import raise_limit
     from gotap.commands.main import FAILED, OK, print_error
     from gotap.commands.opening import open_session
+    from gotap.commands.successors import Successors
     from gotap.errors import GotapError
     from gotap.process.find import resolve
 
@@ -49,5 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
         if not session.watched:
             return 128 + session.signals.received[0] if session.signals.received else FAILED
         session.announce()
+        session.on_tick.append(Successors(session).look)
         session.run()
     return OK if session.sinks else FAILED

@@ -7,7 +7,7 @@ import time
 from gotap.commands.main import print_error
 from gotap.commands.session import Session
 from gotap.commands.streams import say
-from gotap.commands.targets import NothingToWatch
+from gotap.commands.targets import BecameAnother, NothingToWatch
 from gotap.errors import GotapError
 from gotap.image.image import NotGo
 from gotap.process.children import ExecWatcher
@@ -45,7 +45,7 @@ class Descendants:
             self.session.remove(old)  # another program runs under this pid now
         try:
             self.session.add(pid)
-        except (NotGo, ProcessGone):
+        except (NotGo, ProcessGone, BecameAnother):  # what it became is seen at the next look
             return
         except NothingToWatch as error:
             if first:

@@ -192,11 +192,18 @@ class _Parser:
     def primary(self) -> Expression:
         kind, token = self.kind, self.token
         if kind == "number":
+            try:
+                number = int(token, 0)
+            except ValueError:
+                raise self.fail(f"`{token}` is no number") from None
             self.advance()
-            return Literal(int(token.replace("_", ""), 0))
+            return Literal(number)
         if kind == "string":
+            unknown = [escape for escape in re.findall(r"\\(.)", token) if escape not in _ESCAPES]
+            if unknown:
+                raise self.fail(f"`\\{unknown[0]}` is not an escape that is known here")
             self.advance()
-            return Literal(re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), token[1:-1]).encode())
+            return Literal(re.sub(r"\\(.)", lambda m: _ESCAPES[m[1]], token[1:-1]).encode())
         if kind == "name":
             self.advance()
             return self.named(token)
