@@ -134,7 +134,8 @@ class Watcher:
         return self._forget(attachment.number)
 
     def _release(self, attachment: Attachment) -> None:
-        close_all(attachment.links)
+        # Against the order of attaching: an operation that begins when its end is no longer watched would be a loss.
+        close_all(attachment.links[::-1])
         for program in attachment.programs:
             stats = program.stats()
             self._past[0] += stats.run_time_ns
