@@ -164,6 +164,7 @@ def test_attach_and_detach_under_load(server: Server, cycles: int) -> None:
                 done = watching.finish()
             assert done.code == 0
             assert len(done.spans) == 20
+            assert done.summary.dropped == 0, "what begins while gotap detaches is no loss"
         traffic.more()
     assert text_is_original(server.pid)
 
