@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import pytest
 import gobuild
 from endtoend_requests import one
 from goservers import Client, Server, serving
-from httpload import load
+from httpload import load, request_bytes
 from watching import Span, Watch, watching
 
 
@@ -96,6 +97,16 @@ def test_a_context_that_leads_nowhere(edges: Server, inner: Server, kind: str) -
         parent, children = ask(edges, watch, f"/context/{kind}", pool=1, url=inner.url("/hello"))
         assert one(children).parent_id == ""
         assert one(children).trace_id != parent.trace_id
+
+
+def test_a_context_that_holds_another_requests_context(edges: Server, inner: Server) -> None:
+    """Its first field leads to a live request by way of what is no context: that request has nothing to do with it."""
+    host, _, port = edges.http.rpartition(":")
+    with watching(edges.pid) as watch, socket.create_connection((host, int(port)), timeout=20) as holding:
+        holding.sendall(request_bytes("/context/hold"))
+        assert holding.recv(4096).startswith(b"HTTP/1.1 200")
+        load(edges.http, f"/context/borrowed?pool=1&url={quote(inner.url('/hello'), safe='')}", 1)
+        assert one(watch.wait_for(1, "client")).parent_id == ""
 
 
 def test_a_mux_and_a_call_behind_a_timeout_handler(edges: Server, inner: Server) -> None:

@@ -416,11 +416,11 @@ def test_the_sampler_decides_roots_and_follows_parents() -> None:
 CLIENT = Layout("client", 2, (DEPTH,))
 
 
-def client(process: Process, context: int, goid: int = 99) -> np.void:
+def client(process: Process, context: int, goid: int = 99, interface: int | None = None) -> np.void:
     """A client operation on another goroutine with that context; returns its header."""
     process.goroutine(0xC000002000, goid)
     place = Place({CONTEXT_ARGUMENT: Register("rbx")}, None, 0)
-    walk = ir.ContextWalk(ir.Const(0), CONTEXT_ARGUMENT, ())
+    walk = ir.ContextWalk(ir.Const(0), CONTEXT_ARGUMENT, (), interface=interface)
     process.run(ir.Begin(CLIENT, (), None, walk, None, False, True), place, rbx=context, r14=0xC000002000)
     process.run(ir.End(CLIENT, 0, True, (), False, None, True), place, r14=0xC000002000)
     return process.records()[-1][0]
@@ -451,6 +451,44 @@ def test_a_client_finds_its_parent_by_its_context() -> None:
     assert child["flags"] & RecordFlags.SAMPLED
     orphan = client(process, chain[-1])
     assert bytes(orphan["parent_id"]) == bytes(8), "the request is over: there is no parent"
+
+
+def test_only_an_interface_of_the_contexts_own_type_is_followed() -> None:
+    """A type of the program's own may begin with anything; what it leads to is nobody's parent."""
+    process = Process()
+    itab, other, interface = 0xC000050000, 0xC000051000, 0x7000
+    process.memory.write(itab, struct.pack("<QQ", TARGET.bias + interface, 1))
+    process.memory.write(other, struct.pack("<QQ", TARGET.bias + 0x7100, 1))
+    process.memory.write(0xC000040100, struct.pack("<QQ", itab, 0xC000040000))
+    process.memory.write(0xC000040200, struct.pack("<QQ", other, 0xC000040000))
+    process.memory.write(0xC000040300, struct.pack("<QQ", 5, 0xC000040000))
+    serve(process, 0xC000040000)
+    contexts = [0xC000040000 + at for at in (0, 0x100, 0x200, 0x300)]
+    found = [bytes(client(process, one, interface=interface)["parent_id"]) for one in contexts]
+    parent = bytes(finish(process)["span_id"])
+    assert found == [parent, parent, bytes(8), bytes(8)]
+
+
+def test_a_context_that_points_to_what_has_the_parent() -> None:
+    """Go 1.20's timerCtx begins with a *cancelCtx."""
+    process = Process()
+    timer, other = 0x7200, 0x7300
+    for itab, type in ((0xC000050000, timer), (0xC000051000, other)):
+        process.memory.write(itab, struct.pack("<QQ", 1, TARGET.bias + type))
+    process.memory.write(0xC000040300, struct.pack("<QQ", 0xC000040200, 0))  # timerCtx, its *cancelCtx
+    process.memory.write(0xC000040200, struct.pack("<QQ", 0xC000051000, 0xC000040100))  # cancelCtx, its parent
+    process.memory.write(0xC000040100, struct.pack("<QQ", 0xC000051000, 0xC000040000))
+    serve(process, 0xC000040000)
+    itab = ir.Input("argument", 2, 0, 8, False)
+    place = Place({CONTEXT_ARGUMENT: Register("rbx"), itab: Register("rcx")}, None, 0)
+    process.goroutine(0xC000002000, 99)
+    for dynamic in (0xC000050000, 0xC000051000):
+        walk = ir.ContextWalk(itab, CONTEXT_ARGUMENT, (), behind=(timer,))
+        begun = ir.Begin(CLIENT, (), None, walk, None, False, True)
+        process.run(begun, place, rbx=0xC000040300, rcx=dynamic, r14=0xC000002000)
+        process.run(ir.End(CLIENT, 0, True, (), False, None, True), place, r14=0xC000002000)
+    parents = [bytes(header["parent_id"]) for header, _ in process.records()]
+    assert parents == [bytes(finish(process)["span_id"]), bytes(8)]
 
 
 def test_a_cyclic_or_broken_context_ends_the_walk() -> None:

@@ -327,7 +327,9 @@ class _OperationBinder:
         walk = own = None
         if spec.parent_context is not None:
             context = self.compiler.value(spec.parent_context, scope)[1]
-            walk = ir.ContextWalk(context.word(0), context.word(8), self.checked_contexts())
+            interface = self.binder.types.address("context.Context")
+            checked, behind = self.contexts()
+            walk = ir.ContextWalk(context.word(0), context.word(8), checked, interface=interface, behind=behind)
         if spec.context is not None:
             own = self.compiler.value(spec.context, scope)[1].word(8)
         kept = self.keeps(spec.keep, found, spec.place)
@@ -352,10 +354,22 @@ class _OperationBinder:
     def key(self, expression: Expression | None, scope: Scope) -> ir.Word | None:
         return self.compiler.value(expression, scope)[1].word(0) if expression is not None else None
 
-    def checked_contexts(self) -> tuple[tuple[int, int], ...]:
-        """Standard context types of this binary: (type address, offset of the parent: always the first field)."""
-        addresses = (self.binder.types.address(name) for name in self.binder.runtime.contexts)
-        return tuple((address, 0) for address in addresses if address is not None)
+    def contexts(self) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+        """Standard context types of this binary: those that begin with the parent, as (type address, offset of the
+        parent), and those that begin with a pointer to one of the former.
+        """
+        types = self.binder.types
+        checked, behind = [], []
+        for name, field_name in self.binder.runtime.contexts.items():
+            address, structure = types.address(name), types.find(name.removeprefix("*"))
+            first = structure.fields[0] if structure is not None and structure.fields else None
+            if address is None or (first is not None and (first.name, first.offset) != (field_name, 0)):
+                continue
+            if first is not None and first.type.get().kind is Kind.POINTER:
+                behind.append(address)
+            else:
+                checked.append((address, 0))
+        return tuple(checked), tuple(behind)
 
     def output(self, layout: Layout) -> Output:
         operation = self.operation

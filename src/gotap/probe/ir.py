@@ -214,15 +214,21 @@ class Capture:
 class ContextWalk:
     """Follows a context.Context to an operation's own context.
 
-    Every standard context type has its parent as first field (Go 1.18–1.27), so the walk goes data word → the
-    interface it points to. `checked` holds (unrelocated type address, offset of the parent) of the types that may be
-    stepped through: a backend that cannot survive a fault compares the dynamic type before each step.
+    Every standard context type has its parent as first field (Go 1.18–1.27, but for Go 1.20's timerCtx, which points
+    to the cancelCtx that has it), so the walk goes data word → the interface it points to. `checked` holds
+    (unrelocated type address, offset of the parent) of the types that may be stepped through: a backend that cannot
+    survive a fault compares the dynamic type before each step.
+
+    `interface` is the unrelocated address of context.Context's descriptor: a step is taken only where the first field
+    is an interface of just that type, so that a type of the program's own with something else first leads nowhere.
     """
 
     type: Word  # type word of the interface: itab
     data: Word
     checked: tuple[tuple[int, int], ...]
     steps: int = 64
+    interface: int | None = None  # None: the binary does not tell, and the step is taken anyway
+    behind: tuple[int, ...] = ()  # types whose first field is a pointer to what begins with the parent
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync/atomic"
+	"time"
 )
 
 type key struct{}
@@ -33,7 +35,29 @@ type hidden struct {
 	context.Context
 }
 
+// borrowed has another request's context in its first field, behind an interface that is no context.
+type borrowed struct {
+	owner  any
+	number int
+	parent context.Context
+}
+
+func (c borrowed) Deadline() (deadline time.Time, ok bool) { return }
+func (c borrowed) Done() <-chan struct{}                   { return nil }
+func (c borrowed) Err() error                              { return nil }
+func (c borrowed) Value(key interface{}) interface{}       { return nil }
+
+// held is what a borrowed context has first: a pointer to a struct that begins with a context.
+type held struct{ context.Context }
+
+var first atomic.Value // the context of the request at /context/hold
+
 func contexts(mux *http.ServeMux) {
+	mux.HandleFunc("/context/hold", func(w http.ResponseWriter, r *http.Request) {
+		first.Store(&held{r.Context()})
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
 	derive := map[string]func(context.Context, *http.Request) context.Context{
 		"/context/value":   func(ctx context.Context, r *http.Request) context.Context { return byValue{ctx, "a"} },
 		"/context/pointer": func(ctx context.Context, r *http.Request) context.Context { return &byPointer{ctx, "b"} },
@@ -45,6 +69,9 @@ func contexts(mux *http.ServeMux) {
 		},
 		"/context/hidden": func(ctx context.Context, r *http.Request) context.Context {
 			return hidden{elsewhere{"x", 1, ctx}, ctx}
+		},
+		"/context/borrowed": func(context.Context, *http.Request) context.Context {
+			return &borrowed{owner: first.Load()}
 		},
 		"/context/todo":     func(context.Context, *http.Request) context.Context { return context.TODO() },
 		"/context/detached": func(ctx context.Context, r *http.Request) context.Context { return detached(ctx) },

@@ -13,8 +13,6 @@ from gotap.kernel.isa import R0, R1, R2, R3, R7, R8, R9, R10, Helper
 from gotap.probe import ir
 from gotap.probe.record import ColumnKind
 
-#: runtime.itab: the dynamic type's address, as in gotap.probe.compiler.
-_ITAB_TYPE = 8
 #: Wrappers followed at most from an error to its cause.
 _LONGEST_CHAIN = 6
 
@@ -115,7 +113,7 @@ class CaptureEmitter:
         asm.jne(R0, 0, done)
         asm.load(R3, R10, frame.PAIR)
         asm.jeq(R3, 0, done)
-        asm.add(R3, _ITAB_TYPE)
+        asm.add(R3, frame.ITAB_TYPE)
         self.words.read(8, done)
         asm.store(R7, chain.place, R0)
         asm.load(R1, R10, frame.PAIR + 8)

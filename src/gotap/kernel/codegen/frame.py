@@ -73,6 +73,9 @@ COUNTER_COUNT = 64
 ROWS, SCOPES, LINKS, RING, COUNTERS_MAP, TEMPLATE = "rows", "scopes", "links", "ring", "counters", "template"
 AGGREGATES = "aggregates"
 
+#: runtime.itab: the dynamic type's address behind the interface's, as in gotap.probe.compiler.
+ITAB_TYPE = 8
+
 #: Operation number of rows that programs without an operation borrow as scratch.
 BORROWED = 0xFFFFFFFF
 

@@ -452,7 +452,7 @@ def _roots(action: ir.Begin | ir.Annotate | ir.End | ir.Aggregate) -> Iterator[i
         if action.remote is not None:
             yield from words_of(action.remote.trace_parent)
         if action.context is not None:
-            yield action.context.data
+            yield from (action.context.type, action.context.data)
         if action.own_context is not None:
             yield action.own_context
     elif isinstance(action, ir.End) and action.own_context is not None:

@@ -295,6 +295,9 @@ class TraceEmitter:
         """Follows contexts to one that opened a scope. Unreadable memory ends the walk: BPF survives it."""
         asm = self.asm
         loop = asm.new_label("context")
+        if walk.behind:
+            self.words.word(walk.type, lost)
+            asm.store(R10, frame.PAIR, R0)
         self.words.word(walk.data, lost)
         asm.mov(R9, R0)
         asm.mov(R8, 0)
@@ -303,16 +306,42 @@ class TraceEmitter:
         asm.mov(R1, R9)
         self.scope(frame.SCOPE_CONTEXT)
         asm.jne(R0, 0, found)
+        if walk.behind:
+            self.step_behind(walk.behind, lost)
         asm.mov(R3, R9)
         asm.mov(R1, R10)
         asm.add(R1, frame.PAIR)
         asm.mov(R2, 16)
         asm.call(Helper.PROBE_READ_USER)
         asm.jne(R0, 0, lost)
+        if walk.interface is not None:
+            asm.load(R3, R10, frame.PAIR)  # an itab, if this is a context: it begins with the interface's type
+            self.words.read(8, lost)
+            asm.constant(R1, walk.interface + self.words.bias)
+            asm.jne(R0, R1, lost)
         asm.load(R9, R10, frame.PAIR + 8)
         asm.add(R8, 1)
         asm.jlt(R8, walk.steps, loop)
         asm.jump(lost)
+
+    def step_behind(self, types: tuple[int, ...], lost: str) -> None:
+        """R9 = what the context at R9 points to first, if the itab at PAIR says that it is of one of these types."""
+        asm = self.asm
+        follow, stay = asm.new_label("behind"), asm.new_label("direct")
+        asm.load(R3, R10, frame.PAIR)
+        asm.jeq(R3, 0, stay)
+        asm.add(R3, frame.ITAB_TYPE)
+        self.words.read(8, lost)
+        for address in types:
+            asm.constant(R1, address + self.words.bias)
+            asm.jeq(R0, R1, follow)
+        asm.jump(stay)
+        asm.label(follow)
+        asm.mov(R3, R9)
+        self.words.read(8, lost)
+        asm.mov(R9, R0)
+        asm.jeq(R9, 0, lost)
+        asm.label(stay)
 
     def open_scope(self, own_context: ir.Word | None) -> None:
         """Makes the operation known to what runs under its goroutine and its context."""
