@@ -1,4 +1,4 @@
-"""The limit of open descriptors: a watched process takes about thirty, so the usual 1024 end at as many processes."""
+"""The limit of open descriptors: a watched process takes about forty, so the usual 1024 are too few for thirty."""
 
 from __future__ import annotations
 

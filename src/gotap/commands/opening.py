@@ -46,7 +46,10 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
     chosen = sampler(own)
     with ExitStack() as stack:
         signals = stack.enter_context(noted_signals())
-        sinks = open_sinks(arguments.to or ["terminal"], own, pane=pane, stop=lambda: bool(signals.received))
+        sinks: list[Sink] = []
+        stack.callback(close_sinks, sinks)
+        for sink in open_sinks(arguments.to or ["terminal"], own, pane=pane, stop=lambda: bool(signals.received)):
+            sinks.append(sink)  # one by one: what is open is closed even if the next one cannot be opened
         for warning in own.warnings:
             say(warning)
         watcher = Watcher(features, Sampling(chosen.parent_based, chosen.ratio_threshold))
@@ -55,7 +58,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             stack.enter_context(enable_stats())
         session = Session(
             Targets(watcher, own, conversion_options(arguments.redact, own)),
-            sinks,
+            list(sinks),
             Metrics(settings.temporality, exemplars=settings.exemplars),
             Limits(arguments.duration, arguments.count),
             settings.interval,
@@ -71,27 +74,31 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
                 say(*summary.lines())
 
 
-def open_sinks(destinations: list[str], own: Environment, *, pane: bool, stop: Stop) -> list[Sink]:
+def close_sinks(sinks: list[Sink]) -> None:
+    """At once, and for good; those that a session has closed already stay closed."""
+    for sink in sinks:
+        sink.close(0.0)
+
+
+def open_sinks(destinations: list[str], own: Environment, *, pane: bool, stop: Stop) -> Iterator[Sink]:
     """One sink for each destination, each once; a sink's module is loaded when it is asked for.
 
     Readers that do not read are waited for until `stop` is true.
     """
-    sinks: list[Sink] = []
     for destination in dict.fromkeys(destinations):
         if destination == "otlp":
             from gotap.sinks.otlp import OtlpSink
 
             traces, metrics = otlp_settings(own, "TRACES"), otlp_settings(own, "METRICS")
-            sinks.append(OtlpSink(traces, metrics, batch_settings(own), say))
+            yield OtlpSink(traces, metrics, batch_settings(own), say)
         elif destination == "terminal":
             from gotap.sinks.terminal import open_terminal
 
-            sinks.append(open_terminal(pane=pane, stop=stop))
+            yield open_terminal(pane=pane, stop=stop)
         else:
             from gotap.sinks.json_lines import JsonLines
 
-            sinks.append(JsonLines.stdout(stop) if destination == "json" else JsonLines.file(destination, stop))
-    return sinks
+            yield JsonLines.stdout(stop) if destination == "json" else JsonLines.file(destination, stop)
 
 
 def conversion_options(redact: list[str], own: Environment) -> dict[str, Param]:
