@@ -10,6 +10,7 @@ import pytest
 
 import gobuild
 from goservers import Client, Server, calling, serving
+from gotap.kernel.features import essential
 from support_table import Seen, complete, page
 from watching import Watch, watching
 
@@ -21,6 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "endtoend" in item.path.parts:
             item.add_marker(pytest.mark.root)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _able_host() -> None:
+    """Skips with the kernel's own words where it does not let programs be watched."""
+    if missing := essential().missing():
+        pytest.skip(f"{missing[0].name}: {missing[0].detail}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -56,7 +64,7 @@ def caller(go: str) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def peer() -> Iterator[Client]:
-    """A client of the Go at hand, for requests to the server; never watched."""
+    """A client of the newest Go, for requests to the server; never watched."""
     with calling(gobuild.build("httpserver", gobuild.NEWEST)) as one:
         yield one
 

@@ -153,8 +153,8 @@ def test_calls_of_concurrent_requests_do_not_mix(server: Server, watch: Watch, i
     assert len(parents) == len(calls) == 400
     assert len({call.parent_id for call in calls}) == 400
     for call in calls:
-        number = str(call["url.query"]).removeprefix("n=")
-        assert str(parents[call.parent_id]["url.query"]).startswith(f"n={number}&")
+        which = str(call["url.query"]).removeprefix("n=")
+        assert str(parents[call.parent_id]["url.query"]).startswith(f"n={which}&")
         assert call.is_child_of(parents[call.parent_id])
 
 
