@@ -1,4 +1,4 @@
-"""`python -m bench.phases PID`: attaches and detaches once in a fresh process; ms of each phase as JSON: [clock, CPU]."""
+"""`python -m bench.phases PID`: attaches and detaches once in a fresh process; prints [clock, CPU] of each phase, ms."""
 
 from __future__ import annotations
 

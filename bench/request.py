@@ -109,8 +109,7 @@ def tell(name: str, values: Values, alone: Values, seen: Watched | None, most_hi
         print(line)
         return
     hits = sum(seen.hits.values()) / seen.requests
-    bound = MOST_ADDED if most_hits == MOST_HITS else 2 * MOST_ADDED
-    print(f"{line}  {verdict(added.median, bound, 'µs')}")
+    print(f"{line}  {verdict(added.median, MOST_ADDED, 'µs') if most_hits == MOST_HITS else ''}".rstrip())
     print(
         f"    {hits:.2f} hits ({verdict(round(hits, 2), most_hits, digits=0)}), {added.median / hits:.2f} µs a hit, "
         f"of which {seen.run_time / max(seen.runs, 1) / 1e3:.2f} µs in BPF; "
