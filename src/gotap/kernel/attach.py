@@ -12,7 +12,6 @@ import contextlib
 import errno
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -79,6 +78,8 @@ def close_all(links: Sequence[Link]) -> None:
         for fd in descriptors:
             os.close(fd)
         return
+    from concurrent.futures import ThreadPoolExecutor  # brings logging along, which costs every start 5 ms
+
     with ThreadPoolExecutor(min(64, len(descriptors)), "gotap-detach") as pool:
         list(pool.map(os.close, descriptors))
 
