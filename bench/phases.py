@@ -1,4 +1,4 @@
-"""`python -m bench.phases PID`: attaches and detaches once in a fresh process; prints [clock, CPU] of each phase, ms."""
+"""`python -m bench.phases PID`: attaches and detaches once in a fresh process; prints [clock, CPU] ms of each phase."""
 
 from __future__ import annotations
 
