@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -134,7 +135,7 @@ def started(
     stdout: int | None = None,
     **options: Any,
 ) -> Iterator[Gotap]:
-    """Starts `gotap ARGUMENTS…`; killed at the end if it is still there.
+    """Starts `gotap ARGUMENTS…`; killed at the end if it is still there, with what `run` has started and left.
 
     `environment` is added to one without OTEL_*; `prefix` is a command that executes gotap; `stdout` a descriptor to
     take instead of a file.
@@ -148,12 +149,14 @@ def started(
                 stdout=out_file if stdout is None else stdout,
                 stderr=err_file,
                 env=clean_environment(environment),
+                start_new_session=True,
                 **options,
             )
         try:
             yield Gotap(process, out, err)
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
