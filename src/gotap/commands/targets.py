@@ -128,7 +128,7 @@ class Targets:
         return target
 
     def _attach(self, process: Process) -> Target:
-        """The executable is opened once, to be read and to be probed: one that an exec brings meanwhile is not touched."""
+        """The executable is opened once, to be read and to be probed: what an exec brings meanwhile is not touched."""
         execution = process.execution()
         try:
             descriptor = os.open(process.exe, os.O_RDONLY | os.O_CLOEXEC)
