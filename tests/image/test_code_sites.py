@@ -227,3 +227,9 @@ def test_after_call() -> None:
     assert code.after_call(0x1005, ("rax",)) is None, "no call"
     assert [site.address for site in code.call_sites()] == [0x1000]
     assert function("e8fb0f0000 31c0 90 c3").after_call(0x1000, ("rax",)) is None, "%rax is gone"
+    # call 2000; mov %rbx,(%rcx); je
+    storing = function("e8fb0f0000 488919 7400 c3")
+    assert storing.after_call(0x1000, ("rax",)) is None, "the store may fault, and then the site would not fire"
+    site = storing.after_call(0x1000, ("rax",), allow_faults=True)
+    assert site is not None
+    assert site.address == 0x1008
