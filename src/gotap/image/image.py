@@ -71,7 +71,7 @@ class Image:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], name: str = "") -> Image:
-        """Opens an executable that must be Go's; raises ElfError or any of this module's errors. `name`: for messages."""
+        """Opens an executable that must be Go's; `name` is for messages. Raises ElfError or this module's errors."""
         image = cls(Elf.open(path, name))
         _ = image.moduledata, image.go_version
         return image

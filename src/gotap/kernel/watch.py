@@ -196,7 +196,8 @@ def _probes(binding: Binding) -> Iterator[BoundProbe]:
     """Ends first, so that no operation begins whose end is not watched yet; goroutine creation before all."""
     probes = [probe for operation in binding.bound for probe in operation.probes]
     order = {ir.End: 0, ir.Annotate: 1, ir.Begin: 2}
-    inherited = any(isinstance(p.action, ir.Annotate) or (isinstance(p.action, ir.Begin) and p.action.context) for p in probes)
+    actions = [probe.action for probe in probes]
+    inherited = any(isinstance(one, ir.Annotate) or (isinstance(one, ir.Begin) and one.context) for one in actions)
     if binding.spawn is not None and inherited:
         yield binding.spawn
     yield from sorted(probes, key=lambda probe: order.get(type(probe.action), 0))

@@ -146,7 +146,12 @@ class _Binder:
     def operation(self, library: Library, operation: Operation, number: int) -> BoundOperation:
         bound = BoundOperation(operation, library.name)
         one = _OperationBinder(self, library, bound)
-        one.bind(number)
+        try:
+            one.bind(number)
+        except GotapError as error:  # what the operation cannot do without does not fit this binary
+            bound.output = None
+            bound.probes.clear()
+            bound.missing.insert(0, Missing(operation.name, str(error)))
         return bound
 
     def spawn(self, missing: list[Missing]) -> BoundProbe | None:
@@ -305,9 +310,10 @@ class _OperationBinder:
         conditions, header = self.compiler.value(spec.parent_headers, scope)
         layout = self.compiler.maps(header.type)
         texts = []
-        for key in (TRACE_PARENT_HEADER, TRACE_STATE_HEADER):
+        # Two traceparents are as good as none (W3C Trace Context §3.2); of trace states the first one is taken.
+        for key, operator, count in ((TRACE_PARENT_HEADER, "==", 1), (TRACE_STATE_HEADER, ">", 0)):
             element = ir.MapElement(header.word(0), layout, key)  # a []string; its first text
-            some = ir.Compare(">", ir.Load(element, 8, 8, True, True), ir.Const(0), True)
+            some = ir.Compare(operator, ir.Load(element, 8, 8, True, True), ir.Const(count), True)
             first = ir.Load(element, 0, 8, False, True)
             text = ir.Text(ir.Load(first, 0, 8, False, True), ir.Load(first, 8, 8, False, True))
             texts.append(ir.Alternative((*conditions, some), text))

@@ -1,7 +1,7 @@
 """Aggregation in the kernel: count, sum, least and greatest by key, in one per-CPU map for all aggregations.
 
-Key: u32 process, u32 table, KEY_WORDS words. Value: u64 count, sum, complement of the minimum, maximum; the reader adds up the CPUs'
-values. A program may be preempted by another one on its CPU, so every update is atomic.
+Key: u32 process, u32 table, KEY_WORDS words. Value: u64 count, sum, complement of the minimum, maximum; the reader
+adds up the CPUs' values. A program may be preempted by another one on its CPU, so every update is atomic.
 """
 
 from __future__ import annotations
