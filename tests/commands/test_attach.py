@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cli import ATTACHED, attributes, gotap, measured, resource_spans, started, text_is_original
 from goservers import Server, serving
-from httpload import load
+from httpload import load, request_bytes
 from kernel_access import needs_bpf
 from processes import eventually
 
@@ -192,24 +192,33 @@ def test_the_last_targets_end_ends_gotap(httpserver: Path) -> None:
 
 
 def test_what_is_in_flight_at_attach_or_detach_is_counted_and_not_invented(server: Server) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        early = pool.submit(load, server.http, "/slow?ms=1500", 1, connections=1)
-        eventually(lambda: begun(server, "/slow") == 1, "the early request")
+    """/slow answers after a minute, or at once when its client goes away."""
+    early, late = connection(server), connection(server)
+    with early, late:
+        early.sendall(request_bytes("/slow?ms=60000"))
+        eventually(lambda: handled(server, "/slow")["begun"] == 1, "the early request")
         with started("attach", str(server.pid), "--to", "json") as watching:
             watching.attached()
-            early.result()
-            late = pool.submit(load, server.http, "/slow?ms=4000", 1, connections=1)
-            eventually(lambda: begun(server, "/slow") == 2, "the late request")
+            early.close()
+            eventually(lambda: handled(server, "/slow")["finished"] == 1, "the early request's end")
+            late.sendall(request_bytes("/slow?ms=60000"))
+            eventually(lambda: handled(server, "/slow")["begun"] == 2, "the late request")
             done = watching.finish(signal.SIGINT)
-        assert [span.name for span in done.spans if "/slow" in span.name] == []
-        assert "1 in flight at the attach, 1 at the detach" in done.err
-        assert not late.done()
+    assert [span.name for span in done.spans if "/slow" in span.name] == []
+    assert "1 in flight at the attach, 1 at the detach" in done.err
+    assert done.summary.dropped == 0
 
 
-def begun(server: Server, route: str) -> int:
+def connection(server: Server) -> socket.socket:
+    host, _, port = server.http.rpartition(":")
+    return socket.create_connection((host, int(port)))
+
+
+def handled(server: Server, route: str) -> dict[str, int]:
+    """How many requests of the route have begun and finished, as the server itself counts."""
     with urllib.request.urlopen(server.url("/debug/counts")) as answer:
-        counts = json.load(answer)
-    return int(counts.get(route, {"begun": 0})["begun"])
+        counts: dict[str, dict[str, int]] = json.load(answer)
+    return counts.get(route, {"begun": 0, "finished": 0})
 
 
 # The terminal, when it is a pipe
