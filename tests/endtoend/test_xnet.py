@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 
@@ -150,6 +152,39 @@ def test_errors_of_the_transport(transports: Server, peer: Client, closed_port: 
     with watching(transports.pid) as watch:
         peer.call(transports.url(f"/own?url=http://{closed_port}/"))
         assert [span["error.type"] for span in watch.client()] == ["syscall.Errno"]
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """An HTTP/2 frame (RFC 9113, section 4.1)."""
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def literal(text: bytes) -> bytes:
+    """A text as HPACK has it (RFC 7541, section 5.2), not Huffman-coded."""
+    length, rest = bytearray([min(len(text), 127)]), len(text) - 127
+    while rest >= 0:
+        length.append(rest & 127 | (128 if rest > 127 else 0))
+        rest = (rest >> 7) or -1
+    return bytes(length) + text
+
+
+def test_what_x_net_refuses_itself_gives_no_span(xnet: Server, seen: Watch) -> None:
+    """A little more than the megabyte of header it takes: answered 431, without the program's handler."""
+    block = bytes([0x82, 0x86, 0x84, 0x01]) + literal(b"localhost")  # GET, http, /, :authority
+    block += b"".join(b"\0" + literal(b"x-%d" % number) + literal(b"v" * 10000) for number in range(105))
+    parts = [block[start : start + 16384] for start in range(0, len(block), 16384)]
+    frames = [frame(1, 1, 1, parts[0]), *(frame(9, 0, 1, part) for part in parts[1:-1]), frame(9, 4, 1, parts[-1])]
+    host, _, port = xnet.addresses["h2c"].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + b"".join(frames))
+        reader = connection.makefile("rb")
+        while True:
+            head = reader.read(9)
+            payload = reader.read(int.from_bytes(head[:3], "big"))
+            if head[3] == 1:
+                break
+        assert b"431" in payload or b"\x1d\xb1" in payload, "the status, plain or Huffman-coded"
+    assert seen.take("server") == []
 
 
 def test_load_over_many_streams(xnet: Server, seen: Watch) -> None:
