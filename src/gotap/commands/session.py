@@ -29,7 +29,7 @@ LOOK = 0.05
 #: Seconds that records may gather in the ring, since a batch costs about a millisecond besides what its spans cost.
 GATHER = 0.25
 #: The share of the ring that ends this earlier.
-FULL_ENOUGH = 1 / 8
+FULL_ENOUGH = 1 / 16
 #: Seconds a sink has at the end to hand on what it holds.
 CLOSE_TIMEOUT = 5.0
 
