@@ -23,8 +23,8 @@ A cell names what was seen:
 _HITS = """
 ## Probe hits
 
-Counted for the plain build: how often a request hits a probe, by what it does. Every hit on the ways that requests
-ordinarily take is at an instruction that the kernel emulates.
+Counted for the plain build: how often a request hits a probe, by what it does. All sites in servers are at instructions
+that the kernel emulates.
 """
 
 
