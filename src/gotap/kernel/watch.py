@@ -73,6 +73,7 @@ class Watcher:
         self._numbers = itertools.count(1)
         self._probes: dict[str, int] = {}
         self._attached: dict[int, Attachment] = {}
+        self._too_early = 0  # ends without a begin while begins were not watched yet
         self._past = [0, 0]  # run time and runs of programs that are detached
         self.options = Options(sampling, features.has("bpf_loop"))
         rows_flags = _NO_PREALLOC if features.has("no_prealloc") else 0
@@ -98,6 +99,7 @@ class Watcher:
         target = Target(
             attachment.number, executable.pid, executable.tgid, executable.bias, binding.goid, binding.stack_high
         )
+        before = self._counters()[Counter.NO_BEGIN]
         try:
             for probe in _probes(binding):
                 self._attach_probe(attachment, target, probe)
@@ -105,6 +107,7 @@ class Watcher:
             self._release(attachment)
             self._forget(attachment.number)
             raise
+        self._too_early += self._counters()[Counter.NO_BEGIN] - before
         self._attached[attachment.number] = attachment
         return attachment
 
@@ -167,9 +170,9 @@ class Watcher:
                 yield int(kind) >> 16, int(kind) & 0xFFFF, chosen
 
     def totals(self) -> Totals:
-        words = self.maps[frame.COUNTERS_MAP].lookup_sum(struct.pack("<I", 0))
-        assert words is not None
+        words = self._counters()
         counters: dict[Counter, int] = {one: int(words[one]) for one in Counter if one is not Counter.HITS}
+        counters[Counter.NO_BEGIN] -= self._too_early
         hits = {name: int(words[Counter.HITS + number]) for name, number in self._probes.items()}
         stats = [program.stats() for one in self._attached.values() for program in one.programs]
         return Totals(
@@ -178,6 +181,11 @@ class Watcher:
             self._past[0] + sum(one.run_time_ns for one in stats),
             self._past[1] + sum(one.runs for one in stats),
         )
+
+    def _counters(self) -> list[int]:
+        words = self.maps[frame.COUNTERS_MAP].lookup_sum(struct.pack("<I", 0))
+        assert words is not None
+        return [int(word) for word in words]
 
     def memory(self) -> int:
         """Bytes of kernel memory all maps take."""
