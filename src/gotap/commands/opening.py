@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
+from gotap.commands.costs import CostMeter
 from gotap.commands.memory import keep_small
 from gotap.commands.session import GATHER, Limits, Session, noted_signals
 from gotap.commands.streams import say
 from gotap.commands.targets import Targets
 from gotap.errors import GotapError
-from gotap.kernel.bpf import enable_stats
 from gotap.kernel.codegen.tracing import Sampling
 from gotap.kernel.features import essential
 from gotap.kernel.watch import Watcher
@@ -56,8 +56,8 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             say(warning)
         watcher = Watcher(features, Sampling(chosen.parent_based, chosen.ratio_threshold))
         stack.callback(watcher.close)
-        with suppress(GotapError):
-            stack.enter_context(enable_stats())
+        meter = CostMeter()
+        stack.callback(meter.close)
         session = Session(
             Targets(watcher, own, conversion_options(arguments.redact, own)),
             list(sinks),
@@ -68,6 +68,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             # The exporter lets spans wait for seconds (OTEL_BSP_SCHEDULE_DELAY); somebody may be looking at the others.
             gather=1.0 if arguments.to == ["otlp"] else GATHER,
         )
+        session.on_tick.append(meter.look)
         try:
             yield session
         finally:
