@@ -78,8 +78,12 @@ def close_all(links: Sequence[Link]) -> None:
         for fd in descriptors:
             os.close(fd)
         return
-    from concurrent.futures import ThreadPoolExecutor  # brings logging along, which costs every start 5 ms
-
+    try:
+        from concurrent.futures import ThreadPoolExecutor  # brings logging along, which costs every start 5 ms
+    except OSError:  # no descriptor is left to read it with: the first ones closed make room
+        for fd in descriptors:
+            os.close(fd)
+        return
     with ThreadPoolExecutor(min(64, len(descriptors)), "gotap-detach") as pool:
         list(pool.map(os.close, descriptors))
 
