@@ -8,8 +8,8 @@ from contextlib import ExitStack, suppress
 from gotap.errors import GotapError
 from gotap.kernel.bpf import enable_stats
 
-#: The kernel measures for so many seconds of each period, the first ones too, so that short sessions have a figure.
-_MEASURED, _PERIOD = 0.5, 5.0
+#: The kernel measures for the first seconds, so that short sessions have a figure, then for a part of each period.
+_FIRST, _MEASURED, _PERIOD = 5.0, 0.5, 5.0
 
 
 class CostMeter:
@@ -22,7 +22,8 @@ class CostMeter:
 
     def look(self) -> None:
         """Starts or ends a measurement as the time says."""
-        wanted = (time.monotonic() - self.started) % _PERIOD < _MEASURED
+        elapsed = time.monotonic() - self.started
+        wanted = elapsed < _FIRST or elapsed % _PERIOD < _MEASURED
         if wanted and self._measuring is None:
             self._measuring = ExitStack()
             with suppress(GotapError):  # then the summary is without the figure

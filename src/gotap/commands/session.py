@@ -100,14 +100,17 @@ class Session:
     def add(self, pid: int) -> Target:
         """Attaches to one more process; GotapError says why not."""
         target = self.targets.open(pid)
+        self.tally.attached_at = self.tally.attached_at or time.monotonic()
         self.watched[target.attachment.number] = target
         return target
 
     def announce(self) -> None:
         """The line that scripts wait for: all probes are in place."""
-        self.tally.attached_at = time.monotonic()
         names = ", ".join(f"{target.pid} ({target.process.name})" for target in self.watched.values())
         say(f"attached to PID {names}")
+        for sink in self.sinks:
+            if (start := getattr(sink, "start", None)) is not None:  # a display, which shows that it waits for spans
+                start()
         give_back()
 
     def run(

@@ -35,7 +35,9 @@ def prepare() -> None:
 def say(*lines: str) -> None:
     """Prints lines on stderr, each with gotap's name before it and made safe. Nobody reads them: goes on without."""
     try:
-        print("\n".join(f"gotap: {printable(line)}" for line in lines), file=sys.stderr, flush=True)
+        # One write, since threads tell things too.
+        sys.stderr.write("".join(f"gotap: {printable(line)}\n" for line in lines))
+        sys.stderr.flush()
     except OSError:
         _silence(2)
 

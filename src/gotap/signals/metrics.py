@@ -92,6 +92,7 @@ class Metrics:
         self._limit = limit
         self._exemplars = exemplars
         self._clock = clock
+        self._since = clock()  # when counting began, also for what is first seen later; delta: the last collection
         self._lock = threading.Lock()
         self._instruments: dict[tuple[int, str, str], _Instrument] = {}
 
@@ -105,7 +106,7 @@ class Metrics:
             instrument = self._instruments.get(key)
             if instrument is None:
                 # The instrument keeps the resource, so the id stays that resource's.
-                instrument = _Instrument(spans.resource, spans.output.scope, metric, self._clock())
+                instrument = _Instrument(spans.resource, spans.output.scope, metric, self._since)
                 self._instruments[key] = instrument
             instrument.add(spans, self._limit, self._exemplars)
 
@@ -115,6 +116,7 @@ class Metrics:
             now = self._clock()
             collected = [one.collect(self._temporality, now) for one in self._instruments.values()]
             if self._temporality is Temporality.DELTA:
+                self._since = now
                 for one in self._instruments.values():
                     one.reset(now)
         return [histogram for histogram in collected if histogram.points]
