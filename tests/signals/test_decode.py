@@ -190,13 +190,15 @@ class TestParents:
         assert spans.sampled.tolist() == [True, True, False, False]
 
     def test_trace_state(self) -> None:
+        remote = RecordFlags.SAMPLED | RecordFlags.REMOTE_PARENT
         samples = [
-            Sample(request(tracestate=b"a=1,b=2")),
-            Sample(request()),
-            Sample(request(tracestate=(b"a=1,b=2,c", 40))),
-            Sample(request(tracestate=b"\xff")),
+            Sample(request(tracestate=b"a=1,b=2"), flags=remote),
+            Sample(request(), flags=remote),
+            Sample(request(tracestate=(b"a=1,b=2,c", 40)), flags=remote),
+            Sample(request(tracestate=b"\xff"), flags=remote),
+            Sample(request(tracestate=b"a=1,b=2"), flags=RecordFlags.SAMPLED),  # its traceparent was none or invalid
         ]
-        assert decoder().decode(encode(samples)).trace_state.values == [b"a=1,b=2", None, b"a=1,b=2", None]
+        assert decoder().decode(encode(samples)).trace_state.values == [b"a=1,b=2", None, b"a=1,b=2", None, None]
 
 
 def test_end_before_begin_is_no_negative_duration() -> None:
