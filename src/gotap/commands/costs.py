@@ -9,7 +9,7 @@ from gotap.errors import GotapError
 from gotap.kernel.bpf import enable_stats
 
 #: The kernel measures for the first seconds, so that short sessions have a figure, then for a part of each period.
-_FIRST, _MEASURED, _PERIOD = 5.0, 0.5, 5.0
+_FIRST, _MEASURED, _PERIOD = 1.0, 0.25, 5.0
 
 
 class CostMeter:
