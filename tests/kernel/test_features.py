@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -45,10 +46,11 @@ def test_essential_agrees_with_probe() -> None:
 @pytest.mark.root
 @needs_bpf
 def test_trials_leave_nothing_behind() -> None:
+    gc.collect()  # what an earlier test left to the collector would otherwise go away in the middle
     before = set(os.listdir("/proc/self/fd"))
     maps = Path("/proc/self/maps").read_text().count("gotap-playground")
     features.probe()
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before
     assert Path("/proc/self/maps").read_text().count("gotap-playground") == maps
 
 
