@@ -37,7 +37,7 @@ def test_json_is_one_otlp_object_a_line_and_nothing_else(server: Server) -> None
 
 def test_several_destinations_get_the_same(server: Server, tmp_path: Path) -> None:
     first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
-    arguments = ["--to", "json", "--to", str(first), "--to", str(second), "--to", "terminal", "--to", str(first)]
+    arguments = ["--to", "json", "--to", str(first), "--to", str(second), "--to", str(first)]
     with started("attach", str(server.pid), *arguments, "--count", "5") as watching:
         watching.attached()
         load(server.http, "/hello", 5)
@@ -45,10 +45,17 @@ def test_several_destinations_get_the_same(server: Server, tmp_path: Path) -> No
     assert done.code == 0
     assert len(spans_in(first.read_bytes())) == 5, "a destination named twice is one"
     assert first.read_bytes() == second.read_bytes()
-    json_lines = b"".join(line + b"\n" for line in whole_lines(done.out) if line.startswith(b"{"))
-    assert json_lines == first.read_bytes()
-    words = [line for line in whole_lines(done.out) if not line.startswith(b"{")]
-    assert len([line for line in words if b"/hello" in line]) == 5
+    assert done.out == first.read_bytes()
+
+
+def test_lines_on_stdout_go_with_a_file(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "spans.jsonl"
+    with started("attach", str(server.pid), "--to", "terminal", "--to", str(file), "--count", "5") as watching:
+        watching.attached()
+        load(server.http, "/hello", 5)
+        done = watching.finish()
+    assert len(spans_in(file.read_bytes())) == 5
+    assert len([line for line in whole_lines(done.out) if b"/hello" in line]) == 5
 
 
 def test_to_replaces_the_terminal(server: Server, tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 from gotap import __version__
 from gotap.commands.streams import prepare, say, settle
@@ -27,6 +29,11 @@ OK, FAILED, USAGE = 0, 1, 2
 
 class _Parser(argparse.ArgumentParser):
     """Errors as `gotap: what is wrong`, exit code 2, with the way to the help."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # As from Python 3.14 on: `-1s` is a value, so that the option says what is wrong with it.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def error(self, message: str) -> None:  # type: ignore[override]
         say(message, f"`{self.prog} --help` tells what is accepted")
