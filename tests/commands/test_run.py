@@ -196,6 +196,25 @@ def test_leave_running_leaves_it_without_probes(httpserver: Path) -> None:
             os.kill(program, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("leave", [False, True])
+def test_the_duration_holds_when_no_destination_is_left(httpserver: Path, leave: bool) -> None:
+    options = ("--to", "json", "--duration", "3s", *(["--leave-running"] if leave else []))
+    read, write = os.pipe()
+    with started(*run(httpserver, options=options), stdout=write) as watching:
+        os.close(write)
+        os.close(read)
+        where = address(watching)
+        program = child(watching)
+        load(where, "/hello", 1)
+        watching.wait_for("closed by its reader")
+        done = watching.finish()
+        assert done.code == 0
+        assert leave != ("counts {" in done.err), "the server counts when it is ended by SIGTERM"
+        if leave:
+            assert text_is_original(program)
+            os.kill(program, signal.SIGKILL)
+
+
 # From the first instruction
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -98,9 +99,11 @@ def _watch(session: Session, program: Program, leave_running: bool) -> int:
 def _until_the_end(session: Session, program: Program, leave_running: bool) -> int:
     from gotap.commands.main import OK
 
+    duration = session.limits.duration
+    ends_at = None if duration is None else time.monotonic() + duration
     session.run(until=lambda: program.poll() is not None, alone=True)
     if not session.sinks:
-        return _accompany(session, program)
+        return _accompany(session, program, ends_at=ends_at, leave_running=leave_running)
     if session.signals.received:
         program.pass_on(session.signals.received.pop(0))
     elif session.limit_reached and leave_running:
@@ -127,8 +130,15 @@ def _await_end(session: Session, program: Program, passed_on: int) -> int:
         passed_on += 1
 
 
-def _accompany(session: Session, program: Program, passed_on: int = 0) -> int:
-    """Nobody listens any more, which is no reason to end the program: detaches, and waits for its end."""
+def _accompany(
+    session: Session, program: Program, passed_on: int = 0, *, ends_at: float | None = None, leave_running: bool = False
+) -> int:
+    """Nobody listens any more, which is no reason to end the program: detaches, and waits for its end.
+
+    `ends_at`: when --duration is over (time.monotonic()), which then holds as it would with listeners.
+    """
+    from gotap.commands.main import OK
+
     session.detach()
     while (code := program.poll()) is None:
         if passed_on and session.signals.received:
@@ -136,5 +146,11 @@ def _accompany(session: Session, program: Program, passed_on: int = 0) -> int:
         while session.signals.received:
             program.pass_on(session.signals.received.pop(0))
             passed_on += 1
-        session.signals.wait(program)
+        left = None if ends_at is None else ends_at - time.monotonic()
+        if left is not None and left <= 0:
+            if leave_running:
+                return OK
+            program.send(signal.SIGTERM)
+            ends_at = left = None
+        session.signals.wait(program, timeout=left)
     return code
