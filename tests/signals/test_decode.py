@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from typing import Any
 
+import msgspec.structs
 import numpy as np
 import pytest
 
@@ -153,7 +153,7 @@ def test_absent_columns_and_absent_words() -> None:
 def test_column_that_the_layout_does_not_have_is_absent() -> None:
     """Before Go 1.22 there is no pattern to bind."""
     kept = tuple(one for one in LAYOUT.columns if one.name != "pattern")
-    older = dataclasses.replace(SERVER, layout=Layout("http.server", 3, kept))
+    older = msgspec.structs.replace(SERVER, layout=Layout("http.server", 3, kept))
     spans = decoder(older).decode(encode([Sample(request(pattern=None))]))
     assert "http.route" not in attributes(spans, 0)
     assert spans.name.values == ["GET"]
@@ -215,8 +215,8 @@ def test_options_reach_the_conversions() -> None:
 
 
 def test_an_integer_that_otlp_cannot_carry_is_absent() -> None:
-    layout = Layout("x", 3, (dataclasses.replace(LAYOUT.columns[0], name="size", kind=ColumnKind.UINT),))
-    output = dataclasses.replace(
+    layout = Layout("x", 3, (msgspec.structs.replace(LAYOUT.columns[0], name="size", kind=ColumnKind.UINT),))
+    output = msgspec.structs.replace(
         SERVER, name="x", attributes=(Attribute("size", "int", ("size",)),), metric_attributes=(), layout=layout
     )
     rows = encode([Sample({"size": 2**63}), Sample({"size": 2**63 - 1})], layout=layout)

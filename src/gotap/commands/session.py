@@ -9,9 +9,10 @@ import time
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from gotap.commands.main import print_error
 from gotap.commands.memory import give_back
@@ -36,16 +37,14 @@ CLOSE_TIMEOUT = 5.0
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@dataclass(slots=True)
-class Limits:
+class Limits(Struct):
     """When to stop by ourselves; None: never."""
 
     duration: float | None = None  # seconds
     count: int | None = None  # spans
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """What the summary tells."""
 
     spans: int = 0
@@ -59,8 +58,7 @@ class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 
-@dataclass(slots=True)
-class Signals:
+class Signals(Struct):
     """What gotap was sent so far, oldest first; `wake` is readable when something has come since it was last read."""
 
     wake: socket.socket
@@ -76,8 +74,7 @@ class Signals:
                 self.wake.recv(4096)
 
 
-@dataclass(slots=True)
-class Session:
+class Session(Struct):
     """Moves records of all targets to the sinks. Single-threaded; sinks must not block."""
 
     targets: Targets

@@ -6,10 +6,10 @@ import os
 import platform
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from gotap.commands.streams import say
@@ -41,8 +41,7 @@ class NothingToWatch(GotapError):
     """A Go program that holds no library of the catalogue."""
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(Struct, frozen=True, dict=True):
     """An executable that was read and bound; processes that run the same file share it.
 
     Of the image it keeps only what names types, so that its tables do not stay in memory.
@@ -62,8 +61,7 @@ class Program:
         return RuntimeTypes(self.elf, self.module, self.go_version)
 
 
-@dataclass(slots=True)
-class Target:
+class Target(Struct):
     """A process with its probes in place."""
 
     process: Process

@@ -9,7 +9,8 @@ vector types of GOEXPERIMENT=simd.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gotap.image.gotypes import Kind, Type
 
@@ -35,8 +36,7 @@ _WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Primitive:
+class Primitive(Struct, frozen=True):
     """A part of a value that takes one register: `size` bytes at `offset` of the value."""
 
     offset: int
@@ -44,8 +44,7 @@ class Primitive:
     is_float: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """Where `size` bytes at `offset` of a value stand: in a register or on the stack, never both.
 
     A register holds one primitive in its low bytes; the bits above `size` are undefined. `stack_offset` counts from the
@@ -63,8 +62,7 @@ class Piece:
 Pieces = tuple[Piece, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Struct, frozen=True):
     """The pieces of every parameter (a receiver is the first) and every result of one signature.
 
     `homes` has for every parameter that comes in registers the stack offset of the space the caller leaves for it,

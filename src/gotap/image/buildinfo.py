@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from gotap.image.elf import PF_X, BadAddress, Elf
 
@@ -22,8 +23,7 @@ _MAX_TEXT = 1 << 24
 _VERSION = re.compile(rb"(?:devel )?go1\.\d{1,2}(?:\.\d{1,2}|rc\d|beta\d)?(?:[ -]X:[\w,]+| \([ -~]{1,64}?\))?(?![\w.])")
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(Struct, frozen=True):
     """A module of the build. `sum` is empty for a vendored one; `version` may be `(devel)` for the main one."""
 
     path: str
@@ -32,8 +32,7 @@ class Module:
     replace: Module | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BuildInfo:
+class BuildInfo(Struct, frozen=True):
     """`path` is the main package's import path, `settings` the `build` lines in order (`-race`, `CGO_ENABLED`, …)."""
 
     version_text: str

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from gotap.errors import GotapError
 from gotap.image.elf import Elf
@@ -74,8 +75,7 @@ class TypesModule(Protocol):
     def etypes(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Struct, frozen=True):
     """The header of a descriptor. `text` is reflect's String: package names instead of import paths."""
 
     address: int
@@ -95,8 +95,7 @@ class Descriptor:
         return self.text[dot + 1 :]
 
 
-@dataclass(frozen=True, slots=True)
-class StructField:
+class StructField(Struct, frozen=True):
     name: str
     type: int  # descriptor's address
     offset: int
@@ -104,15 +103,13 @@ class StructField:
     tag: str
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceMethod:
+class InterfaceMethod(Struct, frozen=True):
     name: str
     package: str  # import path; empty for exported methods
     type: int  # address of the func type's descriptor
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
+class _Name(Struct, frozen=True):
     """A flag byte, then texts behind varint lengths, then perhaps the nameOff of an import path (Go ≥ 1.17)."""
 
     flags: int

@@ -16,11 +16,11 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from gotap.errors import GotapError
@@ -73,8 +73,7 @@ class BadAddress(ElfError):
     """The address lies in no loadable segment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """A program header; sizes in bytes, `vaddr` unrelocated."""
 
     type: int
@@ -85,8 +84,7 @@ class Segment:
     memsz: int
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """A section header. `vaddr` is 0 for what is not loaded; a NOBITS section has no bytes at `offset`."""
 
     name: str
@@ -97,8 +95,7 @@ class Section:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """An entry of a PT_NOTE segment; `owner` without its NUL."""
 
     owner: bytes

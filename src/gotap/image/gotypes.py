@@ -7,9 +7,10 @@ Names are written as Go's linker writes them in DWARF: full import path, `net/ht
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
+
+from msgspec import Struct, field
 
 
 class Kind(Enum):
@@ -30,8 +31,7 @@ class Kind(Enum):
     CHAN = "chan"  # elem
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A struct field; `embedded` fields are searched through by selectors."""
 
     name: str
@@ -40,8 +40,7 @@ class Field:
     embedded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(Struct, frozen=True):
     """One Go type. `name` is its full name as in DWARF; for an unnamed type, its text (`[]uint8`).
 
     A named type and its underlying structure are one object: `name="net/http.Header"`, `kind=MAP`.
@@ -87,8 +86,7 @@ class TypeSource(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class LayeredTypes:
+class LayeredTypes(Struct):
     """Several sources, best first; a name is answered by the first source that has it."""
 
     sources: list[TypeSource] = field(default_factory=list)

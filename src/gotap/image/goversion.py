@@ -8,8 +8,9 @@ go.dev/issue/75953), `go1.22.9 (Red Hat 1.22.9-1.el9)`, `go1.18.1b7` (boringcryp
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 _VERSION = re.compile(
     r"(?P<devel>devel )?go(?P<major>[1-9]\d?)\.(?P<minor>\d{1,3})"
@@ -27,8 +28,7 @@ class Stage(IntEnum):
     RELEASE = 3
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class GoVersion:
+class GoVersion(Struct, frozen=True, order=True):
     """A Go version, ordered as releases follow each other; `patch` is the number of a beta or rc for those.
 
     `experiments` are GOEXPERIMENT's deviations from the default, `noX` for those switched off.

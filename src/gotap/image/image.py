@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from functools import cached_property
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gotap.errors import GotapError
 from gotap.image.buildinfo import BuildInfo, read_build_info, versions_in_data
@@ -37,8 +39,7 @@ class NoFunctionTable(GotapError):
     """A Go program whose function table was removed, altered or packed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Linkage:
+class Linkage(Struct, frozen=True):
     """How the executable was put together.
 
     `mode`: "exe", "pie", "c-shared" or "plugin". `linker`: "internal" (Go's) or "external" (the C compiler's).

@@ -11,11 +11,11 @@ Go 1.20–1.27: {u8 funcID, 3 × u8, i32 name, i32 parentPc, i32 startLine}.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from gotap.image.elf import BadAddress
@@ -33,8 +33,7 @@ _MAX_ENTRIES = 1 << 20
 _LAST_TREE = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class InlinedCall:
+class InlinedCall(Struct, frozen=True):
     """One inlined call. Addresses are unrelocated.
 
     `ranges`: [start, end) of the code that came from it, deeper inlined calls included, ascending and disjoint.

@@ -24,9 +24,9 @@ The layouts are told apart by what stands in the words and not by the version, w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from gotap.image.elf import BadAddress, Elf
@@ -35,8 +35,7 @@ from gotap.image.pclntab import MAGIC_1_18, PcHeader
 _WORDS = 52  # the longest layout up to the end of itablinks, rounded up
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleData:
+class ModuleData(Struct, frozen=True):
     """Unrelocated addresses; lengths in bytes unless said otherwise.
 
     `layout` is the first Go release of that layout. `gofunc` is what FUNCDATA offsets count from.
@@ -63,8 +62,7 @@ class ModuleData:
     epclntab: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(Struct, frozen=True):
     """Word indices; 0: no such field."""
 
     since: tuple[int, int]

@@ -7,7 +7,8 @@ The type part of the Go specification without type parameters. Names may carry a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from gotap.errors import GotapError
 
@@ -32,8 +33,7 @@ class TypeSyntaxError(GotapError):
     """Text that is no Go type or type declaration of the kind this reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class TypeSyntax:
+class TypeSyntax(Struct, frozen=True):
     """One type. `name` is its text as the linker writes it; `form` tells which of the other fields hold.
 
     form: `name`, `*`, `[]`, `[n]`, `map`, `chan`, `func`, `struct` or `interface`.
@@ -48,8 +48,7 @@ class TypeSyntax:
     methods: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FieldSyntax:
+class FieldSyntax(Struct, frozen=True):
     name: str
     type: TypeSyntax
     embedded: bool = False
@@ -75,15 +74,12 @@ def parse_declarations(text: str, package: str) -> dict[str, TypeSyntax]:
     return declared
 
 
-@dataclass(slots=True)
 class _Parser:
-    text: str
-    package: str
-    tokens: list[str] = field(init=False)
-    at: int = field(init=False, default=0)
-
-    def __post_init__(self) -> None:
-        self.tokens = list(self._tokenize())
+    def __init__(self, text: str, package: str) -> None:
+        self.text = text
+        self.package = package
+        self.at = 0
+        self.tokens = self._tokenize()
 
     def _tokenize(self) -> list[str]:
         tokens: list[str] = []

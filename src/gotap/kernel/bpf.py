@@ -13,12 +13,12 @@ import os
 import resource
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from types import TracebackType
 from typing import Self
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from gotap.kernel import btf, syscalls
@@ -258,8 +258,7 @@ def _map_refused(kind: MapType, name: str, error: OSError) -> KernelError:
     return MapError(f"{what}: {errno_text(number)}", remedy, errno=number)
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramStats:
+class ProgramStats(Struct, frozen=True):
     """Since load, while statistics were switched on; `missed` runs were refused by the recursion guard."""
 
     run_time_ns: int

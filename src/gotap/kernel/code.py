@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gotap.errors import GotapError
 from gotap.kernel import disasm
@@ -14,8 +15,7 @@ class AssemblerError(GotapError):
     """The program cannot be expressed: an unknown label, an immediate or a distance that does not fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Relocation:
+class Relocation(Struct, frozen=True):
     """The LD_IMM64 at `index` loads the address of a map, or of `offset` bytes into its (first) value."""
 
     index: int
@@ -26,8 +26,7 @@ class Relocation:
         return f"map[{self.map}]" + ("" if self.offset is None else f"+{self.offset}")
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """An assembled program. `subprograms`: (index of the first instruction, label), ascending, without the program
     itself; `labels`: (index, label) of all labels, for listings."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
+class Feature(Struct, frozen=True):
     """One finding. `needed`: without it no process can be watched. `remedy` is empty when there is nothing to do."""
 
     id: str
@@ -18,8 +18,7 @@ class Feature:
     needed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(Struct, frozen=True):
     """Findings by id, in the order in which they are shown."""
 
     found: dict[str, Feature]

@@ -6,8 +6,9 @@ Source: Documentation/bpf/standardization/instruction-set.rst and include/uapi/l
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import Enum, IntEnum
+
+from msgspec import Struct
 
 
 class Reg(Enum):
@@ -157,8 +158,7 @@ PT_REGS = {
 PT_REGS_SIZE = 168
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(Struct, frozen=True):
     """One slot; LD_IMM64 takes two, the second with only `imm` (the upper half)."""
 
     opcode: int

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from gotap.kernel.attach import HasFeatures, Link, attach_type, attach_uprobes, close_all
@@ -34,8 +34,7 @@ _NO_PREALLOC = 1
 _PROBE_LIMIT = frame.COUNTER_COUNT - Counter.HITS
 
 
-@dataclass(frozen=True, slots=True)
-class Executable:
+class Executable(Struct, frozen=True):
     """What attaching needs to know of a process: `path` leads to the very file it runs, as /proc/PID/exe does."""
 
     pid: int  # as gotap sees it
@@ -44,8 +43,7 @@ class Executable:
     bias: int
 
 
-@dataclass(slots=True)
-class Attachment:
+class Attachment(Struct):
     """One watched process: closing its links detaches it."""
 
     executable: Executable
@@ -55,8 +53,7 @@ class Attachment:
     sites: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """Counters since the start, summed over CPUs and targets. `hits`: probe name → hits."""
 
     counters: dict[Counter, int]
@@ -203,7 +200,7 @@ class Watcher:
 def _probes(binding: Binding) -> Iterator[BoundProbe]:
     """Ends first, so that no operation begins whose end is not watched yet; goroutine creation before all."""
     probes = [probe for operation in binding.bound for probe in operation.probes]
-    order = {ir.End: 0, ir.Annotate: 1, ir.Begin: 2}
+    order: dict[type, int] = {ir.End: 0, ir.Annotate: 1, ir.Begin: 2}
     actions = [probe.action for probe in probes]
     inherited = any(isinstance(one, ir.Annotate) or (isinstance(one, ir.Begin) and one.context) for one in actions)
     if binding.spawn is not None and inherited:

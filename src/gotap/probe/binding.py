@@ -7,7 +7,8 @@ an operation that cannot begin or cannot end is not bound at all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from gotap.errors import GotapError
 from gotap.image.gotypes import Kind, Type
@@ -47,8 +48,7 @@ CONTEXT = "context"
 SUBJECT = "subject"
 
 
-@dataclass(frozen=True, slots=True)
-class BoundProbe:
+class BoundProbe(Struct, frozen=True):
     """One action and all its sites. `name` says operation and part, for statistics and `inspect`."""
 
     name: str
@@ -56,16 +56,14 @@ class BoundProbe:
     sites: tuple[BoundSite, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """A part of the catalogue that this binary has no use for, and why."""
 
     part: str
     reason: str
 
 
-@dataclass(slots=True)
-class BoundOperation:
+class BoundOperation(Struct):
     operation: Operation
     library: str
     output: Output | None = None  # None: not bound
@@ -73,8 +71,7 @@ class BoundOperation:
     missing: list[Missing] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Binding:
+class Binding(Struct):
     """Everything a mechanism needs to watch one binary."""
 
     operations: list[BoundOperation]

@@ -7,12 +7,12 @@ attribute uses or that are used and never captured, conversions that do not exis
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import yaml
+from msgspec import Struct, field
 
 from gotap.errors import GotapError
 from gotap.probe.expression import Expression, parse
@@ -27,23 +27,20 @@ class CatalogueError(GotapError):
     """A catalogue file that does not make sense."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One way to get a value; it holds when `when` does and the expression can be evaluated."""
 
     value: Expression
     when: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureSpec:
+class CaptureSpec(Struct, frozen=True):
     column: str
     choices: tuple[Choice, ...]
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where in which function: its entry, its calls of `callee`, or its returns (`results` then names them).
 
     `after`: behind the calls of `callee`, where its results are at hand.
@@ -59,8 +56,7 @@ class Place:
     after: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BeginSpec:
+class BeginSpec(Struct, frozen=True):
     place: Place
     keep: Mapping[str, Expression]
     context: Expression | None
@@ -71,23 +67,20 @@ class BeginSpec:
     subject: Expression | None  # what it is about: a begin below that is about the same is the same operation
 
 
-@dataclass(frozen=True, slots=True)
-class AnnotateSpec:
+class AnnotateSpec(Struct, frozen=True):
     place: Place
     keep: Mapping[str, Expression]
     captures: tuple[CaptureSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EndSpec:
+class EndSpec(Struct, frozen=True):
     outcome: str
     place: Place
     captures: tuple[CaptureSpec, ...]
     key: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True):
     """One thing a library does that becomes a span; see docs/catalogue.md."""
 
     name: str
@@ -102,8 +95,7 @@ class Operation:
     attributes: tuple[Attribute, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(Struct, frozen=True):
     """A Go struct definition for binaries in which neither DWARF nor runtime types describe it."""
 
     package: str
@@ -112,16 +104,14 @@ class Declaration:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Library:
+class Library(Struct, frozen=True):
     name: str
     operations: tuple[Operation, ...]
     unwrap: Mapping[str, str]
     imports: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(Struct, frozen=True):
     """What gotap needs to know of Go itself: struct definitions, goroutine creation, standard context types."""
 
     declarations: tuple[Declaration, ...]

@@ -7,7 +7,9 @@ asserting only compute offsets and conditions, and loads are made when a word is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from gotap.image.gotypes import Field, Kind, Type
 from gotap.probe import expression as tree
@@ -20,8 +22,7 @@ from gotap.probe.typing import BOOL, EMPTY_INTERFACE, INT, STRING, Types, Unknow
 _ITAB_TYPE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """A typed Go value: `words` (offset → word) when it lives in registers, else memory at `base + offset`.
 
     `promised`: pointers in it were read from a live Go value, so Go's types promise that they are valid or nil.
@@ -44,8 +45,7 @@ class Value:
         return ir.Load(self.base, self.offset + offset, size, signed, self.promised)
 
 
-@dataclass(slots=True)
-class Scope:
+class Scope(Struct):
     """What an expression may name: arguments, results, kept words; the package it stands in."""
 
     names: Mapping[str, Callable[[], Value]]
@@ -53,8 +53,7 @@ class Scope:
     imports: Mapping[str, str]
 
 
-@dataclass(slots=True)
-class Compiler:
+class Compiler(Struct):
     """Compiles expressions for one binary. `unwrap`: error wrapper type name → field that holds the inner error."""
 
     types: Types
@@ -92,8 +91,7 @@ class Compiler:
         return tuple(found)
 
 
-@dataclass(slots=True)
-class _Expression:
+class _Expression(Struct):
     compiler: Compiler
     scope: Scope
     conditions: list[ir.Word]

@@ -14,12 +14,13 @@ from __future__ import annotations
 import inspect
 import ipaddress
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from gotap.errors import GotapError
 from gotap.probe.record import Attribute
@@ -53,8 +54,7 @@ class Result(Enum):
     BOOL = "bool"
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+class Conversion(Struct, frozen=True):
     """One conversion; `inputs` is the fewest and the most columns it takes.
 
     `free`: results are texts of which most may be different, so there is no use in numbering them.

@@ -8,7 +8,8 @@ calls are limited to BUILTINS.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gotap.errors import GotapError
 
@@ -21,52 +22,44 @@ class ExpressionError(GotapError):
     """An expression that cannot be read or does not type-check."""
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(Struct, frozen=True):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(Struct, frozen=True):
     """An integer, a string (as bytes), a bool, or nil (None)."""
 
     value: int | bytes | bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Select:
+class Select(Struct, frozen=True):
     operand: Expression
     field: str
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     operand: Expression
     index: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Assert:
+class Assert(Struct, frozen=True):
     """`operand.(type)`; the type is text, resolved against the package's imports by the compiler."""
 
     operand: Expression
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     function: str
     argument: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(Struct, frozen=True):
     operator: str  # "!" or "*"
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(Struct, frozen=True):
     operator: str  # == != < <= > >= && ||
     left: Expression
     right: Expression

@@ -6,28 +6,26 @@ ends the alternative it belongs to. Everything is immutable and hashable, so a b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from gotap.probe.record import Column, Layout
 
 InputRole = Literal["argument", "result", "callee"]
 
 
-@dataclass(frozen=True, slots=True)
-class Const:
+class Const(Struct, frozen=True):
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class StaticAddress:
+class StaticAddress(Struct, frozen=True):
     """An unrelocated address in the binary (a type descriptor, a variable): the load bias is added by the backend."""
 
     address: int
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Struct, frozen=True):
     """`size` bytes at `offset` of the index-th argument or result of the probed function, or argument of its callee.
 
     Registers hold small values with undefined upper bits (Go's abi-internal.md), so a backend cuts them to `size`.
@@ -40,20 +38,17 @@ class Input:
     signed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Goroutine:
+class Goroutine(Struct, frozen=True):
     """Address of the running runtime.g."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """A word that an earlier probe of the same operation left in a KEPT column; fails when it left none."""
 
     column: Column
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """`size` bytes (1, 2, 4, 8) at `base + offset`, zero- or sign-extended. Fails when base is nil.
 
     `promised`: Go's types promise that a non-nil base is valid, so that a backend which cannot survive a fault may
@@ -67,8 +62,7 @@ class Load:
     promised: bool
 
 
-@dataclass(frozen=True, slots=True)
-class MapElement:
+class MapElement(Struct, frozen=True):
     """Address of the element that a Go map holds for a constant string key. Fails when the key is absent."""
 
     map: Word
@@ -76,8 +70,7 @@ class MapElement:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Unwrapped:
+class Unwrapped(Struct, frozen=True):
     """One word of an error value after following `wrappers` to the innermost error; `part` 0: type, 1: data.
 
     `wrappers`: (unrelocated address of the wrapper's dynamic type, offset of its inner error behind the data word).
@@ -89,20 +82,17 @@ class Unwrapped:
     part: int
 
 
-@dataclass(frozen=True, slots=True)
-class Subtract:
+class Subtract(Struct, frozen=True):
     left: Word
     right: Word
 
 
-@dataclass(frozen=True, slots=True)
-class Add:
+class Add(Struct, frozen=True):
     left: Word
     right: Word
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(Struct, frozen=True):
     """1 or 0. `signed` tells how < and > order."""
 
     operator: str  # == != < <= > >=
@@ -111,30 +101,26 @@ class Compare:
     signed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TextEquals:
+class TextEquals(Struct, frozen=True):
     """1 when the text equals a constant."""
 
     text: Text
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Logic:
+class Logic(Struct, frozen=True):
     operator: Literal["&&", "||"]
     left: Word
     right: Word
 
 
-@dataclass(frozen=True, slots=True)
-class Log2:
+class Log2(Struct, frozen=True):
     """Number of the word's highest bit, 0 for 0 and 1: the bucket of a power-of-two histogram."""
 
     operand: Word
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(Struct, frozen=True):
     operand: Word
 
 
@@ -157,16 +143,14 @@ Word = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """A Go string or byte slice: `length` bytes at `pointer`."""
 
     pointer: Word
     length: Word
 
 
-@dataclass(frozen=True, slots=True)
-class BucketLayout:
+class BucketLayout(Struct, frozen=True):
     """Go maps up to 1.23 (runtime.hmap, bmap), 8 slots a bucket. Offsets in bytes."""
 
     b: int  # hmap.B (u8): log2 of the number of buckets
@@ -179,8 +163,7 @@ class BucketLayout:
     elem_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class SwissLayout:
+class SwissLayout(Struct, frozen=True):
     """Go maps from 1.24 (internal/runtime/maps), 8 slots a group. Offsets in bytes."""
 
     directory: int  # Map.dirPtr
@@ -194,24 +177,21 @@ class SwissLayout:
     group_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Alternative:
+class Alternative(Struct, frozen=True):
     """A value that holds when every condition is non-zero and nothing fails on the way."""
 
     conditions: tuple[Word, ...]
     value: Word | Text
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(Struct, frozen=True):
     """Stores the first alternative that holds into a column of the open operation; none holds: the column is absent."""
 
     column: Column
     alternatives: tuple[Alternative, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ContextWalk:
+class ContextWalk(Struct, frozen=True):
     """Follows a context.Context to an operation's own context.
 
     Every standard context type has its parent as first field (Go 1.18–1.27, but for Go 1.20's timerCtx, which points
@@ -231,15 +211,13 @@ class ContextWalk:
     behind: tuple[int, ...] = ()  # types whose first field is a pointer to what begins with the parent
 
 
-@dataclass(frozen=True, slots=True)
-class TraceParent:
+class TraceParent(Struct, frozen=True):
     """Remote parent: the texts of the W3C traceparent and tracestate headers."""
 
     trace_parent: tuple[Alternative, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(Struct, frozen=True):
     """Opens an operation. Its end finds it by `key`, or by goroutine where there is none; `by_depth`: and by how deep
     the function's frame stands, when it ends at that function's own return.
     """
@@ -255,8 +233,7 @@ class Begin:
     subject: Word | None = None  # a begin below, on the same goroutine and about the same, is the same operation
 
 
-@dataclass(frozen=True, slots=True)
-class Annotate:
+class Annotate(Struct, frozen=True):
     """Adds columns to the operation that is open on this goroutine or on one that created it.
 
     `keyed`: the operation is named by a key and found by its scope.
@@ -267,8 +244,7 @@ class Annotate:
     keyed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     """Completes the operation and emits its record. Where none is open, nothing happens.
 
     `certain`: every pass here ends an operation, so one that is not open began before the attach; else it may just be
@@ -287,16 +263,14 @@ class End:
     discard: bool = False  # it turns out to be none: forgotten without a record
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(Struct, frozen=True):
     """A goroutine was created: the new one inherits the operation that is open on its creator."""
 
     child: Word  # goid
     creator: tuple[Alternative, ...]  # goid
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregate:
+class Aggregate(Struct, frozen=True):
     """Adds `value` (unsigned) to what is kept under `keys` (four at most) in `table`; a histogram is a count with a
     Log2 among its keys. Nothing is added when a condition is zero or anything fails.
     """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from gotap.errors import GotapError
 from gotap.image import abi
@@ -26,8 +28,7 @@ class NotInBinary(GotapError):
 _DIRECT_CALL = 5
 
 
-@dataclass(frozen=True, slots=True)
-class BoundSite:
+class BoundSite(Struct, frozen=True):
     """A site with what an action reads there: where each input word stands."""
 
     site: Site
@@ -36,8 +37,7 @@ class BoundSite:
     function: str
 
 
-@dataclass(slots=True)
-class Found:
+class Found(Struct):
     """A place that exists in the binary. `values`: the parameters that expressions may name there."""
 
     function: str

@@ -6,10 +6,10 @@ It travels padded to one of SIZE_CLASSES. All integers are little-endian.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntFlag
 
 import numpy as np
+from msgspec import Struct
 
 VERSION = 1
 
@@ -58,8 +58,7 @@ class ColumnKind(Enum):
     KEPT = "kept"  # a word one probe leaves for a later one; of no meaning outside
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """Column `index` of a layout: bit `index` of `present`, 8 bytes at `HEADER.itemsize + 8 * index`."""
 
     name: str
@@ -72,8 +71,7 @@ class Column:
         return HEADER.itemsize + 8 * self.index
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """How the records of one operation are laid out."""
 
     operation: str
@@ -91,8 +89,7 @@ class Layout:
         raise KeyError(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(Struct, frozen=True):
     """One attribute of the signal: a named conversion applied to columns. Absent columns are passed as None."""
 
     key: str
@@ -101,8 +98,7 @@ class Attribute:
     params: tuple[tuple[str, tuple[str, ...] | str | int], ...] = ()  # constants the catalogue gives the conversion
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """What an operation's records become: the mechanism-free half of a bound catalogue entry.
 
     The span's status is ERROR exactly when the attribute `error.type` is present.

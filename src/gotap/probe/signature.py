@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gotap.errors import GotapError
 
@@ -16,14 +17,12 @@ class SignatureError(GotapError):
     """A function signature in a catalogue or script that cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     name: str
     type: str  # full name, as in DWARF
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """`symbol` is the function's name as in the line table; a trailing `*` matches any suffix."""
 
     symbol: str

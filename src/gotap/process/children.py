@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gotap.process.find import pids
 from gotap.process.stat import Stat, parse_stat
@@ -62,8 +63,7 @@ def _start_time(pid: int) -> int | None:
     return stat.start_time if stat else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     start_time: int
     execution: _Execution
 

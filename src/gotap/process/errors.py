@@ -27,6 +27,10 @@ class NoSuchName(ProcessError):
     """No process has this name."""
 
 
+class NotRunning(ProcessError):
+    """No process executes this file."""
+
+
 class LaunchError(ProcessError):
     """The program was not started; `exit_code` is what a shell would exit with (127 not found, 126 cannot execute)."""
 

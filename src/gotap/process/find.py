@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator
 
-from gotap.process.errors import NoSuchName, ProcessError
+from gotap.process.errors import NoSuchName, NotRunning, ProcessError
 from gotap.process.proc import Process
 from gotap.process.stat import parse_stat
 
@@ -15,19 +15,48 @@ _COMM_LENGTH = 15
 
 
 def resolve(target: str) -> list[int]:
-    """The processes that `target` means, ascending: digits are a pid, anything else the name of an executable.
+    """The processes that `target` means, ascending: digits are a pid, what holds a slash is an executable's path,
+    anything else a name.
 
+    A path means all processes that run that very file, also those that were started before another took its place.
     A name is the executable's file name or the main thread's name (`comm`), the whole of it; gotap itself is never
-    meant. Raises ProcessGone or NotAProgram for a pid, NoSuchName, with the names that are similar.
+    meant. Raises ProcessGone or NotAProgram for a pid, NotRunning for a path, NoSuchName, with the names that are
+    similar.
     """
     if target.isascii() and target.isdigit():
         with Process(int(target)) as process:
             return [process.pid]
+    if "/" in target:
+        return _running_file(target)
     running = {pid: names for pid, names in _named() if pid != os.getpid()}
     found = sorted(pid for pid, names in running.items() if target in names)
     if found:
         return found
     raise _no_such_name(target, {name for names in running.values() for name in names})
+
+
+def _running_file(path: str) -> list[int]:
+    """The processes whose executable is that file; or was, when the link says that it is deleted by now."""
+    absolute = os.path.realpath(path)
+    try:
+        wanted: os.stat_result | None = os.stat(path)
+    except OSError:
+        wanted = None
+    found = []
+    for pid in pids():
+        executable = f"/proc/{pid}/exe"
+        try:
+            same = wanted is not None and os.path.samestat(os.stat(executable), wanted)
+            if same or os.readlink(executable) == f"{absolute} (deleted)":
+                found.append(pid)
+        except OSError:  # it has ended, is a kernel thread, or is not for us to look at
+            continue
+    if not found:
+        raise NotRunning(
+            f"no running process executes {path}" if wanted is not None else f"there is no file {path}",
+            f"`gotap run -- {path}` starts it" if wanted is not None else "give the path of a program that runs",
+        )
+    return sorted(found)
 
 
 def pids() -> Iterator[int]:

@@ -7,12 +7,13 @@ import pwd
 import select
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from gotap.process.errors import NotAProgram, ProcessGone, gone, not_permitted
 from gotap.process.stat import Stat, container_id, parse_stat, parse_status
@@ -26,8 +27,7 @@ _AT_ENTRY = 9
 _DELETED = " (deleted)"
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(Struct, frozen=True):
     """A line of /proc/PID/maps. `path` is empty for anonymous memory, `[stack]` and the like for the kernel's own."""
 
     start: int

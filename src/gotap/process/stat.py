@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 #: include/linux/sched.h; field 9 of stat.
 _PF_KTHREAD = 0x00200000
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(Struct, frozen=True):
     """`start_time`: clock ticks after boot; with the pid it identifies a process until the next boot."""
 
     comm: str

@@ -3,40 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from gotap.probe.record import Output
 
 
-@dataclass(slots=True)
-class Ints:
+class Ints(Struct):
     """64-bit integers; `present[i]` False: the span has no such attribute."""
 
     values: NDArray[np.int64]
     present: NDArray[np.bool_]
 
 
-@dataclass(slots=True)
-class Bools:
+class Bools(Struct):
     """Truth values; `present[i]` False: the span has no such attribute."""
 
     values: NDArray[np.bool_]
     present: NDArray[np.bool_]
 
 
-@dataclass(slots=True)
-class Coded:
+class Coded(Struct):
     """Texts with few distinct values: `codes[i]` indexes `values`, -1: the span has no such attribute."""
 
     codes: NDArray[np.int32]
     values: list[str]
 
 
-@dataclass(slots=True)
-class Texts:
+class Texts(Struct):
     """Texts with many distinct values: `values[i]` as UTF-8, None: the span has no such attribute."""
 
     values: list[bytes | None]
@@ -45,15 +41,13 @@ class Texts:
 Column = Ints | Bools | Coded | Texts
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(Struct, frozen=True):
     """Resource attributes of one watched process, by OpenTelemetry's names."""
 
     attributes: Mapping[str, str | int | bool | tuple[str, ...]]
 
 
-@dataclass(slots=True)
-class Spans:
+class Spans(Struct):
     """n finished operations of one operation and one process, in the order they came.
 
     Times are Unix nanoseconds. `sampled[i]` False: counts in metrics, is not exported as a span.

@@ -9,11 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from gotap.signals.batch import Resource, Spans
@@ -39,16 +39,14 @@ class Temporality(IntEnum):
     CUMULATIVE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Exemplar:
+class Exemplar(Struct, frozen=True):
     value: float  # seconds
     time: int  # Unix ns
     trace_id: bytes
     span_id: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """One attribute set of a histogram. `buckets` has one count more than there are bounds."""
 
     attributes: Mapping[str, str | int | bool]
@@ -60,8 +58,7 @@ class Point:
     exemplars: tuple[Exemplar, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Histogram:
+class Histogram(Struct, frozen=True):
     """One metric of one process at one collection; the points are over [start, time], Unix ns."""
 
     resource: Resource

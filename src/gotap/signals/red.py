@@ -10,10 +10,10 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from gotap.signals.batch import Spans
@@ -32,8 +32,7 @@ _SHORTEST = 1e-6
 _BUCKETS = 27 * _PER_OCTAVE + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Quantiles:
+class Quantiles(Struct, frozen=True):
     """Seconds: the middle of the log-scale bucket in which the quantile lies. NaN: there was no operation."""
 
     p50: float
@@ -41,8 +40,7 @@ class Quantiles:
     p99: float
 
 
-@dataclass(frozen=True, slots=True)
-class RedRow:
+class RedRow(Struct, frozen=True):
     """One line of the table: the operations of one service with one span name.
 
     `count`, `errors`, `total` and `histogram` are since the beginning; `rate`, `error_rate` (per second) and

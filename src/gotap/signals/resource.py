@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gotap import __version__
 from gotap.signals.batch import Resource
@@ -12,8 +13,7 @@ from gotap.signals.batch import Resource
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i386": "x86", "i686": "x86", "armv7l": "arm32"}
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessFacts:
+class ProcessFacts(Struct, frozen=True):
     """What is known of a process and its host; empty or None: not known, and no attribute."""
 
     pid: int

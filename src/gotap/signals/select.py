@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec.structs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +11,7 @@ from gotap.signals.batch import Bools, Coded, Column, Ints, Spans, Texts
 
 def select(spans: Spans, rows: NDArray[np.intp] | slice) -> Spans:
     """The spans of those rows, in that order."""
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         spans,
         trace_id=spans.trace_id[rows],
         span_id=spans.span_id[rows],

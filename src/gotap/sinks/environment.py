@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
+
+from msgspec import Struct
 
 from gotap.errors import GotapError
 from gotap.signals.metrics import Temporality
@@ -105,8 +106,7 @@ def _percent_decoded(text: str) -> str:
 # Sampling
 
 
-@dataclass(frozen=True, slots=True)
-class Sampler:
+class Sampler(Struct, frozen=True):
     """How the kernel decides at the begin of an operation.
 
     `parent_based`: the parent's decision is taken over, if there is a parent. Otherwise a trace is sampled when
@@ -171,8 +171,7 @@ def known_methods(environment: Environment) -> tuple[str, ...] | None:
 # Metrics
 
 
-@dataclass(frozen=True, slots=True)
-class MetricSettings:
+class MetricSettings(Struct, frozen=True):
     temporality: Temporality
     interval: float  # seconds
     exemplars: bool
@@ -204,8 +203,7 @@ def metric_settings(environment: Environment) -> MetricSettings:
 _QUEUE = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSettings:
+class BatchSettings(Struct, frozen=True):
     """OTEL_BSP_*: seconds and spans."""
 
     delay: float = 5.0
@@ -230,8 +228,7 @@ def batch_settings(environment: Environment) -> BatchSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class OtlpSettings:
+class OtlpSettings(Struct, frozen=True):
     """Where and how one signal is exported."""
 
     url: str

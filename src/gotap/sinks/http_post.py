@@ -8,8 +8,9 @@ import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from gotap.errors import GotapError
 
@@ -25,8 +26,7 @@ class CertificateUnusable(GotapError):
     """A file with certificates or a key cannot be read, or holds none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     status: int
     reason: str
     headers: Mapping[str, str]  # by lower-case name

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from msgspec import Struct
 
 from gotap.signals.batch import Bools, Coded, Column, Ints, Spans
 from gotap.signals.metrics import Histogram
@@ -37,8 +37,7 @@ HIDDEN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SpanLine:
+class SpanLine(Struct, frozen=True):
     """One span's texts, all safe to print. `name` and `status` as in the module's docstring."""
 
     time: str

@@ -12,11 +12,11 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
 import numpy as np
+from msgspec import Struct
 
 from gotap import __version__
 from gotap.signals.batch import Spans
@@ -39,8 +39,7 @@ _METRICS_QUEUE = 16
 _FIRST_WAIT, _GROWTH, _LONGEST_WAIT = 0.5, 2.0, 16.0
 
 
-@dataclass(slots=True)
-class ExportStats:
+class ExportStats(Struct):
     """What became of one signal, in spans or metric points."""
 
     exported: int = 0

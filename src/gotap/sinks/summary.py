@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """Counts of a whole session over all its targets.
 
     `drops`: spans that did not arrive, by cause. `attached` and `run_time` are seconds; `run_time` is what `runs` runs

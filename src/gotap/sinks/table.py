@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
@@ -21,8 +21,7 @@ _SMALLEST_WITH_SPANS = 10
 _LONGEST_NAME = 48
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """What is known at one moment. All texts but those of `rows` are safe to print.
 
     `final`: at the end, rates and quantiles are of the whole time instead of the last seconds.
@@ -39,8 +38,7 @@ class View:
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(Struct, frozen=True):
     """`needs`: the least width of the window at which the column is shown."""
 
     title: str

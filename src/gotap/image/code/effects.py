@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from iced_x86 import (
@@ -16,6 +15,7 @@ from iced_x86 import (
     Register,
     RegisterExt,
 )
+from msgspec import Struct
 
 RSP, RBP, RIP, R14, NONE = Register.RSP, Register.RBP, Register.RIP, Register.R14, Register.NONE
 WORD_MASK = (1 << 64) - 1
@@ -75,8 +75,7 @@ class Copy(NamedTuple):
     source: Value
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Struct, frozen=True):
     """Operands are evaluated before the instruction; offsets of stack memory are relative to RSP before it.
 
     `copy` is set when the instruction is exactly that copy, besides moving RSP by `sp_change` (None: unknown).

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 
 from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register, RegisterExt
+from msgspec import Struct, field
 
 from .callees import Callees
 from .effects import CALLS, sp_change
@@ -26,8 +26,7 @@ class Leave(Enum):
     TAIL_BRANCH = "tail branch"  # conditional jump to another function
 
 
-@dataclass(slots=True)
-class Block:
+class Block(Struct):
     """Instructions first … last of the function, entered at the first and left at the last only."""
 
     first: int

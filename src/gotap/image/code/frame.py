@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from iced_x86 import FlowControl, Instruction, Mnemonic, OpKind, Register
+from msgspec import Struct
 
 from .callees import Callees
 from .effects import CALLS, GPR_NAMES, REGISTER_NAMES, REGISTER_NUMBERS, RSP, Effect, Mem, Reg, effect_of, sp_change
@@ -91,8 +91,7 @@ _Key = tuple[bool, int]  # (False, register number) or (True, offset from SP at 
 State = dict[_Key, Word]  # where words are kept at one point; what is not named is unknown
 
 
-@dataclass(frozen=True, slots=True)
-class _Escapes:
+class _Escapes(Struct, frozen=True):
     """Offsets from SP at entry at which the address of something on the stack is taken."""
 
     offsets: tuple[int, ...]

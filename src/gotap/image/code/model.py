@@ -5,8 +5,9 @@ Addresses are virtual addresses as in the image, not relocated. A probe at a sit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
+
+from msgspec import Struct
 
 #: x86 condition codes by number: the low four bits of the opcode of a conditional jump.
 CONDITIONS = ("o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g")
@@ -27,39 +28,34 @@ class Cost(IntEnum):
         return self <= Cost.EMULATED
 
 
-@dataclass(frozen=True, slots=True)
-class Register:
+class Register(Struct, frozen=True):
     """The value is the register's low `size` bytes, zero-extended. Names are of the full register: "rax", "xmm0"."""
 
     name: str
     size: int = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(Struct, frozen=True):
     """The value is the `size` bytes at SP + offset, SP as it is at the site, zero-extended."""
 
     offset: int
     size: int = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Global:
+class Global(Struct, frozen=True):
     """The value is the `size` bytes at this address of the image, zero-extended (`return 0, io.EOF`)."""
 
     address: int
     size: int = 8
 
 
-@dataclass(frozen=True, slots=True)
-class StaticAddress:
+class StaticAddress(Struct, frozen=True):
     """The value is this address of the image, code or data; add the load bias."""
 
     address: int
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(Struct, frozen=True):
     """The value itself, as an unsigned 64-bit word."""
 
     value: int
@@ -72,8 +68,7 @@ Location = Register | Stack | Global | StaticAddress | Constant
 Word = str | int
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Struct, frozen=True):
     """One direction of the conditional jump at a site: the probe fires for both, only this one counts.
 
     `condition` is the jump's own condition code (index of CONDITIONS); `taken` says which direction is meant.
@@ -103,8 +98,7 @@ class Edge:
         return holds != bool(self.required & 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """A place for a probe. SP at entry = SP at the site + `sp_offset`; None: the stack could not be followed."""
 
     address: int
@@ -113,8 +107,7 @@ class Site:
     edge: Edge | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EntrySite(Site):
+class EntrySite(Site, frozen=True):
     """Where a call begins: argument registers, closure register and stack arguments are as the caller left them.
 
     `once`: every call passes here exactly once. False only where the code could not be understood.
@@ -123,8 +116,7 @@ class EntrySite(Site):
     once: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class CallSite(Site):
+class CallSite(Site, frozen=True):
     """A direct call. `always`: every path from entry to a return or tail call passes it; `once`: never twice.
 
     Both are said of calls without a panic; one that is recovered may skip the site or pass it again.
@@ -141,8 +133,7 @@ class Exit(Enum):
     TAIL_CALL = "tail call"  # the callee returns to our caller: its results are ours, at its returns
 
 
-@dataclass(frozen=True, slots=True)
-class ReturnSite(Site):
+class ReturnSite(Site, frozen=True):
     """One member of a set: whenever the function is left, exactly one member fires, exactly once.
 
     `results` are in the order in which they were asked for, all None for a tail call.

@@ -10,9 +10,9 @@ their registers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from iced_x86 import FlowControl, Instruction, Register
+from msgspec import Struct
 
 from .callees import Callees
 from .effects import REGISTER_NAMES as _NAMES
@@ -27,8 +27,7 @@ _MAX_SITES = 16  # for one way out; more cost more to attach than they save
 _Results = tuple[Location, ...]
 
 
-@dataclass(slots=True)
-class _Cover:
+class _Cover(Struct):
     """Sites that together stand for one way out, and the blocks whose conditional jumps are among them."""
 
     sites: list[ReturnSite]

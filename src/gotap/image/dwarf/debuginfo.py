@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
+
+from msgspec import Struct
 
 from gotap.errors import GotapError
 from gotap.image.dwarf.constants import LANGUAGE_GO, Attribute, Form, Tag, UnitType
@@ -39,15 +40,13 @@ class Sections(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Abbreviation:
+class Abbreviation(Struct, frozen=True):
     tag: int
     has_children: bool
     attributes: tuple[tuple[int, int, int], ...]  # attribute, form, implicit constant
 
 
-@dataclass(slots=True)
-class Unit:
+class Unit(Struct):
     """One unit's header; offsets are into .debug_info."""
 
     offset: int
@@ -62,8 +61,7 @@ class Unit:
     addr_base: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A debugging information entry (DIE). References are section offsets, `addrx` addresses are resolved."""
 
     offset: int

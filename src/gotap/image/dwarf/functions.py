@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gotap.image.dwarf.constants import Attribute, Form, LocationEntry, Tag
 from gotap.image.dwarf.debuginfo import DebugInfo, DwarfError, Entry, Unit
@@ -15,8 +16,7 @@ _CALL_FRAME_CFA = b"\x9c"  # the frame base of every Go function
 _BASE_SELECTION = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(Struct, frozen=True):
     """A DWARF expression that holds from address `low` up to before `high`; addresses are unrelocated."""
 
     low: int
@@ -24,8 +24,7 @@ class Location:
     expression: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A parameter or result. `locations` is empty for what the compiler optimised out, and for results."""
 
     name: str
@@ -34,8 +33,7 @@ class Parameter:
     locations: tuple[Location, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(Struct, frozen=True):
     """A function that has code: addresses [low_pc, high_pc), unrelocated, and parameters, then results."""
 
     name: str
@@ -45,8 +43,7 @@ class Function:
     parameters: tuple[Parameter, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Subprogram:
+class Subprogram(Struct, frozen=True):
     """A function: the entry that describes its signature and the one that has its code (the same if never inlined)."""
 
     signature: Entry

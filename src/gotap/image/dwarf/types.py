@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property, partial
+
+from msgspec.structs import replace
 
 from gotap.image.dwarf.constants import Attribute, Tag
 from gotap.image.dwarf.debuginfo import DebugInfo, DwarfError, Entry

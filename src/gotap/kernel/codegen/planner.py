@@ -7,7 +7,8 @@ the same for 8 bytes and for 300. Words that are costly to compute (map elements
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from gotap.kernel.codegen import frame
 from gotap.probe import ir
@@ -16,8 +17,7 @@ from gotap.probe import ir
 LARGEST_BLOCK = 320
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """`size` bytes from `base + start`, at `place` in the row; the word before `place` is 1 when they were read."""
 
     base: ir.Word
@@ -30,8 +30,7 @@ class Block:
         return self.place - 8
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(Struct, frozen=True):
     """Elements of one map, found in one pass: key → place of the element's address (0: absent)."""
 
     map: ir.Word
@@ -39,8 +38,7 @@ class Lookup:
     places: tuple[tuple[bytes, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """An unwrapped error: type word at `place`, data word behind it; type 0: nil or unreadable."""
 
     unwrapped: ir.Unwrapped
@@ -50,8 +48,7 @@ class Chain:
 Step = Block | Lookup | Chain
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(Struct):
     """Steps in the order in which they must run, and where their results are."""
 
     steps: list[Step] = field(default_factory=list)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from gotap.image.code import Edge, Location
 from gotap.kernel.asm import Assembler, Code
@@ -20,8 +21,7 @@ from gotap.probe import ir
 from gotap.probe.record import SIZE_CLASSES, VERSION, Layout, RecordFlags
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """The process a program is made for; all of it becomes constants in the bytecode.
 
     Map keys hold `number`, gotap's own name for the process, which no pid namespace and no reuse of pids can confuse.
@@ -35,8 +35,7 @@ class Target:
     stack_high: ir.Word
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """What the sites of one program have in common."""
 
     inputs: Mapping[ir.Input, Location]
@@ -44,8 +43,7 @@ class Place:
     sp_offset: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     sampling: Sampling = field(default_factory=Sampling)
     has_loop: bool = True
 

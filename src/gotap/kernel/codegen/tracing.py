@@ -5,7 +5,7 @@ The decision is made when the operation begins and stands in its row; nothing do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import frame
@@ -20,8 +20,7 @@ _BYTES = 0x0101010101010101
 _HEX = "hex8"
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(Struct, frozen=True):
     """`threshold`: a trace is sampled when the upper 63 bits of its id's low half are below it; 0: never, 2^63: always.
 
     `parent_based`: an operation with a parent does as the parent did.
