@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -16,7 +18,7 @@ from cli import ATTACHED, attributes, gotap, measured, resource_spans, started, 
 from goservers import Server, serving
 from httpload import load, request_bytes
 from kernel_access import needs_bpf
-from processes import eventually
+from processes import eventually, running
 
 pytestmark = [pytest.mark.root, needs_bpf]
 
@@ -70,6 +72,41 @@ def test_a_name_means_all_processes_of_that_executable(httpserver: Path, tmp_pat
         done = watching.finish(signal.SIGINT)
     names = {attributes(one.resource.attributes)["service.name"] for one in resource_spans(done.out)}
     assert names == {"service-of-this-test"}
+
+
+def test_a_path_means_all_processes_that_run_the_file(httpserver: Path, tmp_path: Path) -> None:
+    executable = Path(shutil.copy(httpserver, tmp_path / "service"))
+    with (
+        serving(executable) as first,
+        serving(executable) as second,
+        started("attach", str(executable), "--to", "json") as watching,
+    ):
+        watching.attached()
+        assert {str(first.pid), str(second.pid)} <= set(watching.err.split())
+        watching.finish(signal.SIGINT)
+
+
+def test_of_many_that_are_no_go_programs_a_name_tells_in_one_line(httpserver: Path, tmp_path: Path) -> None:
+    """As when a name is also that of shells, or of a launcher."""
+    program, other = tmp_path / "chorus", tmp_path / "solo"
+    for one in (program, other):
+        shutil.copy(shutil.which("sleep") or "", one)
+    with contextlib.ExitStack() as stack:
+        singers = [stack.enter_context(running(str(program), "60")) for _ in range(7)]
+        soloist = stack.enter_context(running(str(other), "60"))
+        eventually(lambda: all(runs(one.pid, "chorus") for one in singers) and runs(soloist.pid, "solo"), "the execs")
+        done = gotap("attach", "chorus", str(soloist.pid), "--to", "json")
+    assert done.code == 1
+    pids = ", ".join(str(pid) for pid in sorted(one.pid for one in singers)[:5])
+    assert done.err.splitlines() == [
+        f"gotap: {pids} and 2 more: chorus is not a Go program: it has no Go function table",
+        f"gotap: {soloist.pid}: solo is not a Go program: it has no Go function table",
+        "gotap: name a program built with `go build`",
+    ]
+
+
+def runs(pid: int, name: str) -> bool:
+    return os.readlink(f"/proc/{pid}/exe").endswith(f"/{name}")
 
 
 def test_targets_that_fail_are_told_and_the_others_go_on(server: Server, hello: Path) -> None:

@@ -39,7 +39,7 @@ def test_nothing_typed_shows_the_help() -> None:
     ("words", "accepted"),
     [
         ("wacht", "'run', 'attach', 'inspect', 'doctor'"),
-        ("attach", "PID|NAME"),
+        ("attach", "PID|NAME|PATH"),
         ("inspect", "FILE|PID"),
         ("run", "PROGRAM"),
         ("run --", "PROGRAM"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gotap.process.errors import NoSuchName, ProcessGone
+from gotap.process.errors import NoSuchName, NotRunning, ProcessGone
 from gotap.process.find import resolve
 from gotap.process.proc import Process
 from processes import eventually, running
@@ -37,6 +37,35 @@ def test_name_means_every_process_of_that_executable(tmp_path: Path) -> None:
 
 def exe_is(name: str, *pids: int) -> list[int]:
     return [pid for pid in pids if Process(pid).name == name]
+
+
+def test_a_path_means_every_process_that_runs_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = named_sleep(tmp_path, "service")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link = elsewhere / "link"
+    link.symlink_to(program)
+    namesake = named_sleep(elsewhere, "service")
+    with running(program, "60") as one, running(str(link), "60") as other, running(namesake, "60") as third:
+        eventually(lambda: len(exe_is("service", one.pid, other.pid, third.pid)) == 3, "the execs")
+        wanted = sorted([one.pid, other.pid])
+        assert resolve(program) == resolve(str(link)) == wanted
+        monkeypatch.chdir(tmp_path)
+        assert resolve("./service") == wanted
+        assert resolve("elsewhere/service") == [third.pid]
+        os.unlink(program)
+        assert resolve("./service") == wanted, "the file is gone, what runs it is not"
+        named_sleep(tmp_path, "service")
+        assert resolve(program) == wanted, "a new release stands where the one that runs stood"
+
+
+def test_a_path_that_nothing_runs_and_one_that_is_none(tmp_path: Path) -> None:
+    program = named_sleep(tmp_path, "idle")
+    with pytest.raises(NotRunning, match="no running process executes") as raised:
+        resolve(program)
+    assert raised.value.remedy == f"`gotap run -- {program}` starts it"
+    with pytest.raises(NotRunning, match="there is no file"):
+        resolve(f"{tmp_path}/nothing")
 
 
 def test_main_threads_name_counts_too() -> None:
