@@ -51,6 +51,7 @@ class Process:
                 frame.LINKS: LruHashMap(frame.SCOPE_KEY_SIZE, frame.LINK_SIZE, 64),
                 frame.COUNTERS_MAP: PerCpuArrayMap(8 * frame.COUNTER_COUNT, 1),
                 frame.TEMPLATE: ArrayMap(frame.ROW_SIZE, 1),
+                frame.NO_PROGRAMS: ArrayMap(4, 1),
                 frame.RING: RingMap(ring),
                 frame.AGGREGATES: PerCpuHashMap(KEY_SIZE, VALUE_SIZE, 64),
             },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import struct
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -24,6 +26,8 @@ from codegen_samples import (
     text,
 )
 from gotap.image.code import Edge, Location, Register, Stack
+from gotap.kernel import syscalls
+from gotap.kernel.asm import R0, R10, Assembler, Code
 from gotap.kernel.bpf import Map, Program
 from gotap.kernel.codegen import aggregation, frame
 from gotap.kernel.codegen.program import Options, Place, Target, generate
@@ -46,6 +50,7 @@ def maps() -> Iterator[dict[str, int]]:
         frame.LINKS: Map.create(MapType.LRU_HASH, frame.SCOPE_KEY_SIZE, frame.LINK_SIZE, 64),
         frame.COUNTERS_MAP: Map.create(MapType.PERCPU_ARRAY, 4, 8 * frame.COUNTER_COUNT, 1),
         frame.TEMPLATE: Map.create(MapType.ARRAY, 4, frame.ROW_SIZE, 1),
+        frame.NO_PROGRAMS: Map.create(MapType.PROG_ARRAY, 4, 4, 1),
         frame.RING: Map.create(MapType.RINGBUF, 0, 0, 1 << 16),
         frame.AGGREGATES: Map.create(MapType.PERCPU_HASH, aggregation.KEY_SIZE, aggregation.VALUE_SIZE, 64),
     }
@@ -89,6 +94,44 @@ def actions() -> dict[str, ir.Action]:
         "max": ir.Aggregate(2, "max", (load(ARGUMENT), CONTEXT_ARGUMENT), load(ARGUMENT, 8), (either,)),
         "sum of a map": ir.Aggregate(3, "sum", (), load(ir.MapElement(load(ARGUMENT), SWISS, b"k"), 8)),
     }
+
+
+def machine_code(program: Program) -> bytes:
+    """What the kernel compiled; empty where it does not show it (struct bpf_prog_info jited_prog_len, jited_prog_insns)."""
+    size = 1 << 17
+    code, info = ctypes.create_string_buffer(size), bytearray(224)
+    struct.pack_into("<I", info, 16, size)
+    struct.pack_into("<Q", info, 24, ctypes.addressof(code))
+    answer = (ctypes.c_char * 224).from_buffer(info)
+    syscalls.bpf(
+        syscalls.Command.OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", program.fd, 224, ctypes.addressof(answer))
+    )
+    return code.raw[: struct.unpack_from("<I", answer.raw, 16)[0]] if struct.unpack_from("<Q", answer.raw, 24)[0] else b""
+
+
+def has_private_stack(program: Program) -> bool:
+    """Whether it makes R9, which stands for no BPF register, the address of a stack of the CPU's: add %gs:…, %r9."""
+    return b"\x65\x4c\x03\x0c\x25" in machine_code(program)
+
+
+def deep_stack() -> Code:
+    asm = Assembler()
+    asm.store(R10, -256, 0)
+    asm.mov(R0, 0)
+    asm.exit_()
+    return asm.finish()
+
+
+@pytest.mark.parametrize("name", list(actions()))
+def test_a_preempted_programs_stack_is_its_threads_own(name: str, maps: dict[str, int]) -> None:
+    """The next program on the same CPU would write into a private stack (Linux 6.13 and later)."""
+    with Program.load(deep_stack().bytes({})) as plain:
+        if not has_private_stack(plain):
+            pytest.skip("this kernel has no private stacks, or does not show compiled programs")
+    code = generate(actions()[name], Place(INPUTS, None, 8), TARGET, Options(), 0)
+    with Program.load(code.bytes(maps), subprograms=code.subprograms) as program:
+        assert machine_code(program)
+        assert not has_private_stack(program)
 
 
 @pytest.mark.parametrize("name", list(actions()))

@@ -82,6 +82,7 @@ class Watcher:
             self._map(frame.LINKS, MapType.LRU_HASH, frame.SCOPE_KEY_SIZE, frame.LINK_SIZE, LINKS)
             self._map(frame.COUNTERS_MAP, MapType.PERCPU_ARRAY, 4, 8 * frame.COUNTER_COUNT, 1)
             self._map(frame.TEMPLATE, MapType.ARRAY, 4, frame.ROW_SIZE, 1)
+            self._map(frame.NO_PROGRAMS, MapType.PROG_ARRAY, 4, 4, 1)
             self.ring = Ring.create(RING_SIZE)
         except BaseException:
             self.close()

@@ -72,6 +72,7 @@ COUNTER_COUNT = 64
 #: Maps by the names programs refer to them.
 ROWS, SCOPES, LINKS, RING, COUNTERS_MAP, TEMPLATE = "rows", "scopes", "links", "ring", "counters", "template"
 AGGREGATES = "aggregates"
+NO_PROGRAMS = "noprograms"  # a program array that stays empty
 
 #: runtime.itab: the dynamic type's address behind the interface's, as in gotap.probe.compiler.
 ITAB_TYPE = 8

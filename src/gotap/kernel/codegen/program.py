@@ -71,6 +71,8 @@ class _Program:
     def generate(self) -> Code:
         asm = self.asm
         asm.mov(R6, R1)
+        if self.options.has_loop:
+            self.refuse_private_stack()
         if self.place.edge is not None:
             self.words.edge(self.place.edge, "exit")
         if self.target.tgid is not None:
@@ -95,6 +97,24 @@ class _Program:
         self.maps.subprograms()
         self.trace.subprograms()
         return asm.finish()
+
+    def refuse_private_stack(self) -> None:
+        """A tail call that is never made, so that the stack is the thread's own.
+
+        From Linux 6.13 (commit a76ab5731e32) programs of kprobe type that use 64 bytes of stack get one of the CPU's
+        instead, unless there is a tail call among their instructions (check_max_stack_depth). Yet a program on a uprobe
+        may be preempted, and the next one on that CPU would then write into its stack. Reading the process onto the
+        thread's stack is also a third cheaper. Kernels that might refuse tail calls beside subprograms (before 5.10)
+        know neither private stacks nor bpf_loop (5.17).
+        """
+        asm = self.asm
+        start = asm.new_label("start")
+        asm.mov(R0, 0)
+        asm.jeq(R0, 0, start)
+        asm.ld_map(R2, frame.NO_PROGRAMS)
+        asm.mov(R3, 0)
+        asm.call(Helper.TAIL_CALL)
+        asm.label(start)
 
     def counters(self) -> None:
         """Keeps a pointer to this CPU's counters and counts the hit."""
