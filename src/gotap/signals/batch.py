@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct, field
@@ -32,10 +32,59 @@ class Coded(Struct):
     values: list[str]
 
 
-class Texts(Struct):
-    """Texts with many distinct values: `values[i]` as UTF-8, None: the span has no such attribute."""
+class Texts:
+    """Texts with many distinct values, UTF-8: text i is `heap[starts[i] : starts[i] + lengths[i]]`.
 
-    values: list[bytes | None]
+    `lengths[i]` -1: the span has no such attribute.
+    """
+
+    __slots__ = ("_values", "heap", "lengths", "starts")
+
+    def __init__(self, values: Sequence[bytes | None]) -> None:
+        sizes = np.fromiter((-1 if one is None else len(one) for one in values), np.intp, len(values))
+        taken = np.maximum(sizes, 0)
+        self.heap = b"".join(filter(None, values))
+        self.starts: NDArray[np.intp] = taken.cumsum() - taken
+        self.lengths = sizes
+        self._values: list[bytes | None] | None = list(values)
+
+    @classmethod
+    def within(cls, heap: bytes, starts: NDArray[np.intp], lengths: NDArray[np.intp]) -> Texts:
+        """Texts that are parts of one piece of memory."""
+        one = cls.__new__(cls)
+        one.heap, one.starts, one.lengths, one._values = heap, starts, lengths, None
+        return one
+
+    @classmethod
+    def none(cls, length: int) -> Texts:
+        """A column that no span has."""
+        return cls.within(b"", np.zeros(length, np.intp), np.full(length, -1, np.intp))
+
+    def any(self) -> bool:
+        """Whether some span has the attribute."""
+        return int(self.lengths.max(initial=-1)) >= 0
+
+    def at(self, row: int) -> bytes | None:
+        start, length = int(self.starts[row]), int(self.lengths[row])
+        return None if length < 0 else self.heap[start : start + length]
+
+    def pieces(self) -> list[bytes]:
+        """Every text, empty where the span has none."""
+        heap, starts = self.heap, self.starts
+        ends = starts + np.maximum(self.lengths, 0)
+        return [heap[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+    @property
+    def values(self) -> list[bytes | None]:
+        """Every text; None: the span has none. Made when it is first asked for."""
+        if self._values is None:
+            present = (self.lengths >= 0).tolist()
+            self._values = [piece if has else None for piece, has in zip(self.pieces(), present, strict=True)]
+        return self._values
+
+    def chosen(self, rows: NDArray[np.intp] | slice) -> Texts:
+        """The texts of those rows, in that order."""
+        return Texts.within(self.heap, self.starts[rows], self.lengths[rows])
 
 
 Column = Ints | Bools | Coded | Texts

@@ -24,7 +24,7 @@ def number(values: NDArray[Any]) -> tuple[Codes, Codes]:
     if low == high:
         return np.zeros(len(values), np.intp), np.zeros(1, np.intp)
     if int(high) - int(low) < _TABLE:
-        return _through_table((values - low).astype(np.intp), int(high) - int(low) + 1)
+        return through_table((values - low).astype(np.intp), int(high) - int(low) + 1)
     _, rows, codes = np.unique(values, return_index=True, return_inverse=True)
     return codes, rows
 
@@ -44,16 +44,18 @@ def combine(columns: Iterable[tuple[Codes, int]], length: int) -> tuple[Codes, C
             size = len(rows)
         total = total * count + codes
         size *= count
-    return _through_table(total, size) if size <= _TABLE else number(total)
+    return through_table(total, size) if size <= _TABLE else number(total)
 
 
-def _through_table(values: Codes, size: int) -> tuple[Codes, Codes]:
-    rows_of = np.full(size, -1, np.intp)
-    rows_of[values] = np.arange(len(values))
-    distinct = np.flatnonzero(rows_of >= 0)
-    codes_of = np.empty(size, np.intp)
-    codes_of[distinct] = np.arange(len(distinct))
-    return codes_of[values], rows_of[distinct]
+def through_table(values: Codes, size: int) -> tuple[Codes, Codes]:
+    """The same as `number`, of values from 0 up to below `size`. The table is not filled first: it may be large."""
+    every = np.arange(len(values))
+    table = np.empty(size, np.int32)
+    table[values] = every
+    examples = table[values]  # for each row the last one of its value
+    rows = np.flatnonzero(examples == every)
+    table[values[rows]] = every[: len(rows)]
+    return table[values].astype(np.intp), rows
 
 
 def numbered(column: Column) -> tuple[Codes, int]:
@@ -77,5 +79,5 @@ def value_at(column: Column, row: int) -> str | int | bool | None:
         return int(column.values[row]) if column.present[row] else None
     if isinstance(column, Bools):
         return bool(column.values[row]) if column.present[row] else None
-    text = column.values[row]
+    text = column.at(row)
     return None if text is None else text.decode("utf-8", "replace")

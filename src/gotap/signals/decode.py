@@ -1,7 +1,7 @@
 """Records to spans: the columns of one operation's records become the columns of its attributes.
 
-Work is done on whole columns, or once a distinct combination of values; per record and text there remain one slice of
-bytes and one look-up. What conversions made of a value is remembered, within a bound, from batch to batch.
+Work is done on whole columns, or once a distinct combination of values; texts stay where they are, in the records' heaps,
+unless a conversion changes them. What conversions made of a value is remembered, within a bound, from batch to batch.
 """
 
 from __future__ import annotations
@@ -99,10 +99,13 @@ class Decoder:
 
 def _trace_states(found: Input | None, remote: NDArray[np.bool_]) -> batch.Texts:
     """Only beside a valid traceparent: without one the header is discarded (W3C Trace Context §3.3.1)."""
-    if found is None or found.texts is None or not any(found.texts):
-        return batch.Texts([None] * len(remote))
-    pairs = zip(found.texts, remote.tolist(), strict=True)
-    return batch.Texts([_trace_state(text) if has_parent else None for text, has_parent in pairs])
+    if found is None or found.texts is None:
+        return batch.Texts.none(len(remote))
+    values: list[bytes | None] = [None] * len(remote)
+    rows = np.flatnonzero(remote & found.texts.present).tolist()
+    for row, text in zip(rows, found.texts.keys(rows), strict=True):
+        values[row] = _trace_state(text)
+    return batch.Texts(values)
 
 
 def _trace_state(text: Key) -> bytes | None:

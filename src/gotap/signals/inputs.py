@@ -1,4 +1,4 @@
-"""The columns of a batch of records, read: words as numbers, texts as slices of bytes."""
+"""The columns of a batch of records, read: words as numbers, texts as places in the records' heaps."""
 
 from __future__ import annotations
 
@@ -9,28 +9,21 @@ from numpy.typing import NDArray
 
 from gotap.probe.record import HEADER, TEXT, VERSION, Column, ColumnKind, Layout
 from gotap.signals.codes import Codes, number
+from gotap.signals.texts import FEWEST, LONGEST, number_texts
 
 #: The value of one column in one record: None (absent), a number, a text, or, in a tuple, a text that was cut.
 Key = Hashable
 
 
 class Input:
-    """One column of a batch: record i has `keys[codes[i]]`, texts are numbered when that is first asked for."""
+    """One column of a batch: record i has `keys[codes[i]]`. `texts` says where the texts of a text column lie."""
 
-    __slots__ = ("_codes", "_keys", "ordinary", "texts")
+    __slots__ = ("_codes", "_keys", "texts")
 
-    def __init__(self, codes: Codes, keys: list[Key]) -> None:
-        self._codes: Codes | None = codes
+    def __init__(self, codes: Codes | None, keys: list[Key], texts: RawTexts | None = None) -> None:
+        self._codes = codes
         self._keys = keys
-        self.texts: list[Key] | None = None  # of a text column: the key of every record
-        self.ordinary = False  # of a text column: every record has it whole, and none is empty
-
-    @classmethod
-    def of_texts(cls, texts: list[Key], ordinary: bool) -> Input:
-        one = cls.__new__(cls)
-        one._codes, one._keys = None, []
-        one.texts, one.ordinary = texts, ordinary
-        return one
+        self.texts = texts
 
     @property
     def codes(self) -> Codes:
@@ -44,13 +37,66 @@ class Input:
         return self._keys
 
     def _number(self) -> None:
+        """Texts are numbered when that is first asked for."""
         if self._codes is None and self.texts is not None:
-            self._keys = list(dict.fromkeys(self.texts))
-            if len(self._keys) <= 1:
-                self._codes = np.zeros(len(self.texts), np.intp)
-                return
-            code_of = {key: code for code, key in enumerate(self._keys)}
-            self._codes = np.fromiter(map(code_of.__getitem__, self.texts), np.intp, len(self.texts))
+            self._codes, self._keys = self.texts.numbered()
+
+
+class RawTexts:
+    """The texts of one column: text i is the `lengths[i]` bytes from `starts[i]` on in the heap, 0 where it is absent."""
+
+    __slots__ = ("_heap", "cut", "lengths", "present", "starts")
+
+    def __init__(
+        self, heap: Heap, starts: Codes, lengths: Codes, cut: NDArray[np.bool_], present: NDArray[np.bool_]
+    ) -> None:
+        self._heap = heap
+        self.starts, self.lengths = starts, lengths
+        self.cut = cut
+        self.present = present
+
+    @property
+    def heap(self) -> bytes:
+        return self._heap.content
+
+    def keys(self, rows: Iterable[int]) -> list[Key]:
+        """The texts of those rows."""
+        return [self._key(row) for row in rows]
+
+    def _key(self, row: int) -> Key:
+        if not self.present[row]:
+            return None
+        start = int(self.starts[row])
+        text = self._heap.array[start : start + int(self.lengths[row])].tobytes()
+        return (text,) if self.cut[row] else text
+
+    def numbered(self) -> tuple[Codes, list[Key]]:
+        """(codes, keys), as in Input."""
+        count = len(self.starts)
+        if count >= FEWEST and int(self.lengths.max()) <= LONGEST:
+            marks = np.where(self.present, self.cut.astype(np.intp), 2)
+            codes, rows = number_texts(self._heap.array, self.starts, self.lengths, marks)
+            return codes, self.keys(rows.tolist())
+        code_of: dict[Key, int] = {}
+        numbers = [code_of.setdefault(key, len(code_of)) for key in self.keys(range(count))]
+        return np.array(numbers, np.intp), list(code_of)
+
+
+class Heap:
+    """The texts' part of all records of a batch, one after the other; nothing refers to the records."""
+
+    __slots__ = ("_content", "array")
+
+    def __init__(self, rows: NDArray[np.uint8]) -> None:
+        self.array = rows.reshape(-1)
+        self._content: bytes | None = None
+
+    @property
+    def content(self) -> bytes:
+        """The same as one object, made when it is first asked for."""
+        if self._content is None:
+            self._content = self.array.tobytes()
+        return self._content
 
 
 class Records:
@@ -72,10 +118,11 @@ class Records:
             rows = rows[sound]
             header = _header(rows)
         self.header = header
-        # Texts are cut out of one copy of the heaps, which are much shorter than the records' size class.
-        self._heap = layout.heap_offset
-        self._heap_size = int(header["used"].max(initial=self._heap)) - self._heap
-        self._heaps = rows[:, self._heap : self._heap + self._heap_size].tobytes()
+        # Heaps are much shorter than the records' size class.
+        self._first = layout.heap_offset
+        self._heap_size = int(header["used"].max(initial=self._first)) - self._first
+        self._heap = Heap(rows[:, self._first : self._first + self._heap_size].copy())
+        self._lines = np.arange(len(rows)) * self._heap_size - self._first
         # Column by column, since that is how they are read from here on.
         words = rows[:, HEADER.itemsize : layout.heap_offset].copy().view("<u8")
         self._words = words.T.copy()
@@ -104,21 +151,18 @@ class Records:
     def _text(self, column: Column) -> Input:
         present = self._present(column)
         if not present.any():
-            return Input.of_texts([None] * len(present), ordinary=False)
-        texts = self._words[column.index].view(TEXT)
-        offset, kept = texts["offset"].astype(np.intp), texts["kept"].astype(np.intp)
-        broken = present & (kept > 0) & ((offset < self._heap) | (offset + kept > self.header["used"]))
-        starts = np.arange(len(present)) * self._heap_size + (offset - self._heap)
-        pairs = zip(starts.tolist(), (starts + kept).tolist(), strict=True)
-        heaps = self._heaps
-        pieces: list[Key] = [heaps[start:end] for start, end in pairs]
-        cut, absent = kept < texts["length"], ~present | broken
-        for row in np.flatnonzero(cut).tolist():
-            pieces[row] = (pieces[row],)
-        for row in np.flatnonzero(absent).tolist():
-            pieces[row] = None
-        self.broken_texts += int(np.count_nonzero(broken))
-        return Input.of_texts(pieces, ordinary=not (cut | absent | (kept == 0)).any())
+            return Input(np.zeros(len(present), np.intp), [None])
+        places = self._words[column.index].view(TEXT)
+        offset, kept = places["offset"].astype(np.intp), places["kept"].astype(np.intp)
+        broken = present & (kept > 0) & ((offset < self._first) | (offset + kept > self.header["used"]))
+        if broken.any():
+            self.broken_texts += int(np.count_nonzero(broken))
+            present &= ~broken
+        some = present & (kept > 0)
+        starts = np.where(some, self._lines + offset, 0)
+        return Input(
+            None, [], RawTexts(self._heap, starts, np.where(some, kept, 0), kept < places["length"], present)
+        )
 
 
 def _header(rows: NDArray[np.uint8]) -> NDArray[np.void]:

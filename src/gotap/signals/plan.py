@@ -6,16 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gotap.probe.convert import Convert, Cut, Param, Result, Value, conversion
 from gotap.probe.record import Attribute, Column, ColumnKind, Layout
 from gotap.signals import batch
 from gotap.signals.codes import Codes, combine
-from gotap.signals.inputs import Input, Key
+from gotap.signals.inputs import Input, Key, RawTexts
+from gotap.signals.texts import FEWEST
 
 #: Results that are remembered; beyond, they are all forgotten.
 _MEMORY = 8192
 _UNKNOWN = object()
+
+#: Free texts are numbered when each occurs this often; when not, that is tried again so many batches later.
+_REPEATED, _PAUSE = 8, 31
 
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
@@ -42,12 +47,13 @@ class Plan:
         self._convert: Convert = chosen.bind(attribute, options)
         self._type_name = type_name
         self._memory: dict[Key, Any] = {}
+        self._pause = 0
 
     def column(self, inputs: Mapping[str, Input], length: int) -> batch.Column:
         used = [None if column is None else inputs[column.name] for column in self.columns]
         if len(used) == 1 and (one := used[0]) is not None:
-            if self._free and one.texts is not None:
-                return batch.Texts(self._free_texts(one, one.texts))
+            if self._free and one.texts is not None and not self._repeats(one):
+                return self._free_texts(one.texts)
             return self._numbered(self._values(one.keys), one.codes)
         codes, rows = combine([(one.codes, len(one.keys)) for one in used if one is not None], length)
         combinations = [
@@ -55,13 +61,35 @@ class Plan:
         ]
         return self._numbered(self._values(combinations), codes)
 
-    def _free_texts(self, one: Input, texts: list[Any]) -> list[bytes | None]:
-        """Texts of which most may be different are not numbered, and those that stay as they are not remembered."""
-        if not self._verbatim:
-            return self._values(texts)
-        if one.ordinary and b"".join(texts).isascii():
-            return texts
-        return [text if type(text) is bytes and text and text.isascii() else self._value(text) for text in texts]
+    def _repeats(self, one: Input) -> bool:
+        """Whether a column of free texts has few distinct ones now, and so is cheaper numbered; tried now and then."""
+        if self._pause:
+            self._pause -= 1
+            return False
+        assert one.texts is not None
+        repeats = len(one.texts.starts) >= FEWEST and len(one.keys) * _REPEATED <= len(one.texts.starts)
+        if not repeats:
+            self._pause = _PAUSE
+        return repeats
+
+    def _free_texts(self, texts: RawTexts) -> batch.Texts:
+        """Texts of which most may be different are not numbered, and those that stay as they are not looked at."""
+        some = texts.present & (texts.lengths > 0)
+        if self._verbatim:
+            others = texts.cut & texts.present
+            if not texts.heap.isascii():
+                others |= some & ~_ascii(texts)
+        else:
+            others = texts.present
+        starts, lengths = texts.starts, np.where(some, texts.lengths, -1)
+        if not others.any():
+            return batch.Texts.within(texts.heap, starts, lengths)
+        changed = np.flatnonzero(others)
+        made = batch.Texts(self._values(texts.keys(changed.tolist())))
+        starts = starts.copy()
+        starts[changed] = made.starts + len(texts.heap)
+        lengths[changed] = made.lengths
+        return batch.Texts.within(texts.heap + made.heap, starts, lengths)
 
     def _values(self, keys: Sequence[Key]) -> list[Any]:
         """The attribute for each of these keys; free texts as UTF-8. A key of several inputs is the tuple of theirs."""
@@ -100,13 +128,23 @@ class Plan:
 
     def _numbered(self, values: list[Any], codes: Codes) -> batch.Column:
         """The attribute's column: record i has `values[codes[i]]`."""
-        if self._result is Result.TEXT and self._free:
-            return batch.Texts([values[code] for code in codes.tolist()])
         if self._result is Result.TEXT:
-            numbers: dict[str, int] = {}
-            table = [-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values]
-            return batch.Coded(np.array(table, np.int32)[codes], list(numbers))
+            return _coded([one.decode() if isinstance(one, bytes) else one for one in values], codes)
         present = np.array([value is not None for value in values], np.bool_)[codes]
         if self._result is Result.INT:
             return batch.Ints(np.array([int(value or 0) for value in values], np.int64)[codes], present)
         return batch.Bools(np.array([bool(value) for value in values], np.bool_)[codes], present)
+
+
+def _coded(values: list[str | None], codes: Codes) -> batch.Coded:
+    numbers: dict[str, int] = {}
+    table = [-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values]
+    return batch.Coded(np.array(table, np.int32)[codes], list(numbers))
+
+
+def _ascii(texts: RawTexts) -> NDArray[np.bool_]:
+    """For each text whether it is ASCII."""
+    heap = texts.heap
+    ends = texts.starts + texts.lengths
+    found = [heap[start:end].isascii() for start, end in zip(texts.starts.tolist(), ends.tolist(), strict=True)]
+    return np.array(found, np.bool_)

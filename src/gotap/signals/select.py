@@ -16,7 +16,7 @@ def select(spans: Spans, rows: NDArray[np.intp] | slice) -> Spans:
         trace_id=spans.trace_id[rows],
         span_id=spans.span_id[rows],
         parent_id=spans.parent_id[rows],
-        trace_state=_texts(spans.trace_state, rows),
+        trace_state=spans.trace_state.chosen(rows),
         flags=spans.flags[rows],
         sampled=spans.sampled[rows],
         start=spans.start[rows],
@@ -31,13 +31,8 @@ def _column(column: Column, rows: NDArray[np.intp] | slice) -> Column:
     if isinstance(column, Coded):
         return Coded(column.codes[rows], column.values)
     if isinstance(column, Texts):
-        return _texts(column, rows)
+        return column.chosen(rows)
     if isinstance(column, Ints):
         return Ints(column.values[rows], column.present[rows])
     return Bools(column.values[rows], column.present[rows])
 
-
-def _texts(column: Texts, rows: NDArray[np.intp] | slice) -> Texts:
-    if isinstance(rows, slice):
-        return Texts(column.values[rows])
-    return Texts([column.values[row] for row in rows.tolist()])
