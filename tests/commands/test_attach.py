@@ -272,3 +272,19 @@ def test_without_to_each_span_is_a_line_of_words(server: Server) -> None:
     assert len([line for line in lines if "/status" in line and "503" in line]) == 2
     assert "\x1b" not in done.out.decode()
     assert done.summary.errors == 2
+
+
+def test_lines_of_several_processes_are_in_the_order_of_time_and_name_their_process(
+    httpserver: Path, server: Server
+) -> None:
+    with serving(httpserver) as other, started("attach", str(server.pid), str(other.pid)) as watching:
+        watching.attached()
+        for _ in range(10):
+            load(server.http, "/hello", 1)
+            load(other.http, "/hello", 1)
+        eventually(lambda: watching.out.count(b"\n") >= 20, "twenty lines")
+        done = watching.finish(signal.SIGINT)
+    lines = done.out.decode().splitlines()
+    pids = [line.partition("process.pid=")[2].split()[0] for line in lines]
+    assert pids == [str(server.pid), str(other.pid)] * 10, "as they were called, though each process has its batches"
+    assert all(" service.name=httpserver " in line for line in lines)

@@ -39,6 +39,7 @@ with launch(["sh", "-c", "printf '\\\\033[31mbad\\\\033[5nnews\\\\n'; exit 3"], 
     code = program.wait()
 print("gotap: a message", file=sys.stderr)
 sink.export(made)
+sink.flush(several=False)
 sink.close(5)
 sink.close(5)
 print(f"gotap: closed, {code}", file=sys.stderr)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from gotap.signals.batch import Coded, Ints, Spans, Texts
+from gotap.signals.batch import Coded, Ints, Resource, Spans, Texts
 from gotap.signals.codes import value_at
 from gotap.sinks.json_lines import OutputFailed
 from gotap.sinks.lines import Lines, duration_text, span_lines
@@ -29,10 +29,13 @@ def spans(count: int, **changes: object) -> Spans:
     return made
 
 
-def written(made: Spans) -> list[str]:
+def written(*batches: Spans, several: bool = False) -> list[str]:
     reader, writer = os.pipe()
     received = b""
-    Lines(writer).export(made)
+    sink = Lines(writer)
+    for made in batches:
+        sink.export(made)
+    sink.flush(several=several)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         received = pipe.read()
@@ -45,6 +48,46 @@ def test_line_tells_time_kind_name_status_duration_and_ids() -> None:
     clock = time.strftime("%H:%M:%S", time.localtime(1_700_000_000)) + ".124956"
     ids = f"{bytes(made.trace_id[0]).hex()}/{bytes(made.span_id[0]).hex()}"
     assert line == f"{clock} server GET /users/{{id}} 200 1.5ms {ids}"
+
+
+def test_lines_of_several_batches_are_in_the_order_of_the_ends() -> None:
+    first, second = spans(3), spans(2)
+    first.end += np.array([0, 2_000_000, 4_000_000], np.uint64)
+    second.end += np.array([1_000_000, 3_000_000], np.uint64)
+    second.name = Coded(np.zeros(2, np.int32), ["PUT"])
+    lines = written(first, second)
+    assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
+    assert [line.split()[2] for line in lines] == ["GET", "PUT", "GET", "PUT", "GET"]
+
+
+def test_of_several_processes_each_line_names_its_own() -> None:
+    other = spans(1, resource=Resource({"service.name": "cart \x1b", "process.pid": 12}))
+    other.end += np.uint64(1)
+    lines = written(spans(1), other, several=True)
+    assert [line.split(maxsplit=7)[7] for line in lines] == [
+        "service.name=shop process.pid=4711",
+        'service.name="cart \\x1b" process.pid=12',
+    ]
+    assert "shop" not in written(spans(1))[0]
+
+
+def test_the_code_stands_beside_an_error_that_is_called_otherwise() -> None:
+    made = spans(3, error=np.array([True, True, True]))
+    made.attributes["url.path"] = Texts([b"/a", None, b"/c"])
+    made.attributes["error.type"] = Coded(np.array([0, 0, 1], np.int32), ["panic", "200"])
+    endings = [line.split(maxsplit=7)[7:] for line in written(made)]
+    assert endings == [
+        ["url.path=/a http.response.status_code=200"],
+        ["http.response.status_code=200"],
+        ["url.path=/c"],
+    ]
+
+
+def test_what_a_whole_attribute_says_its_parts_do_not_repeat() -> None:
+    made = spans(1)
+    made.attributes["url.full"] = Texts([b"http://a/b?c=d"])
+    made.attributes["url.path"], made.attributes["url.query"] = Texts([b"/b"]), Texts([b"c=d"])
+    assert written(made)[0].endswith(" url.full=http://a/b?c=d")
 
 
 def test_error_is_told_by_its_type() -> None:
@@ -103,8 +146,11 @@ def test_durations(seconds: float, text: str) -> None:
 def test_reader_that_goes_away_is_told() -> None:
     reader, writer = os.pipe()
     os.close(reader)
+    sink = Lines(writer)
+    sink.export(spans(1))
     with pytest.raises(OutputFailed, match="closed"):
-        Lines(writer).export(spans(1))
+        sink.flush(several=False)
+    assert sink.losses() == {"not written": 1}
     os.close(writer)
 
 
@@ -122,6 +168,7 @@ def test_full_non_blocking_pipe_loses_nothing() -> None:
     thread.start()
     for _ in range(10):
         sink.export(spans(2000))
+        sink.flush(several=False)
     os.close(writer)
     thread.join()
     assert received[0].count(b"\n") == 20000

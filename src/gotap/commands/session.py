@@ -22,7 +22,7 @@ from gotap.errors import GotapError
 from gotap.kernel.codegen.frame import Counter
 from gotap.signals.batch import Spans
 from gotap.signals.metrics import Metrics
-from gotap.sinks.sink import Sink
+from gotap.sinks.sink import InOrder, Sink
 from gotap.sinks.summary import Summary
 
 #: Seconds between two looks at the ring: nobody is woken by a record.
@@ -52,6 +52,7 @@ class Tally(Struct):
     in_flight_at_detach: int = 0
     rejected: int = 0
     attached_at: float = 0.0
+    targets: int = 0  # since the beginning
 
 
 class HasFileno(Protocol):
@@ -99,6 +100,7 @@ class Session(Struct):
         target = self.targets.open(pid)
         self.tally.attached_at = self.tally.attached_at or time.monotonic()
         self.watched[target.attachment.number] = target
+        self.tally.targets += 1
         return target
 
     def announce(self) -> None:
@@ -170,6 +172,7 @@ class Session(Struct):
             spans = target.decode(operation, rows) if len(rows) else None
             if spans is not None and len(spans):
                 self.deliver(spans)
+        self.each(lambda sink: sink.flush(several=self.tally.targets > 1) if isinstance(sink, InOrder) else None)
 
     def deliver(self, spans: Spans) -> None:
         self.tally.spans += len(spans)

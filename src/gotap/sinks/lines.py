@@ -2,14 +2,16 @@
 
     15:04:05.123456 server GET /users/{id} 200 1.23ms 4bf92f3577b34da6a3ce929d0e0e4736/00f067aa0ba902b7 url.path=/u/7
 
-Time of the end (local), kind, name, status, duration, trace id/span id, then attributes by OpenTelemetry's names. The
-status is the response's code or `-`; of an error `!` and its type: `!500`, `!panic`.
+Time of the end (local), kind, name, status, duration, trace id/span id, then attributes by OpenTelemetry's names; when
+several processes are watched, `service.name` and `process.pid` are the first of these. The status is the response's
+code or `-`; of an error `!` and its type: `!500`, `!panic`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 import numpy as np
 from msgspec import Struct
@@ -23,7 +25,7 @@ from gotap.sinks.writing import Stop, never, write_some
 _STATUS = "http.response.status_code"
 _ERROR = "error.type"
 
-#: What the name and the status tell already, and what is seldom asked for at a glance.
+#: What the name and the status tell already, and what is seldom asked for at a glance (docs/watch.md lists them).
 HIDDEN = frozenset(
     {
         _STATUS,
@@ -35,6 +37,9 @@ HIDDEN = frozenset(
         "user_agent.original",
     }
 )
+
+#: Parts of an attribute that is shown whole, if it is there.
+_PARTS = {"url.full": frozenset({"url.path", "url.query"})}
 
 
 class SpanLine(Struct, frozen=True):
@@ -49,11 +54,16 @@ class SpanLine(Struct, frozen=True):
     trace_id: str
     span_id: str
     attributes: str  # `key=value key=value`, or empty
+    end: int = 0  # Unix nanoseconds
+    service: str = ""
+    pid: str = ""
 
-    def text(self) -> str:
+    def text(self, several: bool = False) -> str:
+        """`several`: name the process, since there are others."""
+        process = f"service.name={self.service} process.pid={self.pid} " if several else ""
         line = (
             f"{self.time} {self.kind} {self.name} {self.status} {self.duration} "
-            f"{self.trace_id}/{self.span_id} {self.attributes}"
+            f"{self.trace_id}/{self.span_id} {process}{self.attributes}"
         )
         return line.rstrip(" ")
 
@@ -78,6 +88,8 @@ def span_lines(spans: Spans, rows: Sequence[int]) -> list[SpanLine]:
     codes = _words(spans.attributes.get(_STATUS), chosen)
     errors = _words(spans.attributes.get(_ERROR), chosen)
     failed = spans.error[chosen].tolist()
+    ends = spans.end[chosen].tolist()
+    service, pid = (field_value(str(spans.resource.attributes.get(key, ""))) for key in ("service.name", "process.pid"))
     nanoseconds = (spans.end[chosen] - np.minimum(spans.start[chosen], spans.end[chosen])).tolist()
     trace_ids = spans.trace_id[chosen].tobytes().hex()
     span_ids = spans.span_id[chosen].tobytes().hex()
@@ -91,17 +103,25 @@ def span_lines(spans: Spans, rows: Sequence[int]) -> list[SpanLine]:
             duration=duration_text(nanoseconds[i] / 1e9),
             trace_id=trace_ids[32 * i : 32 * i + 32],
             span_id=span_ids[16 * i : 16 * i + 16],
-            attributes=attributes,
+            attributes=attributes + _status_beside(errors[i], codes[i], bool(attributes)),
+            end=ends[i],
+            service=service,
+            pid=pid,
         )
         for i, (time_text, name, attributes) in enumerate(
             zip(
-                _times(spans.end[chosen].tolist()),
+                _times(ends),
                 spans.name.codes[chosen].tolist(),
                 _attributes(spans, chosen),
                 strict=True,
             )
         )
     ]
+
+
+def _status_beside(error: str, code: str, follows: bool) -> str:
+    """The code of an error that is called otherwise, as a word: of a panic after the header was sent, say."""
+    return f"{' ' if follows else ''}{_STATUS}={code}" if error and code and error != code else ""
 
 
 def _times(nanoseconds: Iterable[int]) -> Iterable[str]:
@@ -131,10 +151,11 @@ def _words(column: Column | None, rows: np.ndarray[tuple[int, ...], np.dtype[np.
 
 
 def _attributes(spans: Spans, rows: np.ndarray[tuple[int, ...], np.dtype[np.intp]]) -> list[str]:
+    hidden = HIDDEN.union(*(parts for whole, parts in _PARTS.items() if whole in spans.attributes))
     columns = [
         [word and f"{key}={word}" for word in _words(column, rows)]
         for key, column in spans.attributes.items()
-        if key not in HIDDEN
+        if key not in hidden
     ]
     if not columns:
         return [""] * len(rows)
@@ -142,20 +163,27 @@ def _attributes(spans: Spans, rows: np.ndarray[tuple[int, ...], np.dtype[np.intp
 
 
 class Lines:
-    """A sink that writes a line for every sampled span at once; waits for its reader until `stop` says otherwise."""
+    """A sink that writes a line for every sampled span; waits for its reader until `stop` says otherwise.
+
+    Lines are in the order of the spans' ends: those that one look at the ring finds are held until `flush`.
+    """
 
     def __init__(self, descriptor: int = 1, name: str = "stdout", *, stop: Stop = never) -> None:
         self._descriptor = descriptor
         self._name = name
         self._stop = stop
+        self._held: list[SpanLine] = []
         self._lost = 0
 
     def export(self, spans: Spans) -> None:
-        lines = span_lines(spans, np.flatnonzero(spans.sampled).tolist())
+        self._held += span_lines(spans, np.flatnonzero(spans.sampled).tolist())
+
+    def flush(self, *, several: bool) -> None:
+        lines, self._held = sorted(self._held, key=attrgetter("end")), []
         if not lines:
             return
         try:
-            self._write("".join(f"{line.text()}\n" for line in lines).encode("utf-8", "replace"))
+            self._write("".join(f"{line.text(several)}\n" for line in lines).encode("utf-8", "replace"))
         except OutputFailed:
             self._lost += len(lines)
             raise
@@ -164,7 +192,7 @@ class Lines:
         """Metrics are not for lines of spans."""
 
     def losses(self) -> dict[str, int]:
-        return {"not written": self._lost}
+        return {"not written": self._lost + len(self._held)}
 
     def close(self, timeout: float) -> None:
         """Nothing is held back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gotap.signals.batch import Spans
 from gotap.signals.metrics import Histogram
@@ -24,4 +24,16 @@ class Sink(Protocol):
 
     def close(self, timeout: float) -> None:
         """Hands on what is still held, for `timeout` seconds at most. Raises nothing; may be called twice."""
+        ...
+
+
+@runtime_checkable
+class InOrder(Protocol):
+    """A sink that shows the spans of all targets in one order, though they come in a batch for each."""
+
+    def flush(self, *, several: bool) -> None:
+        """What has gathered in the ring has been exported, all of it. `several`: more than one process is watched.
+
+        Raises as `Sink.export` does.
+        """
         ...

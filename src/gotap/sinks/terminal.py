@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -64,6 +65,7 @@ class LiveTable:
         self._pane = pane
         self._red = RedTable()
         self._latest: deque[SpanLine] = deque(maxlen=_LATEST)
+        self._held: list[SpanLine] = []  # until `flush`
         self._output: deque[str] = deque(maxlen=_OUTPUT)
         self._feed = LineFeed()
         self._notices = _Notices()
@@ -82,8 +84,13 @@ class LiveTable:
             raise OutputFailed(f"cannot write to the terminal: {failure.strerror or failure}")
         self._red.add(spans)
         sampled = spans.sampled.nonzero()[0]
-        self._latest.extend(span_lines(spans, sampled[-_LATEST:].tolist()))
+        self._held += span_lines(spans, sampled[-_LATEST:].tolist())
         self.start()
+
+    def flush(self, *, several: bool) -> None:
+        """Lists what has come in the order of the ends. Which services there are, the table knows by itself."""
+        held, self._held = sorted(self._held, key=attrgetter("end")), []
+        self._latest.extend(held)
 
     def export_metrics(self, histograms: Sequence[Histogram]) -> None:
         """The table has its own, of finer quantiles."""
