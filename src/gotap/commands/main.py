@@ -65,7 +65,11 @@ def _run(words: list[str]) -> int:
         return USAGE
     module = importlib.import_module(COMMANDS[words[0]][0])
     command = _command_parser(words[0], module)
-    code = module.run(command.parse_args(words[1:]))
+    options = command.parse_args(words[1:])
+    from gotap.commands.memory import keep_small
+
+    keep_small()
+    code = module.run(options)
     return int(code)
 
 
