@@ -1,0 +1,89 @@
+"""What a verdict is made from and of: pure data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct, field
+
+from gotap.image.facts import Facts
+from gotap.process.surroundings import Surroundings
+
+#: In the order in which they are shown.
+MECHANISMS = ("uprobe", "springboard", "hook", "weave", "network")
+#: Those that are in the tree; the others are false because of `planned`.
+BUILT = frozenset({"uprobe"})
+
+#: What a condition does to a mechanism. What it does not name it leaves alone.
+RULES_OUT, LIMITS = "rules out", "limits"
+
+
+class Host(Struct, frozen=True, kw_only=True):
+    """What the host's kernel allows, told by who may ask it. `missing`: id of a feature → (why, remedy).
+
+    `lockdown` "none", "integrity", "confidentiality" or None; `bpf`, `uprobes`: they can be used by this gotap.
+    """
+
+    bpf: bool
+    uprobes: bool
+    privileged: bool
+    lockdown: str | None = None
+    missing: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """Which catalogue operations bind: `operations` name → sites by cost class; `missing` name → reason.
+
+    `inlined`: names of functions of the catalogue that have copies or no body left, each with where.
+    """
+
+    operations: dict[str, dict[str, int]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    inlined: dict[str, str] = field(default_factory=dict)
+
+
+class Situation(Struct, frozen=True, kw_only=True):
+    """All that is known of one target. What was not looked at is None, and no condition holds because of it."""
+
+    facts: Facts
+    process: Surroundings | None = None
+    host: Host | None = None
+    coverage: Coverage | None = None
+
+
+class Condition(Struct, frozen=True, kw_only=True):
+    """A rule. `holds` gives the evidence, one line, or None.
+
+    `effects`: mechanism → RULES_OUT or LIMITS, in gotap. `remedy` is a command to type, empty where nothing need
+    change; {braces} in `message` and `remedy` are filled from the situation. `vendor`: what the commercial agent's
+    documentation says of the case, empty for gotap's own conditions.
+    """
+
+    id: str
+    holds: Callable[[Situation], str | None]
+    message: str
+    remedy: str = ""
+    effects: dict[str, str] = field(default_factory=dict)
+    vendor: str = ""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """A condition that holds. `mechanisms`: mechanism → "rules out", "limits" or "none", for every mechanism."""
+
+    id: str
+    evidence: str
+    message: str
+    remedy: str
+    mechanisms: dict[str, str]
+
+
+class Answer(Struct, frozen=True):
+    """For one mechanism: True, False or "partly", and the ids of the conditions that make it so."""
+
+    works: bool | str
+    because: tuple[str, ...] = ()
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    mechanisms: dict[str, Answer]
+    conditions: tuple[Finding, ...]
