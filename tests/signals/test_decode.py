@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gotap.probe.record import Attribute, ColumnKind, Layout, RecordFlags
-from gotap.signals.batch import Resource, Spans, Texts
+from gotap.signals.batch import Coded, Resource, Same, Spans, Texts
 from gotap.signals.clock import Clock
 from gotap.signals.codes import value_at
 from gotap.signals.decode import Decoder
@@ -61,10 +61,25 @@ def test_an_ordinary_request() -> None:
     assert spans.trace_state.values == [None]
 
 
-def test_paths_queries_and_agents_are_not_numbered() -> None:
-    spans = decoder().decode(encode([Sample(request())]))
+def test_paths_queries_and_agents_of_which_most_differ_are_not_numbered() -> None:
+    samples = [Sample(request(path=b"/%d" % one, query=b"%d" % one, agent=b"a%d" % one)) for one in range(100)]
+    spans = decoder().decode(encode(samples))
     free = {key for key, column in spans.attributes.items() if isinstance(column, Texts)}
     assert free == {"url.path", "url.query", "user_agent.original"}
+    assert {key for key, column in spans.attributes.items() if isinstance(column, Same)} == (
+        {attribute.key for attribute in SERVER.attributes} - free
+    )
+
+
+def test_free_texts_of_which_few_differ_are_numbered() -> None:
+    agents = ["curl/8.5.0", "é", ""]
+    samples = [Sample(request(path=b"/%d" % (one % 5), agent=agents[one % 3].encode())) for one in range(100)]
+    spans = decoder().decode(encode(samples))
+    assert isinstance(spans.attributes["url.path"], Coded)
+    assert isinstance(spans.attributes["user_agent.original"], Coded)
+    for row in range(100):
+        found = attributes(spans, row)
+        assert (found["url.path"], found.get("user_agent.original", "")) == (f"/{row % 5}", agents[row % 3])
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,13 @@ class Texts:
         return Texts.within(self.heap, self.starts[rows], self.lengths[rows])
 
 
-Column = Ints | Bools | Coded | Texts
+class Same(Struct):
+    """One value that every span of the batch has; None: no span has the attribute."""
+
+    value: str | int | bool | None
+
+
+Column = Ints | Bools | Coded | Texts | Same
 
 
 class Resource(Struct, frozen=True):

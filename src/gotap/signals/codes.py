@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gotap.signals.batch import Bools, Coded, Column, Ints
+from gotap.signals.batch import Bools, Coded, Column, Ints, Same, Texts
 
 Codes = NDArray[np.intp]
+
+_NONE: Codes = np.zeros(0, np.intp)
 
 #: Ranges up to this are numbered through a table, which is several times faster than sorting a batch.
 _TABLE = 16384
@@ -29,21 +31,26 @@ def number(values: NDArray[Any]) -> tuple[Codes, Codes]:
     return codes, rows
 
 
+_MOST = int(np.iinfo(np.intp).max)
+
+
 def combine(columns: Iterable[tuple[Codes, int]], length: int) -> tuple[Codes, Codes]:
     """(codes, rows) of the combinations of several numbered columns, each given with how many codes it may have.
 
     `codes[i]` numbers the combinations that occur from 0; `rows[c]` is a row that has combination c.
     """
-    total = np.zeros(length, np.intp)
+    total: Codes | None = None
     size = 1
     for codes, count in columns:
         if count <= 1:
             continue
-        if size > np.iinfo(np.intp).max // count:
+        if total is not None and size > _MOST // count:
             total, rows = number(total)
             size = len(rows)
-        total = total * count + codes
+        total = codes if total is None else total * count + codes
         size *= count
+    if total is None:
+        return np.zeros(length, np.intp), np.zeros(min(length, 1), np.intp)
     return through_table(total, size) if size <= _TABLE else number(total)
 
 
@@ -59,7 +66,12 @@ def through_table(values: Codes, size: int) -> tuple[Codes, Codes]:
 
 
 def numbered(column: Column) -> tuple[Codes, int]:
-    """A column of attributes for `combine`: code 0 is its absence. Texts are not for grouping: TypeError."""
+    """A column of attributes for `combine`: code 0 is its absence, unless all rows have the same: a count of 1.
+
+    Texts are not for grouping: TypeError.
+    """
+    if isinstance(column, Same):
+        return _NONE, 1
     if isinstance(column, Coded):
         return column.codes.astype(np.intp) + 1, len(column.values) + 1
     if isinstance(column, Ints):
@@ -70,8 +82,19 @@ def numbered(column: Column) -> tuple[Codes, int]:
     raise TypeError("free texts cannot be grouped by")
 
 
+def present(column: Column, length: int) -> NDArray[np.bool_]:
+    """Which of `length` spans have the attribute."""
+    if isinstance(column, Same):
+        return np.full(length, column.value is not None)
+    if isinstance(column, Coded):
+        return column.codes >= 0
+    return column.lengths >= 0 if isinstance(column, Texts) else column.present
+
+
 def value_at(column: Column, row: int) -> str | int | bool | None:
     """The attribute of one row; None: absent."""
+    if isinstance(column, Same):
+        return column.value
     if isinstance(column, Coded):
         code = int(column.codes[row])
         return column.values[code] if code >= 0 else None

@@ -1,7 +1,8 @@
 """Records to spans: the columns of one operation's records become the columns of its attributes.
 
-Work is done on whole columns, or once a distinct combination of values; texts stay where they are, in the records' heaps,
-unless a conversion changes them. What conversions made of a value is remembered, within a bound, from batch to batch.
+Work is done on whole columns, or once a distinct combination of values; texts stay where they are, in the records'
+heaps, unless a conversion changes them. What conversions made of a value is remembered, within a bound, from batch to
+batch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gotap.probe.convert import Param, Value
 from gotap.probe.record import TRACE_STATE, Output, RecordFlags
 from gotap.signals import batch
 from gotap.signals.clock import Clock
-from gotap.signals.codes import combine, numbered, value_at
+from gotap.signals.codes import combine, numbered, present, value_at
 from gotap.signals.inputs import Input, Key, Records
 from gotap.signals.plan import Plan
 
@@ -92,7 +93,7 @@ class Decoder:
             start=begin + offset,
             end=np.maximum(header["end"], begin) + offset,
             name=self._name.column(attributes, length),
-            error=numbered(error)[0] > 0 if error is not None else np.zeros(length, np.bool_),
+            error=present(error, length) if error is not None else np.zeros(length, np.bool_),
             attributes=attributes,
         )
 

@@ -15,6 +15,9 @@ from gotap.signals.texts import FEWEST, LONGEST, number_texts
 Key = Hashable
 
 
+_NO_CODES: Codes = np.zeros(0, np.intp)
+
+
 class Input:
     """One column of a batch: record i has `keys[codes[i]]`. `texts` says where the texts of a text column lie."""
 
@@ -24,6 +27,11 @@ class Input:
         self._codes = codes
         self._keys = keys
         self.texts = texts
+
+    @property
+    def same(self) -> bool:
+        """Whether it is known that all records have the same; then its codes are of no use."""
+        return len(self._keys) == 1
 
     @property
     def codes(self) -> Codes:
@@ -36,6 +44,10 @@ class Input:
         self._number()
         return self._keys
 
+    @classmethod
+    def constant(cls, key: Key) -> Input:
+        return cls(_NO_CODES, [key])
+
     def _number(self) -> None:
         """Texts are numbered when that is first asked for."""
         if self._codes is None and self.texts is not None:
@@ -43,7 +55,7 @@ class Input:
 
 
 class RawTexts:
-    """The texts of one column: text i is the `lengths[i]` bytes from `starts[i]` on in the heap, 0 where it is absent."""
+    """The texts of one column: text i is the `lengths[i]` bytes (0: absent) from `starts[i]` on in the heap."""
 
     __slots__ = ("_heap", "cut", "lengths", "present", "starts")
 
@@ -85,9 +97,10 @@ class RawTexts:
 class Heap:
     """The texts' part of all records of a batch, one after the other; nothing refers to the records."""
 
-    __slots__ = ("_content", "array")
+    __slots__ = ("_content", "array", "rows")
 
     def __init__(self, rows: NDArray[np.uint8]) -> None:
+        self.rows = rows
         self.array = rows.reshape(-1)
         self._content: bytes | None = None
 
@@ -126,6 +139,9 @@ class Records:
         # Column by column, since that is how they are read from here on.
         words = rows[:, HEADER.itemsize : layout.heap_offset].copy().view("<u8")
         self._words = words.T.copy()
+        self._same: list[bool] = [] if len(rows) == 0 else (self._words == self._words[:, :1]).all(axis=1).tolist()
+        present = header["present"]
+        self._all_present = int(present[0]) if len(rows) and bool((present == present[0]).all()) else None
 
     def __len__(self) -> int:
         return len(self.header)
@@ -134,25 +150,41 @@ class Records:
         """The columns by name."""
         return {one.name: self._text(one) if one.kind is ColumnKind.TEXT else self._word(one) for one in columns}
 
+    def _is_same(self, column: Column) -> bool:
+        """Whether all records have that word, and the same one."""
+        mask = self._all_present
+        return mask is not None and bool(mask >> column.index & 1) and self._same[column.index]
+
+    def _is_absent(self, column: Column) -> bool:
+        mask = self._all_present
+        return mask is not None and not mask >> column.index & 1
+
     def _present(self, column: Column) -> NDArray[np.bool_]:
         present: NDArray[np.bool_] = self.header["present"] & np.uint64(1 << column.index) != 0
         return present
 
     def _word(self, column: Column) -> Input:
-        present = self._present(column)
+        if self._is_absent(column):
+            return Input.constant(None)
         values = self._words[column.index]
-        codes, rows = number(values.view("<i8") if column.kind is ColumnKind.INT else values)
-        keys: list[Key] = (values.view("<i8") if column.kind is ColumnKind.INT else values)[rows].tolist()
+        values = values.view("<i8") if column.kind is ColumnKind.INT else values
+        if self._is_same(column):
+            return Input.constant(int(values[0]))
+        present = self._present(column)
+        codes, rows = number(values)
+        keys: list[Key] = values[rows].tolist()
         if not present.all():
             codes = np.where(present, codes, len(keys))
             keys.append(None)
         return Input(codes, keys)
 
     def _text(self, column: Column) -> Input:
-        present = self._present(column)
-        if not present.any():
-            return Input(np.zeros(len(present), np.intp), [None])
+        if self._is_absent(column):
+            return Input.constant(None)
         places = self._words[column.index].view(TEXT)
+        if self._is_same(column) and (one := self._same_text(places[0])) is not None:
+            return one
+        present = self._present(column)
         offset, kept = places["offset"].astype(np.intp), places["kept"].astype(np.intp)
         broken = present & (kept > 0) & ((offset < self._first) | (offset + kept > self.header["used"]))
         if broken.any():
@@ -160,9 +192,19 @@ class Records:
             present &= ~broken
         some = present & (kept > 0)
         starts = np.where(some, self._lines + offset, 0)
-        return Input(
-            None, [], RawTexts(self._heap, starts, np.where(some, kept, 0), kept < places["length"], present)
-        )
+        cut = kept < places["length"]
+        return Input(None, [], RawTexts(self._heap, starts, np.where(some, kept, 0), cut, present))
+
+    def _same_text(self, place: np.void) -> Input | None:
+        """The text that all records have at this place; None: they have different ones, or one is broken."""
+        offset, kept, length = int(place["offset"]), int(place["kept"]), int(place["length"])
+        if kept and (offset < self._first or offset + kept > int(self.header["used"].min())):
+            return None
+        texts = self._heap.rows[:, offset - self._first : offset - self._first + kept]
+        if kept and not (texts == texts[0]).all():
+            return None
+        text = texts[0].tobytes() if kept else b""
+        return Input.constant((text,) if kept < length else text)
 
 
 def _header(rows: NDArray[np.uint8]) -> NDArray[np.void]:

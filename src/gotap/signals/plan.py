@@ -51,13 +51,17 @@ class Plan:
 
     def column(self, inputs: Mapping[str, Input], length: int) -> batch.Column:
         used = [None if column is None else inputs[column.name] for column in self.columns]
+        if all(one is None or one.same for one in used):
+            keys = tuple(None if one is None else one.keys[0] for one in used)
+            return batch.Same(_text(self._value(keys[0] if len(keys) == 1 else keys)))
         if len(used) == 1 and (one := used[0]) is not None:
             if self._free and one.texts is not None and not self._repeats(one):
                 return self._free_texts(one.texts)
             return self._numbered(self._values(one.keys), one.codes)
         codes, rows = combine([(one.codes, len(one.keys)) for one in used if one is not None], length)
         combinations = [
-            tuple(None if one is None else one.keys[one.codes[row]] for one in used) for row in rows.tolist()
+            tuple(None if one is None else one.keys[0 if one.same else one.codes[row]] for one in used)
+            for row in rows.tolist()
         ]
         return self._numbered(self._values(combinations), codes)
 
@@ -128,12 +132,19 @@ class Plan:
 
     def _numbered(self, values: list[Any], codes: Codes) -> batch.Column:
         """The attribute's column: record i has `values[codes[i]]`."""
+        if len(values) == 1:
+            return batch.Same(_text(values[0]))
         if self._result is Result.TEXT:
-            return _coded([one.decode() if isinstance(one, bytes) else one for one in values], codes)
+            return _coded([_text(value) for value in values], codes)
         present = np.array([value is not None for value in values], np.bool_)[codes]
         if self._result is Result.INT:
             return batch.Ints(np.array([int(value or 0) for value in values], np.int64)[codes], present)
         return batch.Bools(np.array([bool(value) for value in values], np.bool_)[codes], present)
+
+
+def _text(value: Any) -> Any:
+    """Free texts are remembered as UTF-8."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _coded(values: list[str | None], codes: Codes) -> batch.Coded:

@@ -6,7 +6,7 @@ import msgspec.structs
 import numpy as np
 from numpy.typing import NDArray
 
-from gotap.signals.batch import Bools, Coded, Column, Ints, Spans, Texts
+from gotap.signals.batch import Bools, Coded, Column, Ints, Same, Spans, Texts
 
 
 def select(spans: Spans, rows: NDArray[np.intp] | slice) -> Spans:
@@ -28,6 +28,8 @@ def select(spans: Spans, rows: NDArray[np.intp] | slice) -> Spans:
 
 
 def _column(column: Column, rows: NDArray[np.intp] | slice) -> Column:
+    if isinstance(column, Same):
+        return column
     if isinstance(column, Coded):
         return Coded(column.codes[rows], column.values)
     if isinstance(column, Texts):

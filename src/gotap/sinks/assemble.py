@@ -1,4 +1,4 @@
-"""Spans by columns: every span's text or bytes joined from pieces, with no object a span but its result.
+"""Spans by columns: every span's text or bytes put together from pieces, with no object a span but its own pieces.
 
 What few values are combined to (name, method, route, status …) is written once a combination and batch; what every
 span has of its own (ids, times, free texts) is laid out by columns. A format says how each piece is written.
@@ -7,13 +7,13 @@ span has of its own (ids, times, free texts) is laid out by columns. A format sa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import ClassVar, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gotap.signals.batch import Bools, Coded, Ints, Spans, Texts
+from gotap.signals.batch import Bools, Coded, Ints, Same, Spans, Texts
 from gotap.signals.codes import Codes, combine, number
 
 #: trace.proto, enum SpanKind.
@@ -30,18 +30,34 @@ _MEMORY = 8192
 _FEW = 32
 
 
+_NO_CODES: Codes = np.zeros(0, np.intp)
+
+
+class Pieces(NamedTuple):
+    """A piece of every span: row i's is `table[codes[i]]`; a table of one piece is everybody's, and has no codes."""
+
+    codes: Codes
+    table: list[bytes]
+
+    def each(self, count: int) -> list[bytes]:
+        """The piece of each of `count` spans."""
+        table = self.table
+        return table * count if len(table) == 1 else [table[code] for code in self.codes.tolist()]
+
+    def lengths(self) -> NDArray[np.intp]:
+        """Bytes of each span's piece; one number where all have the same."""
+        lengths = np.fromiter(map(len, self.table), np.intp, len(self.table))
+        return lengths if len(lengths) == 1 else lengths[self.codes]
+
+
 class SpanAssembler(ABC):
-    """Joins each span from pieces in this order: fixed, trace state, name and kind, status, attributes."""
+    """What formats have in common. Pieces of a span come in this order: trace state, name, kind, status, attributes."""
 
     #: The status when it is unset, and when it is ERROR.
     statuses: ClassVar[tuple[bytes, bytes]]
 
     def __init__(self) -> None:
         self._attributes: dict[tuple[str, str | int], bytes] = {}
-
-    @abstractmethod
-    def fixed(self, spans: Spans, rows: Rows) -> list[bytes]:
-        """Ids, flags and times of each span; the parent's id where there is one."""
 
     @abstractmethod
     def trace_state(self, value: bytes) -> bytes: ...
@@ -52,63 +68,50 @@ class SpanAssembler(ABC):
     @abstractmethod
     def attribute(self, key: str, value: str | int | bool) -> bytes: ...
 
-    @abstractmethod
-    def texts(self, key: str, values: Iterable[bytes | None]) -> list[bytes]:
-        """One attribute of every span, UTF-8; empty where it is None."""
+    def pieces(self, spans: Spans, rows: Rows, count: int) -> Iterator[Pieces]:
+        """All but ids, times and free texts, of the `count` chosen rows."""
+        if spans.trace_state.any():
+            states = taken(spans.trace_state, rows)
+            known: dict[bytes | None, int] = {}
+            codes = [known.setdefault(one, len(known)) for one in states.values]
+            yield _pieces(np.array(codes, np.intp), [b"" if one is None else self.trace_state(one) for one in known])
+        yield from self._combined(spans, rows, count)
 
-    def bodies(self, spans: Spans) -> list[bytes]:
-        """The sampled spans, one by one."""
-        rows = None if spans.sampled.all() else np.flatnonzero(spans.sampled)
-        count = len(spans) if rows is None else len(rows)
-        if count == 0:
-            return []
-        parts = [self.fixed(spans, rows)]
-        if any(spans.trace_state.values):
-            states = taken(spans.trace_state.values, rows)
-            parts.append([b"" if one is None else self.trace_state(one) for one in states])
-        parts.extend(self._combined(spans, rows, count))
-        for key, column in spans.attributes.items():
-            if isinstance(column, Texts):
-                parts.append(self.texts(key, taken(column.values, rows)))
-        return list(map(b"".join, zip(*parts, strict=True)))
-
-    def _combined(self, spans: Spans, rows: Rows, count: int) -> Iterable[list[bytes]]:
-        """The pieces with few values, written by combination; then, each by itself, columns with many values."""
+    def _combined(self, spans: Spans, rows: Rows, count: int) -> Iterator[Pieces]:
+        """What has few values, written by combination; then, each by itself, columns with many values."""
         kind = SPAN_KINDS[spans.output.kind]
-        few: list[tuple[Codes, list[bytes]]] = [
-            (chosen(spans.name.codes, rows).astype(np.intp), [self.named(name, kind) for name in spans.name.values]),
-            (chosen(spans.error, rows).astype(np.intp), list(self.statuses)),
+        few = [
+            _pieces(chosen(spans.name.codes, rows), [self.named(name, kind) for name in spans.name.values]),
+            _pieces(chosen(spans.error, rows), list(self.statuses)),
         ]
-        many: list[list[bytes]] = []
+        many: list[Pieces] = []
         for key, column in spans.attributes.items():
-            if isinstance(column, Texts):
-                continue
-            codes, pieces = self._pieces(key, column, rows)
-            if len(pieces) <= _FEW:
-                few.append((codes, pieces))
-            else:
-                many.append([pieces[code] for code in codes.tolist()])
-        combination, examples = combine([(codes, len(pieces)) for codes, pieces in few], count)
-        columns = [[pieces[code] for code in codes[examples].tolist()] for codes, pieces in few]
-        joined = list(map(b"".join, zip(*columns, strict=True)))
-        yield [joined[code] for code in combination.tolist()]
+            if not isinstance(column, Texts):
+                written = self._written(key, column, rows)
+                (few if len(written.table) <= _FEW else many).append(written)
+        combination, examples = combine([(one.codes, len(one.table)) for one in few], count)
+        yield Pieces(combination, list(map(b"".join, zip(*_at(few, examples), strict=True))))
         yield from many
 
-    def _pieces(self, key: str, column: Ints | Bools | Coded, rows: Rows) -> tuple[Codes, list[bytes]]:
-        """(codes, pieces) of an attribute: row i's is `pieces[codes[i]]`, empty where it is absent."""
+    def _written(self, key: str, column: Ints | Bools | Coded | Same, rows: Rows) -> Pieces:
+        """An attribute's pieces, empty where it is absent."""
+        if isinstance(column, Same):
+            return Pieces(_NO_CODES, [b"" if column.value is None else self._remembered(key, column.value)])
         if isinstance(column, Coded):
             codes = chosen(column.codes, rows).astype(np.intp) + 1
-            return codes, [b"", *(self._remembered(key, value) for value in column.values)]
+            return Pieces(codes, [b"", *(self._remembered(key, value) for value in column.values)])
         present = chosen(column.present, rows)
         if isinstance(column, Bools):
             truth = chosen(column.values, rows).astype(np.intp) + 1
-            return np.where(present, truth, 0), [b"", self.attribute(key, False), self.attribute(key, True)]
+            return Pieces(np.where(present, truth, 0), [b"", self.attribute(key, False), self.attribute(key, True)])
         values = chosen(column.values, rows)
         codes, examples = number(values)
-        pieces = [b"", *(self._remembered(key, value) for value in values[examples].tolist())]
-        return np.where(present, codes + 1, 0), pieces
+        table = [b"", *(self._remembered(key, value) for value in values[examples].tolist())]
+        return Pieces(np.where(present, codes + 1, 0), table)
 
-    def _remembered(self, key: str, value: str | int) -> bytes:
+    def _remembered(self, key: str, value: str | int | bool) -> bytes:
+        if isinstance(value, bool):  # equal to a number, and written otherwise
+            return self.attribute(key, value)
         known = self._attributes.get((key, value))
         if known is None:
             if len(self._attributes) >= _MEMORY:
@@ -117,9 +120,33 @@ class SpanAssembler(ABC):
         return known
 
 
+def _pieces(codes: NDArray[Any], table: list[bytes]) -> Pieces:
+    """Pieces of which perhaps one alone occurs."""
+    low, high = int(codes.min()), int(codes.max())
+    return Pieces(_NO_CODES, [table[low]]) if low == high else Pieces(codes.astype(np.intp), table)
+
+
+def _at(columns: Sequence[Pieces], examples: Codes) -> Iterator[list[bytes]]:
+    for codes, table in columns:
+        yield table * len(examples) if len(table) == 1 else [table[code] for code in codes[examples].tolist()]
+
+
+def sampled(spans: Spans) -> tuple[Rows, int]:
+    """Which rows are exported, and how many they are."""
+    rows = None if spans.sampled.all() else np.flatnonzero(spans.sampled)
+    return rows, len(spans) if rows is None else len(rows)
+
+
+def free_texts(spans: Spans, rows: Rows) -> Iterator[tuple[str, Texts]]:
+    """The attributes with many distinct values, by key, of the chosen rows."""
+    for key, column in spans.attributes.items():
+        if isinstance(column, Texts):
+            yield key, taken(column, rows)
+
+
 def chosen(column: NDArray[_Scalar], rows: Rows) -> NDArray[_Scalar]:
     return column if rows is None else column[rows]
 
 
-def taken(values: list[bytes | None], rows: Rows) -> list[bytes | None]:
-    return values if rows is None else [values[row] for row in rows.tolist()]
+def taken(texts: Texts, rows: Rows) -> Texts:
+    return texts if rows is None else texts.chosen(rows)

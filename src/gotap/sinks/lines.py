@@ -16,7 +16,7 @@ from operator import attrgetter
 import numpy as np
 from msgspec import Struct
 
-from gotap.signals.batch import Bools, Coded, Column, Ints, Spans
+from gotap.signals.batch import Bools, Coded, Column, Ints, Same, Spans
 from gotap.signals.metrics import Histogram
 from gotap.sinks.json_lines import OutputFailed
 from gotap.sinks.sanitize import field_value, printable
@@ -136,8 +136,11 @@ def _times(nanoseconds: Iterable[int]) -> Iterable[str]:
 
 def _words(column: Column | None, rows: np.ndarray[tuple[int, ...], np.dtype[np.intp]]) -> list[str]:
     """The column's values as safe words; empty where absent."""
-    if column is None:
+    if column is None or (isinstance(column, Same) and column.value is None):
         return [""] * len(rows)
+    if isinstance(column, Same):
+        value = column.value
+        return [field_value(value) if isinstance(value, str) else str(value).lower()] * len(rows)
     if isinstance(column, Coded):
         values = [field_value(value) for value in column.values]
         return [values[code] if code >= 0 else "" for code in column.codes[rows].tolist()]

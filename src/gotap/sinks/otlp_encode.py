@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gotap import __version__
 from gotap.signals.batch import Resource, Spans
+from gotap.signals.codes import number
 from gotap.signals.metrics import Exemplar, Histogram, Point
-from gotap.sinks.assemble import Rows, SpanAssembler, chosen
+from gotap.sinks.assemble import Pieces, Rows, SpanAssembler, chosen, free_texts, sampled
 from gotap.sinks.protobuf import delimited, double, fixed64, key_value, key_values, varint
 
 #: The fields that every span has, at fixed places; the parent comes last, so that a root ends before it.
@@ -47,6 +48,11 @@ _FIXED_TAGS = {
 }
 _ROOT_SIZE = _FIXED.itemsize - 10
 
+#: A span of zeros, with its tags.
+_TAGGED = np.zeros(1, _FIXED)
+for _name, _tag in _FIXED_TAGS.items():
+    _TAGGED[_name] = _tag
+
 
 class _SpanHeads(dict[int, bytes]):
     """What stands before a span of that length in ScopeSpans."""
@@ -57,10 +63,10 @@ class _SpanHeads(dict[int, bytes]):
 
 
 class _TextHeads(dict[int, bytes]):
-    """What stands before a text of that length that is the value of one attribute of a span."""
+    """What stands before a text of that length that is the value of one attribute of a span; nothing for -1."""
 
     def __init__(self, key: str) -> None:
-        super().__init__()
+        super().__init__({-1: b""})
         self._key = delimited(1, key.encode())
 
     def __missing__(self, length: int) -> bytes:
@@ -82,36 +88,53 @@ class SpanEncoder(SpanAssembler):
         self._text_heads: dict[str, _TextHeads] = {}
         self._span_heads = _SpanHeads()
         self._resource: tuple[Resource, bytes] | None = None
+        self._scopes: dict[str, bytes] = {}
 
     def encode(self, spans: Spans) -> bytes:
         """An ExportTraceServiceRequest of the sampled spans; b"" if none is sampled."""
-        bodies = self.bodies(spans)
-        if not bodies:
+        rows, count = sampled(spans)
+        if count == 0:
             return b""
-        heads = [self._span_heads[length] for length in map(len, bodies)]
-        # What stands before the spans is made from their length, so that they are copied once and not once a message.
-        resource, scope = self._resource_field(spans.resource), _scope(spans.output.scope, self._version)
-        scope_spans = len(scope) + sum(map(len, heads)) + sum(map(len, bodies))
+        fixed, lengths = _fixed(spans, rows)
+        columns = [fixed]
+        for one in self.pieces(spans, rows, count):
+            columns.append(one.each(count))
+            lengths += one.lengths()
+        for key, texts in free_texts(spans, rows):
+            heads = self._lengths(self._heads_of(key), texts.lengths)
+            columns += [heads.each(count), texts.pieces()]
+            lengths += heads.lengths() + np.maximum(texts.lengths, 0)
+        span_heads = self._lengths(self._span_heads, lengths)
+        columns.insert(0, span_heads.each(count))
+        # What stands before the spans is made from their length, so that everything is copied once.
+        resource, scope = self._resource_field(spans.resource), self._scope_field(spans.output.scope)
+        scope_spans = len(scope) + int((lengths + span_heads.lengths()).sum())
         inner = resource + b"\x12" + varint(scope_spans) + scope
         outer = b"\x0a" + varint(len(inner) - len(scope) + scope_spans)
-        return b"".join([outer, inner, *chain.from_iterable(zip(heads, bodies, strict=True))])
+        return b"".join([outer, inner, *_interleaved(columns, count)])
+
+    def _heads_of(self, key: str) -> _TextHeads:
+        heads = self._text_heads.get(key)
+        if heads is None:
+            heads = self._text_heads[key] = _TextHeads(key)
+        return heads
+
+    @staticmethod
+    def _lengths(heads: dict[int, bytes], lengths: NDArray[np.intp]) -> Pieces:
+        """What stands before texts or messages of those lengths."""
+        codes, examples = number(lengths)
+        return Pieces(codes, [heads[length] for length in lengths[examples].tolist()])
+
+    def _scope_field(self, name: str) -> bytes:
+        field = self._scopes.get(name)
+        if field is None:
+            field = self._scopes[name] = _scope(name, self._version)
+        return field
 
     def _resource_field(self, resource: Resource) -> bytes:
         if self._resource is None or self._resource[0] is not resource:
             self._resource = resource, _resource(resource)
         return self._resource[1]
-
-    def fixed(self, spans: Spans, rows: Rows) -> list[bytes]:
-        parents = chosen(spans.parent_id, rows)
-        laid = np.empty(len(parents), _FIXED)
-        for name, tag in _FIXED_TAGS.items():
-            laid[name] = tag
-        for name in ("trace_id", "span_id", "parent_id", "flags", "start", "end"):
-            laid[name] = chosen(getattr(spans, name), rows)
-        starts = np.arange(len(laid)) * _FIXED.itemsize
-        ends = starts + np.where(parents.any(axis=1), _FIXED.itemsize, _ROOT_SIZE)
-        whole = laid.tobytes()
-        return [whole[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
     def trace_state(self, value: bytes) -> bytes:
         return delimited(3, value)
@@ -122,11 +145,26 @@ class SpanEncoder(SpanAssembler):
     def attribute(self, key: str, value: str | int | bool) -> bytes:
         return key_value(9, key, value)
 
-    def texts(self, key: str, values: Iterable[bytes | None]) -> list[bytes]:
-        heads = self._text_heads.get(key)
-        if heads is None:
-            heads = self._text_heads[key] = _TextHeads(key)
-        return [b"" if text is None else heads[len(text)] + text for text in values]
+
+def _fixed(spans: Spans, rows: Rows) -> tuple[list[bytes], NDArray[np.intp]]:
+    """Ids, flags and times of each span, and the parent's id where there is one; their lengths."""
+    parents = np.ascontiguousarray(chosen(spans.parent_id, rows))
+    laid = np.repeat(_TAGGED, len(parents))
+    laid["parent_id"] = parents
+    for name in ("trace_id", "span_id", "flags", "start", "end"):
+        laid[name] = chosen(getattr(spans, name), rows)
+    lengths = np.where(parents.view(np.uint64)[:, 0] != 0, _FIXED.itemsize, _ROOT_SIZE)
+    starts = np.arange(len(laid)) * _FIXED.itemsize
+    whole = laid.tobytes()
+    return [whole[start:end] for start, end in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)], lengths
+
+
+def _interleaved(columns: list[list[bytes]], count: int) -> list[bytes]:
+    """First the first piece of each column, then the second …"""
+    pieces = [b""] * (count * len(columns))
+    for place, column in enumerate(columns):
+        pieces[place :: len(columns)] = column
+    return pieces
 
 
 def encode_metrics(histograms: Iterable[Histogram], version: str = __version__) -> bytes:

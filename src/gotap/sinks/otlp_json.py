@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from gotap import __version__
-from gotap.signals.batch import Resource, Spans
+from gotap.signals.batch import Resource, Spans, Texts
 from gotap.signals.metrics import Exemplar, Histogram, Point
-from gotap.sinks.assemble import Rows, SpanAssembler, chosen
+from gotap.sinks.assemble import Rows, SpanAssembler, chosen, free_texts, sampled
 from gotap.sinks.protobuf import AttributeValue
 
 _json = msgspec.json.Encoder().encode
@@ -33,9 +33,13 @@ class JsonSpans(SpanAssembler):
 
     def encode(self, spans: Spans) -> bytes:
         """A TracesData object of the sampled spans, without a line's end; b"" if none is sampled."""
-        bodies = self.bodies(spans)
-        if not bodies:
+        rows, count = sampled(spans)
+        if count == 0:
             return b""
+        parts = [self._fixed(spans, rows)]
+        parts.extend(one.each(count) for one in self.pieces(spans, rows, count))
+        parts.extend(_texts(key, texts) for key, texts in free_texts(spans, rows))
+        bodies = map(b"".join, zip(*parts, strict=True))
         content = b"]},".join(body.rstrip(b",") for body in bodies)
         return (
             b'{"resourceSpans":[{"resource":%b,"scopeSpans":[{"scope":%b,"spans":['
@@ -47,7 +51,9 @@ class JsonSpans(SpanAssembler):
             + b"]}]}]}]}"
         )
 
-    def fixed(self, spans: Spans, rows: Rows) -> list[bytes]:
+    def _fixed(self, spans: Spans, rows: Rows) -> list[bytes]:
+        """Ids, flags and times of each span; the parent's id where there is one."""
+
         def ids(name: str, size: int) -> list[str]:
             whole = chosen(getattr(spans, name), rows).tobytes().hex()
             return [whole[at : at + 2 * size] for at in range(0, len(whole), 2 * size)]
@@ -77,9 +83,11 @@ class JsonSpans(SpanAssembler):
     def attribute(self, key: str, value: str | int | bool) -> bytes:
         return _json(_key_value(key, value)) + b","
 
-    def texts(self, key: str, values: Iterable[bytes | None]) -> list[bytes]:
-        head = b'{"key":%b,"value":{"stringValue":' % _json(key)
-        return [b"" if text is None else head + _json(text.decode("utf-8", "replace")) + b"}}," for text in values]
+
+def _texts(key: str, texts: Texts) -> list[bytes]:
+    """One attribute of every span, with a comma behind it; empty where it is absent."""
+    head = b'{"key":%b,"value":{"stringValue":' % _json(key)
+    return [b"" if one is None else head + _json(one.decode("utf-8", "replace")) + b"}}," for one in texts.values]
 
 
 _NO_ID = "0" * 16
