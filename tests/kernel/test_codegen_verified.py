@@ -97,7 +97,7 @@ def actions() -> dict[str, ir.Action]:
 
 
 def machine_code(program: Program) -> bytes:
-    """What the kernel compiled; empty where it does not show it (struct bpf_prog_info jited_prog_len, jited_prog_insns)."""
+    """What the kernel compiled (struct bpf_prog_info jited_prog_insns); empty where it does not show it."""
     size = 1 << 17
     code, info = ctypes.create_string_buffer(size), bytearray(224)
     struct.pack_into("<I", info, 16, size)
@@ -106,7 +106,8 @@ def machine_code(program: Program) -> bytes:
     syscalls.bpf(
         syscalls.Command.OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", program.fd, 224, ctypes.addressof(answer))
     )
-    return code.raw[: struct.unpack_from("<I", answer.raw, 16)[0]] if struct.unpack_from("<Q", answer.raw, 24)[0] else b""
+    length, shown = struct.unpack_from("<I", answer.raw, 16)[0], struct.unpack_from("<Q", answer.raw, 24)[0]
+    return code.raw[:length] if shown else b""
 
 
 def has_private_stack(program: Program) -> bool:

@@ -20,10 +20,11 @@ VALUE_SIZE = 32
 #: Tries to replace an extreme that others replace meanwhile.
 _TRIES = 4
 
-#: Stack: the key, where other programs keep a loop's state; a fresh value below everything else.
+#: Stack: the key, where other programs keep a loop's state; a fresh value where they keep an interface and a link.
 _KEY = frame.LOOP
-_FRESH = frame.SCOPE_KEY - VALUE_SIZE
+_FRESH = frame.LINK
 assert _KEY + KEY_SIZE <= frame.LINK
+assert _FRESH + VALUE_SIZE <= frame.READ
 
 
 class AggregationEmitter:

@@ -65,15 +65,17 @@ class CaptureEmitter:
                 asm.mov(R3, R0)
                 if step.start:
                     asm.add(R3, step.start)
-                asm.mov(R1, R7)
+                asm.mov(R1, R10 if step.on_stack else R7)
                 asm.add(R1, step.place)
                 asm.mov(R2, step.size)
                 asm.call(Helper.PROBE_READ_USER)
                 asm.jne(R0, 0, done)
                 asm.store(R7, step.valid, 1)
             case Lookup():
-                for _, place in step.places:
+                for _, place, element in step.places:
                     asm.store(R7, place, 0)
+                    if element is not None:
+                        asm.store(R7, element.valid, 0)
                 self.words.word(step.map, done)
                 self.maps.lookup(step, done)
             case Chain():

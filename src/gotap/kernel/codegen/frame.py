@@ -4,39 +4,51 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from gotap.kernel.isa import STACK_SIZE
 from gotap.probe.record import HEADER, SIZE_CLASSES
 
 #: A row is a record under construction, then scratch that never leaves the kernel.
 RECORD_SIZE = SIZE_CLASSES[-1]
-SCRATCH_SIZE = 960
+SCRATCH_SIZE = 864
 ROW_SIZE = RECORD_SIZE + SCRATCH_SIZE
 
 #: Parts of the scratch, offsets in the row.
 BUFFER = RECORD_SIZE  # a map group or bucket; afterwards a traceparent, then a scope: one use at a time
 BUFFER_SIZE = 352
-KEY = BUFFER + BUFFER_SIZE  # a text that is compared with a constant
-KEY_SIZE = 64
-MAP_HEADER = KEY + KEY_SIZE
-MAP_HEADER_SIZE = 32
-PLANNED = MAP_HEADER + MAP_HEADER_SIZE  # blocks and memoised words, placed by the planner
+PLANNED = BUFFER + BUFFER_SIZE  # blocks and memoised words, placed by the planner
 PLANNED_END = ROW_SIZE
 
-#: Stack slots, offsets from R10.
+#: Stack slots, offsets from R10. The kernel reads the process faster onto the stack than anywhere else: its check of
+#: what it writes to (HARDENED_USERCOPY) knows the thread's stack at once, and looks other memory up.
 GOID = -8
 DEPTH = -16
-ROW_KEY = -48  # u32 target, u32 operation, u64 goid, u64 depth
+CHILD = DEPTH  # goid of a new goroutine
+ROW_KEY = -40  # u32 target, u32 operation, u64 goid, u64 depth
 ROW_KEY_SIZE = 24
-USED = -72  # bytes of the record in use
-READ = -80  # one word read from the process
-PAIR = -96  # an interface read from the process
-COUNTERS = -104  # pointer to this CPU's counters
-COUNTERS_KEY = -108
-LINK = -128  # u64 goid, u64 span id
-LOOP = -192  # state of a loop's callback, 64 bytes
-TEMPORARIES = -200  # and downwards, 8 bytes each
-TEMPORARY_COUNT = 12
-SCOPE_KEY = -312  # u32 target, u32 kind, u64 goid or context data word, u64 subject
+USED = -48  # bytes of the record in use
+COUNTERS = -56  # pointer to this CPU's counters
+COUNTERS_KEY = -60
+READ = -72  # one word read from the process
+PAIR = -88  # an interface read from the process
+LINK = -104  # u64 goid, u64 span id
+LOOP = -168  # state of a loop's callback, 64 bytes
+SCOPE_KEY = LOOP  # u32 target, u32 kind, u64 goid or context data word, u64 subject: never while a loop runs
 SCOPE_KEY_SIZE = 24
+TEMPORARIES = -176  # and downwards, 8 bytes each
+TEMPORARY_COUNT = 8
+KEY = -296  # a text that is compared with a constant, or a map's header
+KEY_SIZE = 64
+MAP_HEADER = KEY
+MAP_HEADER_SIZE = 32
+BLOCKS = -416  # small blocks, placed by the planner
+BLOCKS_END = KEY
+EARLY = BLOCKS  # before there is a row: part of a g
+EARLY_SIZE = KEY + KEY_SIZE - BLOCKS
+STACK_END = BLOCKS
+
+#: A program, the callback of a loop and the subprogram that it calls share 512 bytes; kernels before 6.8 (or without
+#: a compiler) round the stack of each up to 32. The callback has 16 bytes, the subprogram a key.
+assert -STACK_END + 32 + KEY_SIZE <= STACK_SIZE
 
 #: Kinds of scope keys.
 SCOPE_GOROUTINE = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import frame
-from gotap.kernel.codegen.planner import Lookup
+from gotap.kernel.codegen.planner import Block, Lookup
 from gotap.kernel.codegen.words import compare_bytes
 from gotap.kernel.isa import R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper
 from gotap.probe import ir
@@ -38,7 +38,7 @@ class MapEmitter:
         self._lookups.append((lookup, name))
         asm.jeq(R0, 0, done)
         asm.mov(R3, R0)
-        asm.mov(R1, R7)
+        asm.mov(R1, R10)
         asm.add(R1, frame.MAP_HEADER)
         asm.mov(R2, frame.MAP_HEADER_SIZE)
         asm.call(Helper.PROBE_READ_USER)
@@ -50,9 +50,9 @@ class MapEmitter:
 
     def swiss(self, layout: ir.SwissLayout, name: str, done: str) -> None:
         asm = self.asm
-        asm.load(R9, R7, frame.MAP_HEADER + layout.directory)
+        asm.load(R9, R10, frame.MAP_HEADER + layout.directory)
         asm.jeq(R9, 0, done)
-        asm.load(R8, R7, frame.MAP_HEADER + layout.directory_length)
+        asm.load(R8, R10, frame.MAP_HEADER + layout.directory_length)
         large = asm.new_label("large")
         asm.jne(R8, 0, large)
         asm.mov(R1, R7)
@@ -65,14 +65,14 @@ class MapEmitter:
 
     def buckets(self, layout: ir.BucketLayout, name: str, done: str) -> None:
         asm = self.asm
-        asm.load(R9, R7, frame.MAP_HEADER + layout.buckets)
+        asm.load(R9, R10, frame.MAP_HEADER + layout.buckets)
         asm.jeq(R9, 0, done)
-        asm.load(R1, R7, frame.MAP_HEADER + layout.b, 1)
+        asm.load(R1, R10, frame.MAP_HEADER + layout.b, 1)
         asm.jgt(R1, 32, done)
         asm.mov(R8, 1)
         asm.lsh(R8, R1)
         large = asm.new_label("large")
-        asm.load(R2, R7, frame.MAP_HEADER + layout.old_buckets)
+        asm.load(R2, R10, frame.MAP_HEADER + layout.old_buckets)
         asm.jne(R2, 0, large)
         asm.jne(R8, 1, large)
         asm.mov(R1, R7)
@@ -82,7 +82,7 @@ class MapEmitter:
         asm.mov(R9, R0)
         asm.label(large)
         self.start_walk(name)
-        asm.load(R1, R7, frame.MAP_HEADER + layout.old_buckets)
+        asm.load(R1, R10, frame.MAP_HEADER + layout.old_buckets)
         asm.jeq(R1, 0, done)
         asm.mov(R9, R1)  # a map that is growing: half as many old buckets
         asm.rsh(R8, 1)
@@ -148,7 +148,7 @@ class MapEmitter:
         asm.mul(R9, key_stride)
         asm.add(R9, R6)
         asm.load(R1, R9, frame.BUFFER + layout.keys + 8)  # the key's length
-        lengths = sorted({len(key) for key, _ in lookup.places})
+        lengths = sorted({len(key) for key, _, _ in lookup.places})
         for length in lengths:
             asm.jeq(R1, length, f"{name}.length{length}")
         asm.label(following)
@@ -169,24 +169,36 @@ class MapEmitter:
         asm, layout = self.asm, lookup.layout
         asm.label(f"{name}.length{length}")
         asm.load(R3, R9, frame.BUFFER + layout.keys)
-        asm.mov(R1, R6)
-        asm.add(R1, frame.KEY)
+        asm.mov(R1, R10)
+        asm.add(R1, -frame.KEY_SIZE)
         asm.mov(R2, length)
         asm.call(Helper.PROBE_READ_USER)
         asm.jne(R0, 0, following)
-        for key, place in lookup.places:
+        for key, place, element in lookup.places:
             if len(key) != length:
                 continue
             other = asm.new_label(f"{name}.other")
-            compare_bytes(asm, R6, frame.KEY, key, other)
-            asm.mov(R1, R8)
-            asm.mul(R1, elem_stride)
-            asm.add(R1, R7)
+            compare_bytes(asm, R10, -frame.KEY_SIZE, key, other)
+            asm.mov(R9, R8)
+            asm.mul(R9, elem_stride)
+            asm.mov(R1, R7)
+            asm.add(R1, R9)
             asm.add(R1, layout.elems)
             asm.store(R6, place, R1)
+            if element is not None:
+                self.take(element, layout.elems)
             asm.jump(following)
             asm.label(other)
         asm.jump(following)
+
+    def take(self, element: Block, elems: int) -> None:
+        """Copies the words of the element at R9 + `elems` in the buffer to their block: no need to read them again."""
+        asm = self.asm
+        asm.add(R9, R6)
+        for offset in range(0, element.size, 8):
+            asm.load(R1, R9, frame.BUFFER + elems + element.start + offset)
+            asm.store(R6, element.place + offset, R1)
+        asm.store(R6, element.valid, 1)
 
     def bucket_step(self, layout: ir.BucketLayout, name: str) -> None:
         """Callback (R1 index, R2 state): one bucket, its overflow next, then the next bucket of the array."""

@@ -15,27 +15,27 @@ from gotap.probe import ir
 
 #: A block may span this many bytes.
 LARGEST_BLOCK = 320
+#: What is taken of a map element while its group or bucket is at hand.
+LARGEST_ELEMENT = 32
 
 
 class Block(Struct, frozen=True):
-    """`size` bytes from `base + start`, at `place` in the row; the word before `place` is 1 when they were read."""
+    """`size` bytes from `base + start`, at `place` in the row or on the stack; `valid`: a word in the row, 1: read."""
 
     base: ir.Word
     start: int
     size: int
     place: int
-
-    @property
-    def valid(self) -> int:
-        return self.place - 8
+    valid: int
+    on_stack: bool
 
 
 class Lookup(Struct, frozen=True):
-    """Elements of one map, found in one pass: key → place of the element's address (0: absent)."""
+    """Elements of one map, found in one pass: key, place of the element's address (0: absent), words of the element."""
 
     map: ir.Word
     layout: ir.BucketLayout | ir.SwissLayout
-    places: tuple[tuple[bytes, int], ...]
+    places: tuple[tuple[bytes, int, Block | None], ...]
 
 
 class Chain(Struct, frozen=True):
@@ -93,9 +93,14 @@ def plan(roots: Iterable[ir.Word]) -> Plan:
 class _Planner:
     def __init__(self, roots: Iterable[ir.Word]) -> None:
         self.words: dict[ir.Word, int] = {}  # every word below the roots → its height, children first
+        self.loads: dict[ir.Word, list[ir.Load]] = {}
         for root in roots:
             self.visit(root)
+        for word in self.words:
+            if isinstance(word, ir.Load):
+                self.loads.setdefault(word.base, []).append(word)
         self.next = frame.PLANNED
+        self.next_on_stack = frame.BLOCKS
 
     def visit(self, word: ir.Word) -> int:
         if word not in self.words:
@@ -112,22 +117,43 @@ class _Planner:
 
     def plan(self) -> Plan:
         found = Plan()
+        for word in self.words:
+            if isinstance(word, ir.MapElement) and (element := self.element(word)) is not None:
+                found.blocks[word] = element
         candidates: list[tuple[int, Step]] = [*self.lookups(found), *self.chains(found), *self.blocks(found)]
         found.steps = [step for _, step in sorted(candidates, key=lambda pair: pair[0])]
         return found
 
     def lookups(self, found: Plan) -> Iterator[tuple[int, Step]]:
-        groups: dict[tuple[ir.Word, ir.BucketLayout | ir.SwissLayout], list[bytes]] = {}
+        groups: dict[tuple[ir.Word, ir.BucketLayout | ir.SwissLayout], list[ir.MapElement]] = {}
         for word in self.words:
             if isinstance(word, ir.MapElement):
-                groups.setdefault((word.map, word.layout), []).append(word.key)
-        for (map, layout), keys in groups.items():
-            place = self.reserve(8 * len(keys))
+                groups.setdefault((word.map, word.layout), []).append(word)
+        for (map, layout), elements in groups.items():
+            place = self.reserve(8 * len(elements))
             assert place is not None, "scratch is too small for the map keys of one probe"
-            places = tuple((key, place + 8 * index) for index, key in enumerate(keys))
-            for key, at in places:
-                found.elements[ir.MapElement(map, layout, key)] = at
+            places = tuple((one.key, place + 8 * index, found.blocks.get(one)) for index, one in enumerate(elements))
+            found.elements.update({one: at for one, (_, at, _) in zip(elements, places, strict=True)})
             yield self.words[map] + 1, Lookup(map, layout, places)
+
+    def element(self, word: ir.MapElement) -> Block | None:
+        """The words that are loaded from an element, if they can be taken from its group: whole words, not too many."""
+        extent = self.extent(word)
+        if extent is None:
+            return None
+        start, end = extent[0] // 8 * 8, -(-extent[1] // 8) * 8
+        room = word.layout.elem_stride if isinstance(word.layout, ir.SwissLayout) else word.layout.elem_size
+        if start < 0 or end > room or end - start > LARGEST_ELEMENT:
+            return None
+        valid = self.reserve(8 + end - start)
+        return None if valid is None else Block(word, start, end - start, valid + 8, valid, on_stack=False)
+
+    def extent(self, base: ir.Word) -> tuple[int, int] | None:
+        """Offsets from `base` between which everything lies that is loaded from it."""
+        loads = self.loads.get(base)
+        if not loads:
+            return None
+        return min(load.offset for load in loads), max(load.offset + load.size for load in loads)
 
     def chains(self, found: Plan) -> Iterator[tuple[int, Step]]:
         for word in list(self.words):
@@ -140,17 +166,23 @@ class _Planner:
                     yield self.words[word], Chain(first, place)
 
     def blocks(self, found: Plan) -> Iterator[tuple[int, Step]]:
-        loads: dict[ir.Word, list[ir.Load]] = {}
-        for word in self.words:
-            if isinstance(word, ir.Load):
-                loads.setdefault(word.base, []).append(word)
-        for base, group in loads.items():
-            start = min(load.offset for load in group)
-            size = max(load.offset + load.size for load in group) - start
-            if len(group) < 2 or size > LARGEST_BLOCK:
+        for base, loads in self.loads.items():
+            extent = self.extent(base)
+            if extent is None or len(loads) < 2 or base in found.blocks:
                 continue
-            place = self.reserve(8 + size)
-            if place is not None:
-                block = Block(base, start, size, place + 8)
+            block = self.block(base, *extent)
+            if block is not None:
                 found.blocks[base] = block
                 yield self.words[base] + 1, block
+
+    def block(self, base: ir.Word, start: int, end: int) -> Block | None:
+        """On the stack if there is room: fields there must be aligned as they are in the process."""
+        size, skew = end - start, start % 8
+        if size > LARGEST_BLOCK:
+            return None
+        if self.next_on_stack + skew + size <= frame.BLOCKS_END and (valid := self.reserve(8)) is not None:
+            place = self.next_on_stack + skew
+            self.next_on_stack += -(-(skew + size) // 8) * 8
+            return Block(base, start, size, place, valid, on_stack=True)
+        valid = self.reserve(8 + size)
+        return None if valid is None else Block(base, start, size, valid + 8, valid, on_stack=False)

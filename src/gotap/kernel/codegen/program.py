@@ -138,15 +138,18 @@ class _Program:
         self.trace.flag(RecordFlags.HEAP_FULL)
         self.count(Counter.HEAP_FULL)
 
-    def goroutine(self, lost: str) -> None:
-        """GOID = id of the running goroutine."""
-        self.early.word(self.target.goid, lost)
-        self.asm.store(R10, frame.GOID, R0)
+    def goroutine(self, lost: str, *, depth: bool = False) -> None:
+        """GOID = id of the running goroutine.
 
-    def depth(self, lost: str) -> None:
-        """DEPTH = g.stack.hi minus the SP at the function's entry: unchanged when the stack moves."""
+        `depth`: DEPTH = g.stack.hi minus the SP at the function's entry, which does not change when the stack moves.
+        """
         asm = self.asm
-        self.early.word(self.target.stack_high, lost)
+        if not depth:
+            self.early.word(self.target.goid, lost)
+            asm.store(R10, frame.GOID, R0)
+            return
+        self.early.together({self.target.goid: frame.GOID, self.target.stack_high: frame.DEPTH}, lost)
+        asm.load(R0, R10, frame.DEPTH)
         asm.load(R1, R6, PT_REGS["rsp"])
         asm.sub(R0, R1)
         if self.place.sp_offset:
@@ -206,8 +209,7 @@ class _Program:
 
     def begin(self, action: ir.Begin) -> None:
         asm, layout = self.asm, action.layout
-        self.goroutine("lost")
-        self.depth("lost")
+        self.goroutine("lost", depth=True)
         self.row_key(layout, by_depth=action.by_depth, key=action.key, lost="lost")
         if not action.by_depth and action.key is None:
             self.refuse_nested(layout)
@@ -341,9 +343,7 @@ class _Program:
 
     def end(self, action: ir.End) -> None:
         asm = self.asm
-        self.goroutine("exit")
-        if action.by_depth:
-            self.depth("exit")
+        self.goroutine("exit", depth=action.by_depth)
         self.row_key(action.layout, by_depth=action.by_depth, key=action.key, lost="exit")
         self.row()
         asm.jeq(R0, 0, "unknown")
@@ -404,8 +404,7 @@ class _Program:
         """Borrows a row where words want scratch: nobody else has one of this goroutine at this depth."""
         asm = self.asm
         if self.plan.steps:
-            self.goroutine("exit")
-            self.depth("exit")
+            self.goroutine("exit", depth=True)
             asm.constant(R1, pack_key(self.target.number, frame.BORROWED))
             asm.store(R10, frame.ROW_KEY, R1)
             for source, offset in ((frame.GOID, 8), (frame.DEPTH, 16)):
@@ -421,19 +420,9 @@ class _Program:
     def spawn(self, action: ir.Spawn) -> None:
         """Links the new goroutine to the operation of its creator, or to what the creator itself is linked to."""
         asm = self.asm
-        linked, store, known = asm.new_label("linked"), asm.new_label("store"), asm.new_label("known")
-        for alternative in action.creator:
-            other = asm.new_label("creator")
-            for condition in alternative.conditions:
-                self.words.require(condition, other, other)
-            assert not isinstance(alternative.value, ir.Text)
-            self.words.word(alternative.value, other)
-            asm.jump(known)
-            asm.label(other)
-        asm.jump("exit")
-        asm.label(known)
-        asm.store(R10, frame.GOID, R0)
-        asm.mov(R1, R0)
+        linked, store = asm.new_label("linked"), asm.new_label("store")
+        self.creator(action)
+        asm.load(R1, R10, frame.GOID)
         self.trace.scope(frame.SCOPE_GOROUTINE)
         asm.jeq(R0, 0, linked)
         asm.load(R1, R0, frame.SCOPE_SPAN_ID)
@@ -450,13 +439,36 @@ class _Program:
         asm.load(R1, R0, 8)
         asm.store(R10, frame.LINK + 8, R1)
         asm.label(store)
-        self.words.word(action.child, "exit")
-        asm.mov(R1, R0)
+        asm.load(R1, R10, frame.CHILD)
         self.trace.key(frame.LINKS, frame.SCOPE_GOROUTINE)
         asm.mov(R3, R10)
         asm.add(R3, frame.LINK)
         asm.mov(R4, 0)
         asm.call(Helper.MAP_UPDATE)
+
+    def creator(self, action: ir.Spawn) -> None:
+        """CHILD = goid of the new goroutine, GOID = of its creator; exits when either cannot be had."""
+        asm = self.asm
+        known = asm.new_label("known")
+        first = action.creator[0]
+        if not first.conditions and isinstance(first.value, ir.Load) and isinstance(action.child, ir.Load) and (
+            first.value.base == action.child.base
+        ):  # both are told by the new g, so that no other alternative is more readable
+            self.words.together({action.child: frame.CHILD, first.value: frame.GOID}, "exit")
+            return
+        self.words.word(action.child, "exit")
+        asm.store(R10, frame.CHILD, R0)
+        for alternative in action.creator:
+            other = asm.new_label("creator")
+            for condition in alternative.conditions:
+                self.words.require(condition, other, other)
+            assert not isinstance(alternative.value, ir.Text)
+            self.words.word(alternative.value, other)
+            asm.store(R10, frame.GOID, R0)
+            asm.jump(known)
+            asm.label(other)
+        asm.jump("exit")
+        asm.label(known)
 
 
 def _roots(action: ir.Begin | ir.Annotate | ir.End | ir.Aggregate) -> Iterator[ir.Word]:

@@ -148,12 +148,12 @@ class WordEmitter:
             return
         self.word(text.pointer, fail)
         self.asm.mov(R3, R0)
-        self.asm.mov(R1, R7)
+        self.asm.mov(R1, R10)
         self.asm.add(R1, frame.KEY)
         self.asm.mov(R2, len(value))
         self.asm.call(Helper.PROBE_READ_USER)
         jump_if(self.asm, "!=", R0, 0, fail)
-        compare_bytes(self.asm, R7, frame.KEY, value, false)
+        compare_bytes(self.asm, R10, frame.KEY, value, false)
 
     def test_bit(self, index: int, fail: str) -> None:
         """Jumps to `fail` when bit `index` of R0 is clear."""
@@ -167,7 +167,7 @@ class WordEmitter:
         if block is not None:
             self.asm.load(R0, R7, block.valid)
             jump_if(self.asm, "==", R0, 0, fail)
-            self.asm.load(R0, R7, block.place + word.offset - block.start, word.size)
+            self.asm.load(R0, R10 if block.on_stack else R7, block.place + word.offset - block.start, word.size)
         else:
             self.word(word.base, fail)
             jump_if(self.asm, "==", R0, 0, fail)
@@ -176,6 +176,31 @@ class WordEmitter:
                 self.asm.add(R3, word.offset)
             self.read(word.size, fail)
         self.extend(word.size, word.signed)
+
+    def together(self, places: Mapping[ir.Word, int], fail: str) -> None:
+        """Each word into its stack slot; words of one structure by one read. There is no row yet."""
+        loads = [word for word in places if isinstance(word, ir.Load)]
+        start = min((load.offset for load in loads), default=0) // 8 * 8
+        size = max((load.offset + load.size for load in loads), default=0) - start
+        if len(loads) < max(2, len(places)) or len({load.base for load in loads}) > 1 or size > frame.EARLY_SIZE:
+            for word, place in places.items():
+                self.word(word, fail)
+                self.asm.store(R10, place, R0)
+            return
+        self.word(loads[0].base, fail)
+        jump_if(self.asm, "==", R0, 0, fail)
+        self.asm.mov(R3, R0)
+        if start:
+            self.asm.add(R3, start)
+        self.asm.mov(R1, R10)
+        self.asm.add(R1, frame.EARLY)
+        self.asm.mov(R2, size)
+        self.asm.call(Helper.PROBE_READ_USER)
+        jump_if(self.asm, "!=", R0, 0, fail)
+        for load in loads:
+            self.asm.load(R0, R10, frame.EARLY + load.offset - start, load.size)
+            self.extend(load.size, load.signed)
+            self.asm.store(R10, places[load], R0)
 
     def read(self, size: int, fail: str) -> None:
         """R0 = `size` bytes of the process at R3."""
