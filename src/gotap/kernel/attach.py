@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -27,7 +28,11 @@ from gotap.kernel.errors import (
     TargetGoneError,
     errno_text,
 )
+from gotap.kernel.pool import Pool
 from gotap.kernel.syscalls import AttachType
+
+#: Links that are closed at once.
+_CLOSING = 64
 
 #: (file offset of the instruction, cookie that the program gets from GET_ATTACH_COOKIE)
 Site = tuple[int, int]
@@ -74,18 +79,13 @@ def close_all(links: Sequence[Link]) -> None:
     descriptors = [fd for link in links for fd in link._descriptors]
     for link in links:
         link._descriptors = []
-    if len(descriptors) <= 1:
-        for fd in descriptors:
-            os.close(fd)
+    if len(descriptors) == 1:
+        os.close(descriptors[0])
         return
-    try:
-        from concurrent.futures import ThreadPoolExecutor  # brings logging along, which costs every start 5 ms
-    except OSError:  # no descriptor is left to read it with: the first ones closed make room
-        for fd in descriptors:
-            os.close(fd)
-        return
-    with ThreadPoolExecutor(min(64, len(descriptors)), "gotap-detach") as pool:
-        list(pool.map(os.close, descriptors))
+    with Pool(_CLOSING, "gotap-detach") as pool:
+        calls = [pool.start(partial(os.close, fd)) for fd in descriptors]
+    for call in calls:
+        call.result()
 
 
 def attach_uprobes(program: Program, path: str, sites: Sequence[Site], *, pid: int, features: HasFeatures) -> Link:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from msgspec import Struct, field
@@ -12,10 +14,12 @@ from numpy.typing import NDArray
 
 from gotap.kernel.attach import HasFeatures, Link, attach_type, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, Program
+from gotap.kernel.code import Code
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.frame import Counter
 from gotap.kernel.codegen.program import Options, Place, Target, generate
 from gotap.kernel.codegen.tracing import Sampling
+from gotap.kernel.pool import Pool
 from gotap.kernel.ring import Ring
 from gotap.kernel.syscalls import MapType
 from gotap.probe import ir
@@ -29,6 +33,9 @@ IN_FLIGHT = 16384
 LINKS = 8192
 #: Read every 50 ms, so that it holds what 100 000 requests a second leave.
 RING_SIZE = 4 << 20
+
+#: Programs that are verified at once, where there are that many CPUs.
+_LOADING = 4
 
 _NO_PREALLOC = 1
 _PROBE_LIMIT = frame.COUNTER_COUNT - Counter.HITS
@@ -99,8 +106,7 @@ class Watcher:
         )
         before = self._counters()[Counter.NO_BEGIN]
         try:
-            for probe in _probes(binding):
-                self._attach_probe(attachment, target, probe)
+            self._attach_probes(attachment, target, list(_probes(binding)))
         except BaseException:
             self._release(attachment)
             self._forget(attachment.number)
@@ -109,24 +115,37 @@ class Watcher:
         self._attached[attachment.number] = attachment
         return attachment
 
-    def _attach_probe(self, attachment: Attachment, target: Target, probe: BoundProbe) -> None:
-        number = self._probes.setdefault(probe.name, len(self._probes) % _PROBE_LIMIT)
-        fds = {name: map.fd for name, map in self.maps.items()} | {frame.RING: self.ring.fd}
-        for place, sites in _by_place(probe):
-            code = generate(probe.action, place, target, self.options, number)
-            program = Program.load(
-                code.bytes(fds),
-                name="gotap",
-                attach_type=attach_type(self.features),
-                subprograms=code.subprograms,
-            )
-            attachment.programs.append(program)
+    def _attach_probes(self, attachment: Attachment, target: Target, probes: Sequence[BoundProbe]) -> None:
+        parts = [(probe, place, sites) for probe in probes for place, sites in _by_place(probe)]
+        numbers = {one.name: self._probes.setdefault(one.name, len(self._probes) % _PROBE_LIMIT) for one in probes}
+        # What goes in last, the begins, takes the verifier longest.
+        codes = (
+            generate(probe.action, place, target, self.options, numbers[probe.name])
+            for probe, place, _ in reversed(parts)
+        )
+        executable = attachment.executable
+        for program, (_, _, sites) in zip(reversed(self._load(attachment, codes)), parts, strict=True):
             offsets = [(site.file_offset, 0) for site in sites]
-            link = attach_uprobes(
-                program, attachment.executable.path, offsets, pid=attachment.executable.pid, features=self.features
-            )
+            link = attach_uprobes(program, executable.path, offsets, pid=executable.pid, features=self.features)
             attachment.links.append(link)
             attachment.sites += len(sites)
+
+    def _load(self, attachment: Attachment, codes: Iterable[Code]) -> list[Program]:
+        """Loads programs side by side, while the next ones are generated: verifying takes the larger part of attaching.
+
+        Also those that were loaded when another one could not be are the attachment's.
+        """
+        fds = {name: map.fd for name, map in self.maps.items()} | {frame.RING: self.ring.fd}
+        kind = attach_type(self.features)
+
+        def load(code: Code) -> Program:
+            program = Program.load(code.bytes(fds), name="gotap", attach_type=kind, subprograms=code.subprograms)
+            attachment.programs.append(program)
+            return program
+
+        with Pool(min(_LOADING, os.cpu_count() or 1), "gotap-load") as pool:
+            calls = [pool.start(partial(load, code)) for code in codes]
+        return [call.result() for call in calls]
 
     def detach(self, attachment: Attachment) -> int:
         """Takes the probes out; returns how many operations were in flight. Their rows are removed."""
