@@ -20,6 +20,9 @@ def phase(name: str) -> Iterator[None]:
 
 def main() -> None:
     with phase("imports"):
+        from gotap.commands.memory import keep_small
+
+        keep_small()
         from gotap.commands.targets import Targets
         from gotap.image.image import Image
         from gotap.image.rtype import RuntimeTypes
