@@ -103,8 +103,8 @@ def _trace_states(found: Input | None, remote: NDArray[np.bool_]) -> batch.Texts
     if found is None or found.texts is None:
         return batch.Texts.none(len(remote))
     values: list[bytes | None] = [None] * len(remote)
-    rows = np.flatnonzero(remote & found.texts.present).tolist()
-    for row, text in zip(rows, found.texts.keys(rows), strict=True):
+    rows = np.flatnonzero(remote & found.texts.present)
+    for row, text in zip(rows.tolist(), found.texts.keys(rows), strict=True):
         values[row] = _trace_state(text)
     return batch.Texts(values)
 

@@ -17,6 +17,9 @@ Key = Hashable
 
 _NO_CODES: Codes = np.zeros(0, np.intp)
 
+#: So few texts are cut out of the heap without making one object of it.
+_FEW = 8
+
 
 class Input:
     """One column of a batch: record i has `keys[codes[i]]`. `texts` says where the texts of a text column lie."""
@@ -51,13 +54,13 @@ class Input:
     def _number(self) -> None:
         """Texts are numbered when that is first asked for."""
         if self._codes is None and self.texts is not None:
-            self._codes, self._keys = self.texts.numbered()
+            self._codes, self._keys = self.texts.codes_and_keys()
 
 
 class RawTexts:
     """The texts of one column: text i is the `lengths[i]` bytes (0: absent) from `starts[i]` on in the heap."""
 
-    __slots__ = ("_heap", "cut", "lengths", "present", "starts")
+    __slots__ = ("_heap", "_numbered", "cut", "lengths", "present", "starts")
 
     def __init__(
         self, heap: Heap, starts: Codes, lengths: Codes, cut: NDArray[np.bool_], present: NDArray[np.bool_]
@@ -66,32 +69,48 @@ class RawTexts:
         self.starts, self.lengths = starts, lengths
         self.cut = cut
         self.present = present
+        self._numbered: tuple[Codes, Codes] | None = None
 
     @property
     def heap(self) -> bytes:
         return self._heap.content
 
-    def keys(self, rows: Iterable[int]) -> list[Key]:
+    def keys(self, rows: Codes) -> list[Key]:
         """The texts of those rows."""
-        return [self._key(row) for row in rows]
+        starts = self.starts[rows]
+        pairs = zip(starts.tolist(), (starts + self.lengths[rows]).tolist(), strict=True)
+        if len(rows) > _FEW:
+            heap = self._heap.content
+            found: list[Key] = [heap[start:end] for start, end in pairs]
+        else:
+            found = [self._heap.array[start:end].tobytes() for start, end in pairs]
+        for row in np.flatnonzero(self.cut[rows]).tolist():
+            found[row] = (found[row],)
+        for row in np.flatnonzero(~self.present[rows]).tolist():
+            found[row] = None
+        return found
 
-    def _key(self, row: int) -> Key:
-        if not self.present[row]:
+    def numbered(self) -> tuple[Codes, Codes] | None:
+        """(codes, rows) as of `number`; None: the texts are few or long, and to be looked at one by one."""
+        if len(self.starts) < FEWEST or int(self.lengths.max()) > LONGEST:
             return None
-        start = int(self.starts[row])
-        text = self._heap.array[start : start + int(self.lengths[row])].tobytes()
-        return (text,) if self.cut[row] else text
-
-    def numbered(self) -> tuple[Codes, list[Key]]:
-        """(codes, keys), as in Input."""
-        count = len(self.starts)
-        if count >= FEWEST and int(self.lengths.max()) <= LONGEST:
+        if self._numbered is None:
             marks = np.where(self.present, self.cut.astype(np.intp), 2)
-            codes, rows = number_texts(self._heap.array, self.starts, self.lengths, marks)
-            return codes, self.keys(rows.tolist())
+            self._numbered = number_texts(self._heap.array, self.starts, self.lengths, marks)
+        return self._numbered
+
+    def codes_and_keys(self) -> tuple[Codes, list[Key]]:
+        """As in Input."""
+        if (found := self.numbered()) is not None:
+            return found[0], self.keys(found[1])
         code_of: dict[Key, int] = {}
-        numbers = [code_of.setdefault(key, len(code_of)) for key in self.keys(range(count))]
+        numbers = [code_of.setdefault(key, len(code_of)) for key in self.keys(np.arange(len(self.starts)))]
         return np.array(numbers, np.intp), list(code_of)
+
+    def repeat(self, times: int) -> bool:
+        """Whether each text occurs so many times, on average; False when that is not easily said."""
+        found = self.numbered()
+        return found is not None and len(found[1]) * times <= len(self.starts)
 
 
 class Heap:

@@ -13,7 +13,6 @@ from gotap.probe.record import Attribute, Column, ColumnKind, Layout
 from gotap.signals import batch
 from gotap.signals.codes import Codes, combine
 from gotap.signals.inputs import Input, Key, RawTexts
-from gotap.signals.texts import FEWEST
 
 #: Results that are remembered; beyond, they are all forgotten.
 _MEMORY = 8192
@@ -55,7 +54,7 @@ class Plan:
             keys = tuple(None if one is None else one.keys[0] for one in used)
             return batch.Same(_text(self._value(keys[0] if len(keys) == 1 else keys)))
         if len(used) == 1 and (one := used[0]) is not None:
-            if self._free and one.texts is not None and not self._repeats(one):
+            if self._free and one.texts is not None and not self._repeats(one.texts):
                 return self._free_texts(one.texts)
             return self._numbered(self._values(one.keys), one.codes)
         codes, rows = combine([(one.codes, len(one.keys)) for one in used if one is not None], length)
@@ -65,15 +64,13 @@ class Plan:
         ]
         return self._numbered(self._values(combinations), codes)
 
-    def _repeats(self, one: Input) -> bool:
+    def _repeats(self, texts: RawTexts) -> bool:
         """Whether a column of free texts has few distinct ones now, and so is cheaper numbered; tried now and then."""
         if self._pause:
             self._pause -= 1
             return False
-        assert one.texts is not None
-        repeats = len(one.texts.starts) >= FEWEST and len(one.keys) * _REPEATED <= len(one.texts.starts)
-        if not repeats:
-            self._pause = _PAUSE
+        repeats = texts.repeat(_REPEATED)
+        self._pause = 0 if repeats else _PAUSE
         return repeats
 
     def _free_texts(self, texts: RawTexts) -> batch.Texts:
@@ -84,12 +81,12 @@ class Plan:
             if not texts.heap.isascii():
                 others |= some & ~_ascii(texts)
         else:
-            others = texts.present
+            others = some
         starts, lengths = texts.starts, np.where(some, texts.lengths, -1)
         if not others.any():
             return batch.Texts.within(texts.heap, starts, lengths)
         changed = np.flatnonzero(others)
-        made = batch.Texts(self._values(texts.keys(changed.tolist())))
+        made = batch.Texts(self._values(texts.keys(changed)))
         starts = starts.copy()
         starts[changed] = made.starts + len(texts.heap)
         lengths[changed] = made.lengths

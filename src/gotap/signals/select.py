@@ -37,4 +37,3 @@ def _column(column: Column, rows: NDArray[np.intp] | slice) -> Column:
     if isinstance(column, Ints):
         return Ints(column.values[rows], column.present[rows])
     return Bools(column.values[rows], column.present[rows])
-

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from gotap.signals.codes import Codes, number, through_table
+from gotap.signals.codes import MULTIPLIER, Codes, number
 
 #: Longer texts are not numbered: comparing them costs more than it saves.
 LONGEST = 128
@@ -14,9 +14,6 @@ LONGEST = 128
 FEWEST = 24
 
 _WORD = 8
-#: Bits of a hash that find a text's place in the table; two texts in one place are told apart by comparing them.
-_BITS = 14
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio, odd
 _HALF = np.uint64(32)
 
 #: Row k keeps the first k bytes of a text that was read as little-endian words.
@@ -32,20 +29,14 @@ def number_texts(data: NDArray[np.uint8], starts: Codes, lengths: Codes, marks: 
     words = _words(data, starts, count * _WORD)
     words &= _MASKS[lengths, :count]
     own = (lengths + (marks << np.intp(8))).astype(np.uint64)
-    hashes = own * _MULTIPLIER
+    hashes = own * MULTIPLIER
     for index in range(count):
         hashes ^= words[:, index]
-        hashes *= _MULTIPLIER
+        hashes *= MULTIPLIER
         hashes ^= hashes >> _HALF
-    low, high = hashes.min(), hashes.max()
-    if low == high:
-        codes, rows = np.zeros(len(starts), np.intp), np.zeros(1, np.intp)
-    else:
-        codes, rows = through_table((hashes >> np.uint64(64 - _BITS)).astype(np.intp), 1 << _BITS)
-    if _agree(words, own, rows[codes]):
-        return codes, rows
-    codes, rows = number(hashes)  # two texts met in one place of the table
-    if _agree(words, own, rows[codes]):
+    codes, rows = number(hashes)
+    examples = rows[codes]
+    if bool((own == own[examples]).all() and (words == words[examples]).all()):
         return codes, rows
     return _compared(words, own)
 
@@ -67,8 +58,3 @@ def _compared(words: NDArray[np.uint64], own: NDArray[np.uint64]) -> tuple[Codes
         row_of.setdefault(key, row)
     code_of = {key: code for code, key in enumerate(row_of)}
     return np.array([code_of[key] for key in keys], np.intp), np.array(list(row_of.values()), np.intp)
-
-
-def _agree(words: NDArray[np.uint64], own: NDArray[np.uint64], examples: Codes) -> bool:
-    """Whether every row is what its example is."""
-    return bool((own == own[examples]).all() and (words == words[examples]).all())
