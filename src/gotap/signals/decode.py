@@ -29,6 +29,9 @@ _FLAG_IS_REMOTE = 0x200
 
 ERROR_TYPE = "error.type"
 
+#: Span names that are remembered; beyond, they are all forgotten.
+_NAMES = 4096
+
 
 class Decoder:
     """Decodes the records of one operation of one process.
@@ -123,17 +126,26 @@ class _Name:
 
     def __init__(self, template: str) -> None:
         self._template = template
+        self._known: dict[tuple[Value | None, ...], str] = {}
         self.keys = tuple(dict.fromkeys(match["key"] for match in self._PLACE.finditer(template)))
 
     def column(self, attributes: Mapping[str, batch.Column], length: int) -> batch.Coded:
         columns = {key: attributes[key] for key in self.keys if key in attributes}
         codes, rows = combine([numbered(column) for column in columns.values()], length)
         numbers: dict[str, int] = {}
-        table = [
-            numbers.setdefault(self._text({key: value_at(one, row) for key, one in columns.items()}), len(numbers))
-            for row in rows.tolist()
-        ]
+        table = []
+        for row in rows.tolist():
+            values = tuple(value_at(column, row) for column in columns.values())
+            table.append(numbers.setdefault(self._remembered(tuple(columns), values), len(numbers)))
         return batch.Coded(np.array(table, np.int32)[codes], list(numbers))
+
+    def _remembered(self, keys: tuple[str, ...], values: tuple[Value | None, ...]) -> str:
+        text = self._known.get(values)
+        if text is None:
+            if len(self._known) >= _NAMES:
+                self._known.clear()
+            text = self._known[values] = self._text(dict(zip(keys, values, strict=True)))
+        return text
 
     def _text(self, values: Mapping[str, Value | None]) -> str:
         def place(match: re.Match[str]) -> str:
