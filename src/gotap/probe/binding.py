@@ -364,9 +364,12 @@ class _OperationBinder:
         types = self.binder.types
         checked, behind = [], []
         for name, field_name in self.binder.runtime.contexts.items():
-            address, structure = types.address(name), types.find(name.removeprefix("*"))
+            address = types.address(name)
+            if address is None:
+                continue
+            structure = types.find(name.removeprefix("*"))
             first = structure.fields[0] if structure is not None and structure.fields else None
-            if address is None or (first is not None and (first.name, first.offset) != (field_name, 0)):
+            if first is not None and (first.name, first.offset) != (field_name, 0):
                 continue
             if first is not None and first.type.get().kind is Kind.POINTER:
                 behind.append(address)

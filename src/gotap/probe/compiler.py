@@ -82,7 +82,7 @@ class Compiler(Struct):
         found = []
         for name, field_name in self.unwrap.items():
             address = self.types.address(name)
-            structure = self.types.find(name.removeprefix("*"))
+            structure = self.types.find(name.removeprefix("*")) if address is not None else None
             if address is None or structure is None:
                 continue
             inner = next((one for one in structure.fields if one.name == field_name), None)
