@@ -65,6 +65,7 @@ class Ring:
         self._at = int(self._position.value)
         self._poll = select.poll()
         self._poll.register(ring.fd, select.POLLIN)
+        self._woken: select.epoll | None = None
 
     @classmethod
     def create(cls, size: int, name: str = "ring") -> Self:
@@ -76,8 +77,14 @@ class Ring:
         return self.map.fd
 
     def fileno(self) -> int:
-        """For selectors: readable when the reader was woken (see RingFlags) or records wait."""
-        return self.map.fd
+        """For poll: readable once a record has woken the reader (see RingFlags) since it last read.
+
+        The map's own descriptor is readable as long as a single record waits; an edge-triggered epoll is not.
+        """
+        if self._woken is None:
+            self._woken = select.epoll()
+            self._woken.register(self.map.fd, select.EPOLLIN | select.EPOLLET)
+        return self._woken.fileno()
 
     def waiting(self) -> int:
         """Bytes between the two positions: records, discarded ones and those still being written."""
@@ -102,6 +109,8 @@ class Ring:
 
         Ends at the first record that is still being written. Frees what it read.
         """
+        if self._woken is not None:
+            self._woken.poll(0)  # the wake-up is dealt with
         at, end = self._at, int(self._end[0])
         runs: dict[int, list[Rows]] = {}
         while at < end:
@@ -171,6 +180,8 @@ class Ring:
         if not hasattr(self, "_memory"):
             return
         self._poll.unregister(self.map.fd)
+        if self._woken is not None:
+            self._woken.close()
         self._heads.release()
         del self._position, self._memory, self._end, self._data, self._words, self._heads
         self._consumer.close()

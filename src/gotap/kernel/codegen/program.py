@@ -15,8 +15,9 @@ from gotap.kernel.codegen.frame import Counter
 from gotap.kernel.codegen.gomaps import MapEmitter
 from gotap.kernel.codegen.planner import Plan, plan, words_of
 from gotap.kernel.codegen.tracing import Sampling, TraceEmitter
+from gotap.kernel.codegen.wake import wake_flags
 from gotap.kernel.codegen.words import WordEmitter, jump_if, pack_key
-from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R10, Helper, RingFlags
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R10, Helper
 from gotap.probe import ir
 from gotap.probe.record import SIZE_CLASSES, VERSION, Layout, RecordFlags
 
@@ -382,7 +383,7 @@ class _Program:
             asm.label(unknown)
 
     def emit(self) -> None:
-        """Sends the record in the smallest class that holds it. Nobody is woken: the reader looks every 50 ms."""
+        """Sends the record in the smallest class that holds it. The reader is woken when much waits."""
         asm = self.asm
         asm.load(R1, R7, frame.field("used"), 2)
         sized, sent = asm.new_label("sized"), asm.new_label("sent")
@@ -391,9 +392,9 @@ class _Program:
             jump_if(asm, "<=", R1, size, sized)
         asm.mov(R3, SIZE_CLASSES[-1])
         asm.label(sized)
+        wake_flags(asm)
         asm.ld_map(R1, frame.RING)
         asm.mov(R2, R7)
-        asm.mov(R4, int(RingFlags.NO_WAKEUP))
         asm.call(Helper.RINGBUF_OUTPUT)
         asm.jeq(R0, 0, sent)
         self.count(Counter.RING_FULL)
