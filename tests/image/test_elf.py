@@ -19,15 +19,9 @@ from elftools.elf.segments import InterpSegment
 
 from gobuild import OLDEST, MissingTool, build
 from gotap.errors import GotapError
-from gotap.image.elf import (
-    PT_LOAD,
-    BadAddress,
-    Elf,
-    MalformedElf,
-    NotElf,
-    TruncatedElf,
-    UnreadableFile,
-)
+from gotap.image.elf import Elf, NotElf
+from gotap.image.errors import BadAddress, MalformedFile, NotExecutable, TruncatedFile, UnreadableFile
+from gotap.image.memory import PT_LOAD
 
 
 @pytest.fixture(scope="module", params=["plain", "pie", "external", "pie_stripped"])
@@ -174,7 +168,7 @@ def test_not_elf(bad: bytes, tmp_path: Path) -> None:
         Elf(bad)
     assert caught.value.remedy
     (tmp_path / "file").write_bytes(bad)
-    with pytest.raises(NotElf):
+    with pytest.raises(NotExecutable):
         Elf.open(tmp_path / "file")
 
 
@@ -190,7 +184,7 @@ def test_every_truncation_is_told_or_survived() -> None:
     content = build("hello").read_bytes()
     loaded = max(s.offset + s.filesz for s in Elf(content).segments if s.type == PT_LOAD)
     for size in (17, 63, 64, 100, 0x1000, loaded // 2, loaded - 1):
-        with pytest.raises(TruncatedElf, match="cut off"):
+        with pytest.raises(TruncatedFile, match="cut off"):
             Elf(content[:size])
     # What lies behind the segments may be missing, names of sections included.
     assert Elf(content[: loaded + 16]).symbols() == {}
@@ -229,7 +223,7 @@ def test_compression_claims_are_checked() -> None:
     good = struct.pack("<IIQQ", 1, 0, 1000, 1) + packed
     assert with_section(good, len(good)).section_data(".debug_info") == b"x" * 1000
     for size in (10, 1 << 20, 1 << 63):
-        with pytest.raises(TruncatedElf):
+        with pytest.raises(TruncatedFile):
             with_section(good, size).section_data(".debug_info")
     bad = {
         "too short a claim": struct.pack("<IIQQ", 1, 0, 999999, 1) + packed,
@@ -238,7 +232,7 @@ def test_compression_claims_are_checked() -> None:
         "garbage": struct.pack("<IIQQ", 1, 0, 1000, 1) + b"garbage",
     }
     for content in bad.values():
-        with pytest.raises(MalformedElf):
+        with pytest.raises(MalformedFile):
             with_section(content, len(content)).section_data(".debug_info")
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gobuild import NEWEST, OLDEST, MissingTool, build, every_version, go_tool
-from gotap.image.elf import Elf, NotElf, TruncatedElf
+from gotap.image.elf import Elf
+from gotap.image.errors import NotExecutable, TruncatedFile
 from gotap.image.image import ForeignArchitecture, Image, Linkage, NoFunctionTable, NotGo, TooNew, TooOld
 
 # mode → (mode, dynamic, linker, libc, libc_static)
@@ -137,7 +138,7 @@ def test_not_go(tmp_path: Path) -> None:
         Image.open(shell)
     assert "go build" in caught.value.remedy
     (tmp_path / "script").write_text("#!/bin/sh\n")
-    with pytest.raises(NotElf):
+    with pytest.raises(NotExecutable):
         Image.open(tmp_path / "script")
 
 
@@ -185,7 +186,7 @@ def test_foreign_architecture(goarch: str, tmp_path: Path) -> None:
 
 def test_truncated() -> None:
     content = build("hello").read_bytes()
-    with pytest.raises(TruncatedElf):
+    with pytest.raises(TruncatedFile):
         Image(Elf(content[: len(content) // 3]))
 
 

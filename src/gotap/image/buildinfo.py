@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from gotap.image.elf import PF_X, BadAddress, Elf
+from gotap.image.elf import Elf
+from gotap.image.errors import BadAddress
+from gotap.image.memory import PF_X
 
 _MAGIC = b"\xff Go buildinf:"
 _ALIGNMENT = 16

@@ -72,7 +72,7 @@ class Image:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], name: str = "") -> Image:
-        """Opens an executable that must be Go's; `name` is for messages. Raises ElfError or this module's errors."""
+        """Opens an executable that must be Go's; `name` is for messages. Raises ImageError or this module's errors."""
         image = cls(Elf.open(path, name))
         _ = image.moduledata, image.go_version
         return image

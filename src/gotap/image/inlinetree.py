@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from gotap.image.elf import BadAddress
+from gotap.image.errors import BadAddress
 from gotap.image.pcvalue import Row, value_at
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from gotap.image.elf import BadAddress, Elf
+from gotap.image.elf import Elf
+from gotap.image.errors import BadAddress
 from gotap.image.pclntab import MAGIC_1_18, PcHeader
 
 _WORDS = 52  # the longest layout up to the end of itablinks, rounded up

@@ -19,8 +19,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from gotap.image import pcvalue
-from gotap.image.elf import PF_X, BadAddress, Elf
+from gotap.image.elf import Elf
+from gotap.image.errors import BadAddress
 from gotap.image.inlinetree import InlinedCall, InlineTree
+from gotap.image.memory import PF_X
 from gotap.image.pcvalue import MalformedPclntab, Row
 
 MAGIC_1_2, MAGIC_1_16, MAGIC_1_18, MAGIC_1_20 = 0xFFFFFFFB, 0xFFFFFFFA, 0xFFFFFFF0, 0xFFFFFFF1

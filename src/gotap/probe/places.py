@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from gotap.errors import GotapError
 from gotap.image import abi
 from gotap.image.code import Callees, Cost, FunctionCode, Location, Register, Site, Stack
-from gotap.image.elf import ElfError
+from gotap.image.errors import ImageError
 from gotap.image.image import Image
 from gotap.image.pclntab import Function
 from gotap.probe import ir
@@ -108,7 +108,7 @@ class Places:
         elf = self.image.elf
         try:
             words = [elf.pointer(address + at) for at in range(0, size, 8)]
-        except ElfError:
+        except ImageError:
             return None
         return b"".join(word.to_bytes(8, "little") for word in words)[:size]
 
