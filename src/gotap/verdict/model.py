@@ -15,7 +15,10 @@ MECHANISMS = ("uprobe", "springboard", "hook", "weave", "network")
 BUILT = frozenset({"uprobe"})
 
 #: What a condition does to a mechanism. What it does not name it leaves alone.
-RULES_OUT, LIMITS = "rules out", "limits"
+RULES_OUT, LIMITS, LEAVES_ALONE = "rules out", "limits", "none"
+
+#: Reasons of an answer that are no conditions: the mechanism is not in the tree yet; the target could not be read.
+PLANNED, UNREADABLE = "planned", "unreadable"
 
 
 class Host(Struct, frozen=True, kw_only=True):
@@ -34,18 +37,25 @@ class Host(Struct, frozen=True, kw_only=True):
 class Coverage(Struct, frozen=True, kw_only=True):
     """Which catalogue operations bind: `operations` name → sites by cost class; `missing` name → reason.
 
-    `inlined`: names of functions of the catalogue that have copies or no body left, each with where.
+    `missing` are operations whose library the binary holds and that do not bind all the same; what is not in the
+    binary is in neither. `inlined`: names of functions of the catalogue that have copies or no body left, each with
+    where. `refused`: why nothing could be bound at all, when the function table cannot be used.
     """
 
     operations: dict[str, dict[str, int]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     inlined: dict[str, str] = field(default_factory=dict)
+    refused: str = ""
 
 
 class Situation(Struct, frozen=True, kw_only=True):
-    """All that is known of one target. What was not looked at is None, and no condition holds because of it."""
+    """All that is known of one target. What was not looked at is None, and no condition holds because of it.
+
+    `file`: the executable's path as a person would type it, for remedies.
+    """
 
     facts: Facts
+    file: str = ""
     process: Surroundings | None = None
     host: Host | None = None
     coverage: Coverage | None = None
@@ -54,31 +64,41 @@ class Situation(Struct, frozen=True, kw_only=True):
 class Condition(Struct, frozen=True, kw_only=True):
     """A rule. `holds` gives the evidence, one line, or None.
 
-    `effects`: mechanism → RULES_OUT or LIMITS, in gotap. `remedy` is a command to type, empty where nothing need
-    change; {braces} in `message` and `remedy` are filled from the situation. `vendor`: what the commercial agent's
-    documentation says of the case, empty for gotap's own conditions.
+    `effects`: mechanism → RULES_OUT or LIMITS, in gotap. `remedy` is a command to type that ends the condition or
+    gets around it, empty where there is none; {braces} in `message` and in a `remedy` that is a text are filled from
+    the situation (`gotap.verdict.filling`). `vendor`: what the commercial agent's documentation says of the case,
+    empty for gotap's own conditions.
     """
 
     id: str
     holds: Callable[[Situation], str | None]
     message: str
-    remedy: str = ""
+    remedy: str | Callable[[Situation], str] = ""
     effects: dict[str, str] = field(default_factory=dict)
     vendor: str = ""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """A condition that holds. `mechanisms`: mechanism → "rules out", "limits" or "none", for every mechanism."""
+    """A condition that holds. `mechanisms`: mechanism → "rules out", "limits" or "none", for every mechanism.
+
+    `remedy` is a command to type, or empty; `vendor` as in `Condition`.
+    """
 
     id: str
     evidence: str
     message: str
     remedy: str
     mechanisms: dict[str, str]
+    vendor: str = ""
+
+    @property
+    def matters(self) -> bool:
+        """Whether it rules out or limits a mechanism that is in the tree."""
+        return any(self.mechanisms[one] != LEAVES_ALONE for one in BUILT)
 
 
 class Answer(Struct, frozen=True):
-    """For one mechanism: True, False or "partly", and the ids of the conditions that make it so."""
+    """For one mechanism: True, False or "partly", and why: ids of conditions, PLANNED, UNREADABLE."""
 
     works: bool | str
     because: tuple[str, ...] = ()

@@ -1,0 +1,88 @@
+"""What of the catalogue is in the program."""
+
+from __future__ import annotations
+
+from gotap.verdict.conditions.rules import NO_CODE, Rule
+from gotap.verdict.filling import rebuild
+from gotap.verdict.model import LIMITS, RULES_OUT, Condition, Coverage, Situation
+
+#: Names that one line of evidence tells.
+_TOLD = 3
+
+
+def _some(texts: list[str]) -> str:
+    more = f"; and {len(texts) - _TOLD} more" if len(texts) > _TOLD else ""
+    return "; ".join(texts[:_TOLD]) + more
+
+
+def _covered(situation: Situation) -> Coverage | None:
+    coverage = situation.coverage
+    return None if coverage is None or coverage.refused else coverage
+
+
+def _missing(bound: bool) -> Rule:
+    """Operations do not bind while others do, or while none does."""
+
+    def rule(situation: Situation) -> str | None:
+        coverage = _covered(situation)
+        if coverage is None or not coverage.missing or bool(coverage.operations) is not bound:
+            return None
+        return _some([f"{name}: {reason}" for name, reason in coverage.missing.items()])
+
+    return rule
+
+
+def _inlined(situation: Situation) -> str | None:
+    coverage = _covered(situation)
+    if coverage is None or not coverage.inlined:
+        return None
+    return _some([f"{name}: {where}" for name, where in coverage.inlined.items()])
+
+
+def _nothing_there(situation: Situation) -> str | None:
+    coverage = _covered(situation)
+    if coverage is None or coverage.operations or coverage.missing:
+        return None
+    return "no function that the catalogue names is in it"
+
+
+def _refused(situation: Situation) -> str | None:
+    return (situation.coverage.refused or None) if situation.coverage is not None else None
+
+
+CONDITIONS = (
+    Condition(
+        id="unreadable-tables",
+        holds=_refused,
+        effects=NO_CODE,
+        message="Go's tables in it cannot be used to find functions",
+        remedy=rebuild(),
+    ),
+    Condition(
+        id="no-observable-library",
+        holds=_nothing_there,
+        effects=dict.fromkeys(("uprobe", "springboard", "hook", "weave"), RULES_OUT),
+        message="it holds no library that gotap knows, so there is nothing to watch (`gotap inspect --libraries`)",
+    ),
+    Condition(
+        id="nothing-binds",
+        holds=_missing(bound=False),
+        effects=NO_CODE,
+        message="it holds a library that gotap knows, but no operation of it can be probed in this binary",
+        remedy=rebuild(without=("-gcflags", "-ldflags")),
+    ),
+    Condition(
+        id="unbound-operation",
+        holds=_missing(bound=True),
+        effects=dict.fromkeys(("uprobe", "springboard", "hook"), LIMITS),
+        message="some operations cannot be probed in this binary; the others can",
+        remedy=rebuild(without=("-gcflags", "-ldflags")),
+    ),
+    Condition(
+        id="inlined-away",
+        holds=_inlined,
+        effects=dict.fromkeys(("uprobe", "springboard", "hook"), LIMITS),
+        message="functions were inlined into their callers; calls of these copies are not seen",
+        remedy=rebuild(without=("-gcflags",), flags=("-gcflags=all=-l",)),
+    ),
+)
