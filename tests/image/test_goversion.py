@@ -17,6 +17,7 @@ FORMS = [
     ("go1.18.1b7", (1, 18, Stage.RELEASE, 1), ()),
     ("go1.20.3+", (1, 20, Stage.RELEASE, 3), ()),
     ("devel go1.28-abcdef Tue Nov 3 10:00:00 2026 +0000 X:noswissmap", (1, 28, Stage.DEVEL, 0), ("noswissmap",)),
+    ("go1.28-devel_abcdef0123 Tue Nov 3 10:00:00 2026 +0000", (1, 28, Stage.DEVEL, 0), ()),
 ]
 
 
@@ -32,6 +33,29 @@ def test_forms(text: str, numbers: tuple[int, int, Stage, int], experiments: tup
 @pytest.mark.parametrize("text", ["", "1.22", "v1.22.1", "devel +abcdef Tue", "gopher", "go1", "go1."])
 def test_texts_without_a_version(text: str) -> None:
     assert GoVersion.parse(text) is None
+
+
+NUMBERS = {
+    "go1.18": ("1.18", ""),
+    "go1.21.0": ("1.21.0", ""),
+    "go1.26.6-X:jsonv2,synctest": ("1.26.6", ""),
+    "go1.27rc1": ("1.27rc1", ""),
+    "go1.21beta2": ("1.21beta2", ""),
+    "go1.22.9 (Red Hat 1.22.9-1.el9)": ("1.22.9", "Red Hat 1.22.9-1.el9"),
+    "go1.22.9 (Red Hat 1.22.9-1.el9) X:strictfipsruntime": ("1.22.9", "Red Hat 1.22.9-1.el9"),
+    "go1.18.1b7": ("1.18.1", "b7"),
+    "go1.20.3+": ("1.20.3", "+"),
+    "go1.23-20240626-RC01 cl/646990413 +5a18e79687 X:boringcrypto": ("1.23", "20240626-RC01 cl/646990413 +5a18e79687"),
+    "devel go1.23-abcdef Tue Nov 3 10:00:00 2024 +0000": ("1.23-devel", ""),
+    "go1.28-devel_abcdef0123 Tue Nov 3 10:00:00 2026 +0000": ("1.28-devel", ""),
+}
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_number_and_what_its_builder_added(text: str) -> None:
+    version = GoVersion.parse(text)
+    assert version is not None
+    assert (version.number, version.suffix) == NUMBERS[text]
 
 
 def test_order_is_that_of_the_releases() -> None:
