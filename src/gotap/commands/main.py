@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import re
 import signal
 import sys
@@ -25,6 +27,24 @@ COMMANDS = {
 
 #: Exit codes, documented in docs/reference.md.
 OK, FAILED, USAGE = 0, 1, 2
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal. argparse asks shutil, also when no help is wanted, and that loads all compressors."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """As shutil.get_terminal_size has it."""
+    with contextlib.suppress(ValueError):
+        if (columns := int(os.environ.get("COLUMNS", "0"))) > 0:
+            return columns
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
 
 
 class _Parser(argparse.ArgumentParser):
@@ -79,7 +99,7 @@ def _parser() -> _Parser:
         prog="gotap",
         description=__doc__,
         epilog=f"commands:\n{listing}\n\n`gotap COMMAND --help` tells more.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         usage="gotap COMMAND …",
     )
     parser.add_argument("--version", action="version", version=f"gotap {__version__}")
@@ -88,9 +108,7 @@ def _parser() -> _Parser:
 
 
 def _command_parser(name: str, module: ModuleType) -> _Parser:
-    parser = _Parser(
-        prog=f"gotap {name}", description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(prog=f"gotap {name}", description=module.__doc__, formatter_class=_Formatter)
     module.add_arguments(parser)
     return parser
 

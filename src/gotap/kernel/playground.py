@@ -7,8 +7,8 @@ import errno
 import mmap
 import os
 import platform
-import tempfile
 import threading
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -29,20 +29,22 @@ _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
-def _files(code: bytes) -> list[int]:
+def _files(code: bytes) -> Iterator[int]:
     """Descriptors of files that hold the code, best first: in memory, else in the temporary directory."""
-    files = []
     for flags in (_MFD_CLOEXEC | _MFD_EXEC, _MFD_CLOEXEC):
         try:
-            files.append(os.memfd_create("gotap-playground", flags))
-            break
+            fd = os.memfd_create("gotap-playground", flags)
         except OSError:
             continue
-    with tempfile.TemporaryFile() as file:
-        files.append(os.dup(file.fileno()))
-    for fd in files:
         os.write(fd, code)
-    return files
+        yield fd
+        break
+    import tempfile  # and with it random, shutil and the compressors: hardly ever needed
+
+    with tempfile.TemporaryFile() as file:
+        file.write(code)
+        file.flush()
+        yield os.dup(file.fileno())
 
 
 class Playground:
@@ -54,16 +56,15 @@ class Playground:
             raise OSError(errno.ENOSYS, f"no machine code to try probes on for {machine}")
         emulated, nop5 = _CODE[machine]
         code = (emulated.ljust(NOP5, b"\xcc") + nop5).ljust(mmap.PAGESIZE, b"\xcc")
-        files, self._fd, self._address = _files(code), -1, 0
-        for fd in files:
+        self._fd = -1
+        for fd in _files(code):
             address = _libc.mmap(None, len(code), mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE, fd, 0)
-            if self._fd < 0 and address != ctypes.c_void_p(-1).value:
+            if address != ctypes.c_void_p(-1).value:
                 self._fd, self._address = fd, address
-            else:
-                os.close(fd)
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "no file may be mapped executable, neither in memory nor in "
-                                              + tempfile.gettempdir())
+                return
+            os.close(fd)
+        raise OSError(ctypes.get_errno(), "no file may be mapped executable, neither in memory nor in the temporary "
+                                          "directory")
 
     @property
     def path(self) -> str:

@@ -6,9 +6,9 @@ attribute uses or that are used and never captured, conversions that do not exis
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import yaml
@@ -121,19 +121,25 @@ class Runtime(Struct, frozen=True):
     contexts: Mapping[str, str] = field(default_factory=dict)  # type → field that holds the parent
 
 
+#: The files; importlib.resources would find them in archives too, in which gotap's extension modules cannot be.
+_FOLDER = os.path.join(os.path.dirname(__file__), "catalog")
+
+
 @cache
 def libraries() -> tuple[Library, ...]:
     """The libraries that ship with gotap."""
-    folder = resources.files("gotap.probe") / "catalog"
-    names = sorted(
-        entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml") and entry.name != "runtime.yaml"
-    )
-    return tuple(load_library((folder / name).read_text(), name) for name in names)
+    names = sorted(name for name in os.listdir(_FOLDER) if name.endswith(".yaml") and name != "runtime.yaml")
+    return tuple(load_library(_text(name), name) for name in names)
 
 
 @cache
 def runtime() -> Runtime:
-    return load_runtime((resources.files("gotap.probe") / "catalog" / "runtime.yaml").read_text(), "runtime.yaml")
+    return load_runtime(_text("runtime.yaml"), "runtime.yaml")
+
+
+def _text(name: str) -> str:
+    with open(os.path.join(_FOLDER, name), encoding="utf-8") as file:
+        return file.read()
 
 
 def load_library(text: str, source: str) -> Library:
