@@ -32,13 +32,31 @@ def test_marks_need_no_colour_and_remedies_follow_what_is_missing() -> None:
     ]
 
 
+def test_a_remedy_is_told_once_and_what_was_not_tried_is_one_line() -> None:
+    cause = Feature("capabilities", "capabilities", False, "missing: CAP_BPF", "sudo gotap", needed=True)
+    effect = Feature("bpf", "bpf(2) system call", False, "denied", "sudo gotap", needed=True)
+    untried = [Feature(id_, id_, False, "not tried: bpf(2) is denied", needed=True, tried=False) for id_ in "abc"]
+    found = _features(cause, effect, untried[0], EXTRA, *untried[1:])
+    assert doctor.as_text(found).splitlines() == [
+        "no  capabilities        missing: CAP_BPF",
+        "                        → sudo gotap",
+        "no  bpf(2) system call  denied",
+        "--  tracefs             not mounted",
+        "                        → mount it",
+        "..  3 more              not tried: bpf(2) is denied",
+    ]
+    assert not found.watchable
+    assert found.missing() == [cause, effect]
+
+
 def test_json_holds_every_field() -> None:
     assert json.loads(doctor.as_json(_features(HERE, ABSENT))) == {
         "watchable": False,
         "features": [
-            {"id": "bpf", "name": "bpf(2) system call", "ok": True, "detail": "allowed", "remedy": "", "needed": True},
+            {"id": "bpf", "name": "bpf(2) system call", "ok": True, "detail": "allowed", "remedy": "", "needed": True,
+             "tried": True},
             {"id": "ringbuf", "name": "BPF ring buffer", "ok": False, "detail": "no such map",
-             "remedy": "use Linux 5.8 or newer", "needed": True},
+             "remedy": "use Linux 5.8 or newer", "needed": True, "tried": True},
         ],
     }  # fmt: skip
 
@@ -76,5 +94,6 @@ def test_without_capabilities_it_says_so_and_fails() -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "neither CAP_BPF nor CAP_SYS_ADMIN" in done.stdout
-    assert "run gotap as root" in done.stdout
-    assert "does not let gotap watch processes" in done.stderr
+    assert done.stdout.count("→ this root lacks CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, as in a container") == 1
+    assert sum(line.startswith("no  ") for line in done.stdout.splitlines()) == 2
+    assert done.stderr == "gotap: this host does not let gotap watch processes: capabilities, bpf(2) system call\n"

@@ -61,7 +61,48 @@ def test_denied_bpf_is_one_cause_not_ten(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not found.watchable
     assert "neither CAP_BPF nor CAP_SYS_ADMIN" in found["bpf"].detail
     assert "root" in found["bpf"].remedy
-    assert {one.detail for one in found.missing() if one.id != "bpf"} == {"not probed: bpf(2) is not allowed"}
+    assert [one.id for one in found.missing()] == ["capabilities", "bpf"]
+    assert found["capabilities"].remedy == found["bpf"].remedy
+    untried = {one.detail for one in found if not one.tried}
+    assert untried == {"not tried: bpf(2) is not allowed"}
+    assert not any(one.ok or one.remedy for one in found if not one.tried)
+
+
+@pytest.mark.parametrize(("uid", "in_user_namespace", "words"), [
+    (1000, False, ["sudo ", " -m gotap …", "sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep /"]),
+    (0, False, ["--pid=host", "--privileged", "--cap-add=PERFMON", "seccomp=unconfined"]),
+    (0, True, ["outside the rootless container"]),
+])  # fmt: skip
+def test_the_way_to_capabilities_is_another_for_root_and_in_containers(
+    uid: int, in_user_namespace: bool, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(host, "in_user_namespace", lambda: in_user_namespace)
+    assert all(word in host.way_to_capabilities() for word in words)
+    assert ("sudo" in host.way_to_capabilities()) == (uid != 0)
+
+
+def test_the_installed_command_is_named_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(host, "in_user_namespace", lambda: False)
+    monkeypatch.setattr("sys.argv", ["/opt/my tools/gotap", "doctor"])
+    assert "sudo '/opt/my tools/gotap' …" in host.way_to_capabilities()
+
+
+@pytest.mark.parametrize(("have", "ok", "needed", "detail"), [
+    (["BPF", "PERFMON", "SYS_PTRACE"], True, True, "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE"),
+    (["SYS_ADMIN", "SYS_PTRACE"], True, True, "CAP_SYS_ADMIN, CAP_SYS_PTRACE"),
+    (["BPF", "PERFMON"], False, False, "missing: CAP_SYS_PTRACE: only processes of this user can be watched"),
+    (["PERFMON"], False, True, "missing: CAP_BPF, CAP_SYS_PTRACE"),
+])  # fmt: skip
+def test_capabilities_are_needed_or_only_helpful(
+    have: list[str], ok: bool, needed: bool, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "capabilities", lambda: {f"CAP_{name}" for name in have})
+    monkeypatch.setattr(host, "in_user_namespace", lambda: False)
+    found = host.capabilities_finding()
+    assert (found.ok, found.needed, found.detail) == (ok, needed, detail)
+    assert bool(found.remedy) != ok
 
 
 @pytest.mark.parametrize(("facts", "words"), [

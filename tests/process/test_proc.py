@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from gotap.process.errors import NotAProgram, NotPermitted, ProcessGone
+from gotap.process.errors import NoDescriptors, NotAProgram, NotPermitted, ProcessGone
 from gotap.process.proc import Process, in_initial_pid_namespace, parse_maps
 from processes import eventually, python, running
 
@@ -162,3 +163,17 @@ def test_maps_with_blanks_newlines_and_the_kernels_own() -> None:
     assert code.path == "/opt/my app\nx (deleted)"
     assert code.is_executable
     assert (stack.path, stack.is_executable, anonymous.path) == ("[stack]", False, "")
+
+
+def test_too_many_open_files_do_not_make_a_process_gone() -> None:
+    with Process(os.getpid()) as process:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            with pytest.raises(NoDescriptors) as raised:
+                process.stat()
+            with pytest.raises(NoDescriptors):
+                Process(os.getpid())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "ulimit -n" in raised.value.remedy

@@ -3,6 +3,7 @@
   ok  there
   no  missing, and nothing can be watched without it
   --  missing, and gotap does without it: the line tells what is lost
+  ..  could not be tried, because something that is missing comes first
 
 Everything is found by trying it on a page of gotap's own; no other process is touched.
 Exit code 0 when processes can be watched, 1 when not.
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="one JSON object: `watchable`, and `features`: a list of {id, name, ok, needed, detail, remedy}",
+        help="one JSON object: `watchable`, and `features`: a list of {id, name, ok, needed, tried, detail, remedy}",
     )
 
 
@@ -43,12 +44,20 @@ def as_json(found: Features) -> str:
 
 
 def as_text(found: Features) -> str:
-    width = max(len(one.name) for one in found)
-    lines = []
-    for one in found:
+    """What was tried, line by line, each remedy once, where it is first needed; then, in one line, what was not."""
+    tried = [one for one in found if one.tried]
+    width = max(len(one.name) for one in tried)
+    lines, told = [], {""}
+    for one in tried:
         lines.append(f"{mark(one)}  {one.name:<{width}}  {one.detail}")
-        if one.remedy and not one.ok:
+        if not one.ok and one.remedy not in told:
+            told.add(one.remedy)
             lines.append(f"    {'':<{width}}  → {one.remedy}")
+    untried: dict[str, int] = {}
+    for one in found:
+        if not one.tried:
+            untried[one.detail] = untried.get(one.detail, 0) + 1
+    lines += [f"..  {f'{count} more':<{width}}  {why}" for why, count in untried.items()]
     return "\n".join(lines)
 
 

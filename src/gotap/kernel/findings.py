@@ -8,7 +8,10 @@ from msgspec import Struct
 
 
 class Feature(Struct, frozen=True):
-    """One finding. `needed`: without it no process can be watched. `remedy` is empty when there is nothing to do."""
+    """One finding. `needed`: without it no process can be watched. `remedy` is empty when there is nothing to do.
+
+    `tried` False: it could not be found out, since something that is missing stands before it.
+    """
 
     id: str
     name: str
@@ -16,6 +19,7 @@ class Feature(Struct, frozen=True):
     detail: str
     remedy: str = ""
     needed: bool = False
+    tried: bool = True
 
 
 class Features(Struct, frozen=True):
@@ -30,13 +34,13 @@ class Features(Struct, frozen=True):
         return iter(self.found.values())
 
     def has(self, feature: str) -> bool:
-        """False also for what was not probed."""
+        """False also for what was not tried."""
         return feature in self.found and self.found[feature].ok
 
     def missing(self) -> list[Feature]:
-        """What stands in the way of watching."""
-        return [one for one in self if one.needed and not one.ok]
+        """What stands in the way of watching, as far as could be tried."""
+        return [one for one in self if one.needed and not one.ok and one.tried]
 
     @property
     def watchable(self) -> bool:
-        return not self.missing()
+        return all(one.ok for one in self if one.needed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 
 from gotap.kernel.findings import Feature
 
@@ -89,15 +91,50 @@ def release_finding() -> Feature:
     return Feature("kernel", "kernel", True, f"{release()} {os.uname().machine}")
 
 
-def capabilities_finding() -> Feature:
+def missing_capabilities() -> list[str]:
+    """Those without which nothing can be watched; CAP_SYS_PTRACE is for the processes of others."""
     have = capabilities()
-    missing = [name for name in ("CAP_BPF", "CAP_PERFMON") if name not in have and "CAP_SYS_ADMIN" not in have]
-    missing += ["CAP_SYS_PTRACE"] if "CAP_SYS_PTRACE" not in have else []
+    return [] if "CAP_SYS_ADMIN" in have else [name for name in ("CAP_BPF", "CAP_PERFMON") if name not in have]
+
+
+def _missing() -> list[str]:
+    return missing_capabilities() + ([] if "CAP_SYS_PTRACE" in capabilities() else ["CAP_SYS_PTRACE"])
+
+
+#: What lets gotap work in a container of Docker or Podman.
+CONTAINER = (
+    "start it with --pid=host and --privileged, or with --pid=host --cap-add=BPF --cap-add=PERFMON "
+    "--cap-add=SYS_PTRACE --security-opt seccomp=unconfined"
+)
+
+
+def way_to_capabilities() -> str:
+    """What to type so that this program has the capabilities that it lacks now."""
+    if in_user_namespace():
+        return "run gotap outside the rootless container, as the host's root"
+    if os.geteuid() == 0:
+        return f"this root lacks {', '.join(_missing())}, as in a container: {CONTAINER}"
+    return (
+        f"run gotap as root: sudo {_command()} …; or let all scripts of its Python do it: sudo setcap "
+        f"cap_bpf,cap_perfmon,cap_sys_ptrace+ep {shlex.quote(os.path.realpath(sys.executable))}"
+    )
+
+
+def _command() -> str:
+    """sudo looks in places of its own, so the path is given whole."""
+    script = os.path.abspath(sys.argv[0])
+    if os.path.basename(script) == "gotap":
+        return shlex.quote(script)
+    return f"{shlex.quote(sys.executable)} -m gotap"
+
+
+def capabilities_finding() -> Feature:
+    have, missing = capabilities(), missing_capabilities()
     inside = " of a user namespace" if in_user_namespace() else ""
-    if missing:
-        return Feature("capabilities", "capabilities", False, f"missing: {', '.join(missing)}",
-                       "run gotap as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep on its Python")
-    return Feature("capabilities", "capabilities", True, ", ".join(sorted(have)) + inside)
+    if "CAP_SYS_PTRACE" in have and not missing:
+        return Feature("capabilities", "capabilities", True, ", ".join(sorted(have)) + inside, needed=True)
+    detail = f"missing: {', '.join(_missing())}" + ("" if missing else ": only processes of this user can be watched")
+    return Feature("capabilities", "capabilities", False, detail, way_to_capabilities(), needed=bool(missing))
 
 
 def btf_finding() -> Feature:
@@ -116,8 +153,9 @@ def tracefs_finding() -> Feature:
 def paranoid_finding() -> Feature:
     level = perf_event_paranoid()
     free = bool(capabilities() & {"CAP_PERFMON", "CAP_SYS_ADMIN"}) or level == -1
-    return Feature("perf_event_paranoid", "perf_event_paranoid", free, f"{level}{_UNBOUND if free else ''}",
-                  "" if free else "give gotap CAP_PERFMON, or: sysctl kernel.perf_event_paranoid=-1")
+    return Feature("perf_event_paranoid", "perf_event_paranoid", free,
+                  f"{level}{_UNBOUND if free else ', binds gotap as long as it lacks CAP_PERFMON'}",
+                  "" if free else way_to_capabilities())
 
 
 def yama_finding() -> Feature:

@@ -107,13 +107,13 @@ def _reason(error: KernelError | OSError) -> str:
     return errno_text(error.errno or 0)
 
 
-_UNKNOWN = "not probed: bpf(2) is not allowed"
+_UNKNOWN = "not tried: bpf(2) is not allowed"
 
 
 def _loads(bench: Bench, id_: str, name: str, code: Callable[[], Code], yes: str, remedy: str, *, needed: bool = False
            ) -> Iterator[Feature]:
     if bench.counter is None:
-        yield Feature(id_, name, False, _UNKNOWN, needed=needed)
+        yield Feature(id_, name, False, _UNKNOWN, needed=needed, tried=False)
         return
     try:
         bench.load(code())
@@ -146,28 +146,31 @@ def _why_denied() -> tuple[str, str]:
     if not have & {"CAP_BPF", "CAP_SYS_ADMIN"}:
         disabled = host.unprivileged_bpf_disabled()
         return (f"denied: this process has neither CAP_BPF nor CAP_SYS_ADMIN (unprivileged_bpf_disabled is {disabled})",
-                "run gotap as root: sudo gotap …")
+                host.way_to_capabilities())
     if host.in_user_namespace():
         return ("denied: this process lives in a user namespace, whose capabilities do not reach bpf(2)",
-                "run gotap outside the rootless container, as the host's root")
+                host.way_to_capabilities())
     if host.seccomp():
-        return ("denied though the capability is there: a seccomp filter is on",
-                "run the container with --privileged, or with --security-opt seccomp=unconfined --cap-add BPF "
-                "--cap-add PERFMON --cap-add SYS_PTRACE")
+        return "denied though the capability is there: a seccomp filter is on", f"in a container: {host.CONTAINER}"
     return ("denied though the capability is there: a security module or RLIMIT_MEMLOCK forbids it",
             "look for the denial in the kernel's log (dmesg)")
+
+
+def _or_capabilities(remedy: str) -> str:
+    """Only a process that has what it needs can tell what the kernel lacks."""
+    return host.way_to_capabilities() if host.missing_capabilities() else remedy
 
 
 def program(bench: Bench) -> Iterator[Feature]:
     return _loads(bench, "program", "programs for uprobes", lambda: _calling(Helper.PROBE_READ_USER),
                   "load, and may read the watched process's memory",
-                  "give gotap CAP_PERFMON (or run it as root); the kernel needs CONFIG_BPF_EVENTS=y", needed=True)
+                  _or_capabilities("the kernel needs CONFIG_BPF_EVENTS=y"), needed=True)
 
 
 def ringbuf(bench: Bench) -> Iterator[Feature]:
     name = "BPF ring buffer"
     if bench.counter is None:
-        yield Feature("ringbuf", name, False, _UNKNOWN, needed=True)
+        yield Feature("ringbuf", name, False, _UNKNOWN, needed=True, tried=False)
         return
     try:
         Map.create(MapType.RINGBUF, 0, 0, os.sysconf("SC_PAGESIZE"), name="gotap_probe").close()
@@ -205,8 +208,10 @@ def _uprobe_sum(multi: Feature, perf: Feature | None) -> Feature:
     if perf is not None and perf.ok:
         return Feature("uprobes", name, True, "work, one by one: detaching takes longer", needed=True)
     detail = perf.detail if perf is not None else multi.detail
-    return Feature("uprobes", name, False, detail, "" if detail == _UNKNOWN else
-                   "give gotap CAP_PERFMON (or run it as root); the kernel needs CONFIG_UPROBE_EVENTS=y", needed=True)
+    if detail == _UNKNOWN:
+        return Feature("uprobes", name, False, detail, needed=True, tried=False)
+    remedy = _or_capabilities("the kernel needs CONFIG_UPROBE_EVENTS=y")
+    return Feature("uprobes", name, False, detail, remedy, needed=True)
 
 
 def _uprobe_multi(bench: Bench, offsets: tuple[int, ...]) -> Iterator[Feature]:
@@ -217,8 +222,8 @@ def _uprobe_multi(bench: Bench, offsets: tuple[int, ...]) -> Iterator[Feature]:
     link_name, name = "uprobe_multi link", "uprobe_multi for whole processes"
     remedy = "use Linux 6.6 or newer; gotap falls back to perf_event uprobes"
     if bench.counter is None:
-        yield Feature("uprobe_multi_link", link_name, False, _UNKNOWN)
-        yield Feature("uprobe_multi", name, False, _UNKNOWN)
+        yield Feature("uprobe_multi_link", link_name, False, _UNKNOWN, tried=False)
+        yield Feature("uprobe_multi", name, False, _UNKNOWN, tried=False)
         return
     try:
         page = bench.playground()
@@ -244,9 +249,9 @@ def _uprobe_multi(bench: Bench, offsets: tuple[int, ...]) -> Iterator[Feature]:
 
 def _perf_uprobe(bench: Bench) -> Feature:
     name = "perf_event uprobes"
-    remedy = "the kernel needs CONFIG_UPROBE_EVENTS=y and the process CAP_PERFMON"
+    remedy = _or_capabilities("the kernel needs CONFIG_UPROBE_EVENTS=y; gotap does not need it beside uprobe_multi")
     if bench.counter is None:
-        return Feature("perf_uprobe", name, False, _UNKNOWN)
+        return Feature("perf_uprobe", name, False, _UNKNOWN, tried=False)
     try:
         page = bench.playground()
         program = bench.load(_counting())
@@ -298,7 +303,7 @@ def no_prealloc(bench: Bench) -> Iterator[Feature]:
     id_, name = "no_prealloc", "hash maps that grow"
     remedy = "maps take their full memory from the start without it"
     if bench.counter is None:
-        yield Feature(id_, name, False, _UNKNOWN)
+        yield Feature(id_, name, False, _UNKNOWN, tried=False)
         return
     asm = Assembler()
     asm.mov(R6, R1)
@@ -324,18 +329,18 @@ def nop5(bench: Bench) -> Iterator[Feature]:
     """Whether the breakpoint on a 5-byte nop became a call (after `uprobes` has hit it)."""
     name = "fast uprobes on 5-byte nops"
     if bench.counter is None:
-        yield Feature("nop5", name, False, _UNKNOWN)
+        yield Feature("nop5", name, False, _UNKNOWN, tried=False)
     elif bench.nop5 == b"\xe8":
         yield Feature("nop5", name, True, "become calls: about a third of a breakpoint's cost")
     else:
-        yield Feature("nop5", name, False, "stay breakpoints" if bench.nop5 else "not probed",
+        yield Feature("nop5", name, False, "stay breakpoints" if bench.nop5 else "not tried: there is no uprobe_multi",
                       "use Linux 6.18 or newer on x86-64; everything works without it, at a higher cost a hit")
 
 
 def stats(bench: Bench) -> Iterator[Feature]:
     name = "run time statistics"
     if bench.counter is None:
-        yield Feature("stats", name, False, _UNKNOWN)
+        yield Feature("stats", name, False, _UNKNOWN, tried=False)
         return
     try:
         with enable_stats():
@@ -352,7 +357,7 @@ def stats(bench: Bench) -> Iterator[Feature]:
 def jit(bench: Bench) -> Iterator[Feature]:
     name = "JIT compiler"
     if bench.counter is None:
-        yield Feature("jit", name, False, _UNKNOWN)
+        yield Feature("jit", name, False, _UNKNOWN, tried=False)
         return
     try:
         compiled = bench.load(_counting()).jited()
@@ -367,7 +372,7 @@ def memlock(bench: Bench) -> Iterator[Feature]:
     """Kernels before 5.11 charge maps to RLIMIT_MEMLOCK: with a limit of 0 they refuse every map."""
     name = "memory for maps"
     if bench.counter is None:
-        yield Feature("memlock", name, False, _UNKNOWN)
+        yield Feature("memlock", name, False, _UNKNOWN, tried=False)
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, hard))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from gotap.errors import GotapError
@@ -17,6 +18,10 @@ class ProcessGone(ProcessError):
 
 class NotPermitted(ProcessError):
     """The kernel does not show this process to this user."""
+
+
+class NoDescriptors(ProcessError):
+    """gotap has as many files open as it may."""
 
 
 class NotAProgram(ProcessError):
@@ -49,9 +54,23 @@ def gone(pid: int) -> ProcessGone:
     )
 
 
+def unread(pid: int, what: str, error: OSError) -> ProcessError:
+    """The cause of an error of the system when `what` of a process was to be opened or read."""
+    if isinstance(error, PermissionError):
+        return not_permitted(pid, what)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return NoDescriptors(f"cannot read {what} of process {pid}: {error.strerror}", "raise `ulimit -n`")
+    return gone(pid)  # ENOENT or ESRCH
+
+
 def not_permitted(pid: int, what: str) -> NotPermitted:
-    user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
-    return NotPermitted(
-        f"the kernel does not let {user} read {what} of process {pid}",
-        "run gotap as root, or give it CAP_SYS_PTRACE; in a container, share the host's pid namespace",
-    )
+    if os.geteuid() == 0:
+        user = "root"
+        remedy = (
+            "in a container, start it with --pid=host and --cap-add=SYS_PTRACE; else a security module (AppArmor, "
+            "SELinux, Landlock) or another user namespace protects that process"
+        )
+    else:
+        user = f"uid {os.geteuid()}"
+        remedy = "run gotap as root, or give it CAP_SYS_PTRACE; in a container, share the host's pid namespace"
+    return NotPermitted(f"the kernel does not let {user} read {what} of process {pid}", remedy)

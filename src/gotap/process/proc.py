@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from gotap.process.errors import NotAProgram, ProcessGone, gone, not_permitted
+from gotap.process.errors import NotAProgram, ProcessGone, gone, unread
 from gotap.process.stat import Stat, container_id, parse_stat, parse_status
 
 #: PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial pid namespace's inode number.
@@ -75,13 +75,17 @@ class Process:
 
     def _unopened(self, error: OSError | OverflowError) -> Exception:
         """pidfd_open takes leaders only: EINVAL, from Linux 6.9 ENOENT, for other threads."""
+        if isinstance(error, OverflowError):
+            return gone(self.pid)
         try:
             with open(f"/proc/{self.pid}/status", "rb") as file:
                 leader = int(parse_status(file.read())["Tgid"][0])
-        except (OSError, KeyError, OverflowError):
+        except OSError as unreadable:
+            return unread(self.pid, "its status", unreadable)
+        except KeyError:
             return gone(self.pid)
         if leader == self.pid:
-            return not_permitted(self.pid, "anything") if isinstance(error, PermissionError) else gone(self.pid)
+            return unread(self.pid, "anything", error)
         return NotAProgram(f"{self.pid} is a thread of process {leader}", f"name the process: {leader}")
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -120,10 +124,8 @@ class Process:
         try:
             with open(self.path(name), "rb") as file:
                 content = file.read()
-        except PermissionError:
-            raise not_permitted(self.pid, name) from None
-        except OSError:  # ENOENT or ESRCH
-            raise gone(self.pid) from None
+        except OSError as error:
+            raise unread(self.pid, name, error) from None
         if not self.is_alive():
             raise gone(self.pid)
         return content
@@ -152,10 +154,8 @@ class Process:
     def _exe_link(self) -> str:
         try:
             return os.readlink(self.exe)
-        except PermissionError:
-            raise not_permitted(self.pid, "exe") from None
-        except OSError:
-            raise gone(self.pid) from None
+        except OSError as error:
+            raise unread(self.pid, "the executable", error) from None
 
     @cached_property
     def exe_is_deleted(self) -> bool:
@@ -172,10 +172,8 @@ class Process:
         """What exec renews: another value means that another program runs, or the same one anew."""
         try:
             status = os.stat(self.exe)
-        except PermissionError:
-            raise not_permitted(self.pid, "exe") from None
-        except OSError:
-            raise gone(self.pid) from None
+        except OSError as error:
+            raise unread(self.pid, "the executable", error) from None
         return Execution(status.st_dev, status.st_ino, self._read("auxv"))
 
     @property
