@@ -200,6 +200,11 @@ class Elf(Memory):
         flagged = bool(self.tag(DT_FLAGS_1) & DF_1_PIE)
         return self.type == ET_DYN and (flagged or self.interpreter is not None)
 
+    @property
+    def is_library(self) -> bool:
+        """A shared object that is no executable: c-shared, plugin, shared."""
+        return self.type == ET_DYN and not self.is_pie
+
     @cached_property
     def interpreter(self) -> str | None:
         """The dynamic loader's path (PT_INTERP), None for a static executable."""

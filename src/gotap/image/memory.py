@@ -95,6 +95,10 @@ class Memory:
         if isinstance(self.data, mmap.mmap):
             self.data.madvise(mmap.MADV_DONTNEED)
 
+    def notes(self) -> Iterator[Note]:
+        """ELF's notes; other formats have none."""
+        return iter(())
+
     # -- places -------------------------------------------------------------------------------------------------
 
     def segment_of(self, va: int) -> Segment | None:
