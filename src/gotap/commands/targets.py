@@ -24,7 +24,7 @@ from gotap.probe.binding import Binding, bind
 from gotap.probe.catalogue import libraries, runtime
 from gotap.probe.convert import Param
 from gotap.probe.sources import types_of
-from gotap.process.errors import gone, unread
+from gotap.process.errors import gone, unreadable
 from gotap.process.proc import Execution, Process
 from gotap.signals.batch import Resource, Spans
 from gotap.signals.clock import Clock
@@ -131,7 +131,7 @@ class Targets:
         try:
             descriptor = os.open(process.exe, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise unread(process.pid, "the executable", error) from None
+            raise unreadable(process.pid, "the executable", error) from None
         try:
             program = self.program(descriptor, process.name)
             if not program.binding.bound:

@@ -54,7 +54,7 @@ def gone(pid: int) -> ProcessGone:
     )
 
 
-def unread(pid: int, what: str, error: OSError) -> ProcessError:
+def unreadable(pid: int, what: str, error: OSError) -> ProcessError:
     """The cause of an error of the system when `what` of a process was to be opened or read."""
     if isinstance(error, PermissionError):
         return not_permitted(pid, what)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from gotap.process.errors import NotAProgram, ProcessGone, gone, unread
+from gotap.process.errors import NotAProgram, ProcessGone, gone, unreadable
 from gotap.process.stat import Stat, container_id, parse_stat, parse_status
 
 #: PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial pid namespace's inode number.
@@ -80,12 +80,12 @@ class Process:
         try:
             with open(f"/proc/{self.pid}/status", "rb") as file:
                 leader = int(parse_status(file.read())["Tgid"][0])
-        except OSError as unreadable:
-            return unread(self.pid, "its status", unreadable)
+        except OSError as failure:
+            return unreadable(self.pid, "its status", failure)
         except KeyError:
             return gone(self.pid)
         if leader == self.pid:
-            return unread(self.pid, "anything", error)
+            return unreadable(self.pid, "anything", error)
         return NotAProgram(f"{self.pid} is a thread of process {leader}", f"name the process: {leader}")
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Process:
             with open(self.path(name), "rb") as file:
                 content = file.read()
         except OSError as error:
-            raise unread(self.pid, name, error) from None
+            raise unreadable(self.pid, name, error) from None
         if not self.is_alive():
             raise gone(self.pid)
         return content
@@ -155,7 +155,7 @@ class Process:
         try:
             return os.readlink(self.exe)
         except OSError as error:
-            raise unread(self.pid, "the executable", error) from None
+            raise unreadable(self.pid, "the executable", error) from None
 
     @cached_property
     def exe_is_deleted(self) -> bool:
@@ -173,7 +173,7 @@ class Process:
         try:
             status = os.stat(self.exe)
         except OSError as error:
-            raise unread(self.pid, "the executable", error) from None
+            raise unreadable(self.pid, "the executable", error) from None
         return Execution(status.st_dev, status.st_ino, self._read("auxv"))
 
     @property
