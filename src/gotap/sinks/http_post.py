@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
+import re
 import socket
-import ssl
-import threading
+import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from msgspec import Struct
-
 from gotap.errors import GotapError
+from gotap.sinks.http_answer import Answer, AnswerReader, NotHttp
 
-#: A longer answer is not read (OTLP exporter specification, max response size).
-_MAX_ANSWER = 4 << 20
+if TYPE_CHECKING:
+    import ssl  # 5 MB, loaded where a URL asks for it
+
+#: What may stand in a header or in the first line without ending it.
+_PLAIN = re.compile(r"[^\x00\r\n]*")
+
+_RECEIVED = 64 << 10
 
 
 class PostFailed(Exception):
@@ -26,95 +30,116 @@ class CertificateUnusable(GotapError):
     """A file with certificates or a key cannot be read, or holds none."""
 
 
-class Answer(Struct, frozen=True):
-    status: int
-    reason: str
-    headers: Mapping[str, str]  # by lower-case name
-    body: bytes
-
-
 class Poster:
     """Posts to one URL. Used by one thread; `abort` may be called by another."""
 
     def __init__(self, url: str, timeout: float, tls: ssl.SSLContext | None = None) -> None:
         """`timeout` in seconds is for each exchange; `tls` for https, where None trusts what the system trusts."""
         parts = urlsplit(url)
-        self.shown_url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        authority = parts.netloc.rpartition("@")[2]
+        self.shown_url = parts._replace(netloc=authority).geturl()
         self._timeout = timeout
-        host, port = parts.hostname or "", parts.port
-        self._connection: http.client.HTTPConnection
-        if parts.scheme.lower() == "https":
-            context = tls or ssl.create_default_context()
-            self._connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
-        else:
-            self._connection = http.client.HTTPConnection(host, port, timeout=timeout)
-        self._socket: socket.socket | None = None  # of the running exchange: http.client lets go of it early
+        self._host = parts.hostname or ""
+        self._tls = (tls or tls_context(None, None, None)) if parts.scheme.lower() == "https" else None
+        self._port = parts.port or (80 if self._tls is None else 443)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._first_lines = f"POST {target} HTTP/1.1\r\nHost: {authority}\r\nAccept-Encoding: identity\r\n"
+        self._socket: socket.socket | None = None
         self._aborted = False
-        self._late = False
+        self._deadline = 0.0  # of the running exchange, time.monotonic()
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Raises PostFailed when there is no answer in time. An idle connection that the server closed is renewed."""
-        self._late = False
-        watchdog = threading.Timer(self._timeout, self._expire)
-        watchdog.daemon = True
-        watchdog.start()
+        self._deadline = time.monotonic() + self._timeout
         try:
-            reused = self._connection.sock is not None
-            try:
-                return self._exchange(body, headers)
-            except (ConnectionError, http.client.RemoteDisconnected):
-                if not reused or self._late or self._aborted:
-                    raise
-                self._connection.close()
-                return self._exchange(body, headers)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self._connection.close()
+            message = self._head(headers, len(body)) + body
+            if self._socket is not None:
+                reader = AnswerReader()
+                try:
+                    return self._exchange(message, reader)
+                except ConnectionError:
+                    if reader.began or self._aborted:
+                        raise
+                self.close()
+            return self._exchange(message, AnswerReader())
+        except (OSError, ValueError, NotHttp) as error:
+            self.close()
             raise PostFailed(self._why(error)) from error
-        finally:
-            watchdog.cancel()
 
     def abort(self) -> None:
         """Makes a running exchange fail at once, and every later one too."""
         self._aborted = True
-        self._break()
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _exchange(self, body: bytes, headers: Mapping[str, str]) -> Answer:
-        if self._aborted:
-            raise ConnectionAbortedError("gotap ends")
-        self._connection.request("POST", self._target, body, dict(headers))
-        self._socket = self._connection.sock
-        with self._connection.getresponse() as response:
-            content = response.read(_MAX_ANSWER)
-            if response.read(1):
-                self._connection.close()  # what is left of it would be taken for the next answer
-            if self._late or self._aborted:  # http.client takes the end of the stream for the end of the headers
-                raise ConnectionAbortedError("cut short")
-            fields = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status, response.reason, fields, content)
-
-    def _expire(self) -> None:
-        self._late = True
-        self._break()
-
-    def _break(self) -> None:
         # The socket is shut down and not closed, so that the thread that waits on it wakes; and below TLS, whose
         # state is that thread's.
-        for one in (self._socket, self._connection.sock):
-            if one is not None:
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(one, socket.SHUT_RDWR)
+        if (one := self._socket) is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(one, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _head(self, headers: Mapping[str, str], length: int) -> bytes:
+        """ValueError: what the user gave cannot stand there."""
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        if not all(_PLAIN.fullmatch(one) for pair in headers.items() for one in pair):
+            raise ValueError("a header holds a line break")
+        return f"{self._first_lines}Content-Length: {length}\r\n{lines}\r\n".encode("latin-1")
+
+    def _exchange(self, message: bytes, reader: AnswerReader) -> Answer:
+        if self._socket is None:
+            self._socket = self._connect()
+        if self._aborted:  # looked at behind the assignment: `abort` shuts down what it finds there
+            raise ConnectionAbortedError("gotap ends")
+        self._until_deadline(self._socket)
+        self._socket.sendall(message)
+        answer: Answer | None = None
+        while answer is None:
+            self._until_deadline(self._socket)
+            if data := self._socket.recv(_RECEIVED):
+                answer = reader.feed(data)
+            elif self._aborted:
+                raise ConnectionAbortedError("gotap ends")
+            elif reader.began:
+                answer = reader.end()
+            else:
+                raise ConnectionResetError("it closed the connection without an answer")
+        if not answer.reusable:
+            self.close()
+        return answer
+
+    def _connect(self) -> socket.socket:
+        plain = socket.create_connection((self._host, self._port), self._left())
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is None:
+                return plain
+            self._socket = plain  # so that `abort` reaches the handshake
+            self._until_deadline(plain)
+            return self._tls.wrap_socket(plain, server_hostname=self._host)
+        except BaseException:
+            plain.close()
+            raise
+
+    def _left(self) -> float:
+        """Seconds until the deadline; TimeoutError: it is over."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _until_deadline(self, one: socket.socket) -> None:
+        """Each call waits no longer than the exchange may: the socket's own timeout begins anew with each byte."""
+        one.settimeout(self._left())
 
     def _why(self, error: Exception) -> str:
-        if self._late or isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError):
             return f"no answer within {self._timeout:g} s"
-        if isinstance(error, http.client.BadStatusLine | http.client.UnknownProtocol | http.client.LineTooLong):
+        if isinstance(error, NotHttp):
             return "what answers there does not speak HTTP"
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {error.verify_message}"
+        if (unverified := getattr(error, "verify_message", None)) is not None:  # ssl.SSLCertVerificationError
+            return f"its certificate is not trusted: {unverified}"
         if isinstance(error, OSError):
             return error.strerror or str(error)
         return str(error) or type(error).__name__
@@ -122,6 +147,8 @@ class Poster:
 
 def tls_context(authorities: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext:
     """A client's context of PEM files: who is trusted, and by which certificate the client is known."""
+    import ssl
+
     try:
         context = ssl.create_default_context(cafile=authorities)
         if certificate:

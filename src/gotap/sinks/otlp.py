@@ -23,7 +23,8 @@ from gotap.signals.batch import Spans
 from gotap.signals.metrics import Histogram
 from gotap.signals.select import select
 from gotap.sinks.environment import BatchSettings, OtlpSettings
-from gotap.sinks.http_post import Answer, Poster, PostFailed, tls_context
+from gotap.sinks.http_answer import Answer
+from gotap.sinks.http_post import Poster, PostFailed, tls_context
 from gotap.sinks.otlp_answer import RETRYABLE, partial_success, refusal, retry_after
 from gotap.sinks.otlp_encode import SpanEncoder, encode_metrics
 from gotap.sinks.otlp_json import JsonSpans, encode_metrics_json, merged

@@ -5,13 +5,12 @@ opentelemetry-proto, docs/specification.md, OTLP/HTTP Response.
 
 from __future__ import annotations
 
-import email.utils
 import time
 from typing import Any
 
 import msgspec
 
-from gotap.sinks.http_post import Answer
+from gotap.sinks.http_answer import Answer
 from gotap.sinks.protobuf import fields
 
 #: Statuses after which the same request may be sent again.
@@ -61,6 +60,8 @@ def retry_after(answer: Answer) -> float | None:
     value = answer.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
+    import email.utils  # 40 modules, for a date that hardly any server gives
+
     try:
         return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
     except (ValueError, TypeError):
