@@ -16,20 +16,23 @@ class CostMeter:
     """Has the kernel measure the programs' run time now and then; to be closed."""
 
     def __init__(self) -> None:
-        self.started = time.monotonic()
         self._measuring: ExitStack | None = None
-        self.look()
+        self._begin(time.monotonic(), _FIRST)
 
     def look(self) -> None:
-        """Starts or ends a measurement as the time says."""
-        elapsed = time.monotonic() - self.started
-        wanted = elapsed < _FIRST or elapsed % _PERIOD < _MEASURED
-        if wanted and self._measuring is None:
-            self._measuring = ExitStack()
-            with suppress(GotapError):  # then the summary is without the figure
-                self._measuring.enter_context(enable_stats())
-        elif not wanted:
-            self.close()
+        """Starts or ends a measurement as the time says; each lasts until the look after its end."""
+        now = time.monotonic()
+        if self._measuring is not None:
+            if now >= self._ends:
+                self.close()
+        elif now >= self._next:
+            self._begin(now, _MEASURED)
+
+    def _begin(self, now: float, seconds: float) -> None:
+        self._ends, self._next = now + seconds, now + _PERIOD
+        self._measuring = ExitStack()
+        with suppress(GotapError):  # then the summary is without the figure
+            self._measuring.enter_context(enable_stats())
 
     def close(self) -> None:
         if self._measuring is not None:

@@ -15,7 +15,7 @@ from gotap.process.errors import ProcessGone
 from gotap.process.launch import Program
 
 #: Seconds between two looks at /proc for new programs.
-_INTERVAL = 0.1
+INTERVAL = 0.1
 
 
 class Descendants:
@@ -38,7 +38,7 @@ class Descendants:
             return
         for pid in self.watcher.poll():
             self.attach(pid)
-        self.next = time.monotonic() + _INTERVAL
+        self.next = time.monotonic() + INTERVAL
 
     def attach(self, pid: int, *, first: bool = False) -> None:
         for old in [one for one in self.session.watched.values() if one.pid == pid]:

@@ -85,12 +85,13 @@ def show_output(session: Session, program: Program) -> None:
 
 def _watch(session: Session, program: Program, leave_running: bool) -> int:
     """Attaches to the program and what it starts, until it ends or gotap is told to stop."""
-    from gotap.commands.descendants import Descendants
+    from gotap.commands.descendants import INTERVAL, Descendants
 
     family = Descendants(session, program)
     family.first()
     program.release()
     session.on_tick.append(family.look)
+    session.look = INTERVAL
     code = _until_the_end(session, program, leave_running)
     family.last()
     return code
