@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import gotap as gotap_package
 from bench.command import command, gotap
 from bench.measure import Values, alternate, verdict
 from bench.programs import NotPossible, service
@@ -22,6 +24,7 @@ MOST_START, MOST_ATTACH, MOST_DETACH, MOST_HELP = 500, 300, 100, 100
 
 
 def run(arguments: argparse.Namespace) -> None:
+    compileall.compile_dir(str(Path(gotap_package.__file__).parent), quiet=1)  # as pip does when it installs
     rounds = max(arguments.rounds, 5)
     found = alternate(
         {
