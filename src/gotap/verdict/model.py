@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from msgspec import Struct, field
@@ -34,18 +35,57 @@ class Host(Struct, frozen=True, kw_only=True):
     missing: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
-class Coverage(Struct, frozen=True, kw_only=True):
-    """Which catalogue operations bind: `operations` name → sites by cost class; `missing` name → reason.
+class SiteCoverage(Struct, frozen=True):
+    """One probe site. `cost`: "nop5", "emulated" or "single-step"; `edge`: only one direction of a jump counts."""
 
-    `missing` are operations whose library the binary holds and that do not bind all the same; what is not in the
-    binary is in neither. `inlined`: names of functions of the catalogue that have copies or no body left, each with
-    where. `refused`: why nothing could be bound at all, when the function table cannot be used.
+    address: int
+    cost: str
+    probe: str
+    edge: bool = False
+
+
+class OperationCoverage(Struct, frozen=True, kw_only=True):
+    """One operation of the catalogue in one binary. It binds when it has sites.
+
+    `present`: the binary holds a function that begins it. `reason`: why it does not bind, empty if it does.
+    `inlined`: functions of the catalogue that have copies, or no body left → where. `left_out`: parts of the
+    catalogue that this binary has no use for → why, which is as it should be for most of them.
     """
 
-    operations: dict[str, dict[str, int]] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
+    library: str
+    name: str
+    present: bool
+    sites: tuple[SiteCoverage, ...] = ()
+    reason: str = ""
     inlined: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def by_cost(self) -> dict[str, int]:
+        """How many sites there are of each cost class."""
+        return dict(sorted(Counter(site.cost for site in self.sites).items()))
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """Which catalogue operations bind. `refused`: why none could be tried, when the function table cannot be used.
+
+    `unwatched`: what no operation of the binary can have, with the reason, such as the creation of goroutines.
+    `versions`: library → its version in the binary, as far as it is known.
+    """
+
+    operations: tuple[OperationCoverage, ...] = ()
+    unwatched: tuple[tuple[str, str], ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
     refused: str = ""
+
+    @property
+    def bound(self) -> list[OperationCoverage]:
+        return [one for one in self.operations if one.sites]
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """What is in the binary and does not bind all the same → why."""
+        return {one.name: one.reason for one in self.operations if one.present and not one.sites}
 
 
 class Situation(Struct, frozen=True, kw_only=True):

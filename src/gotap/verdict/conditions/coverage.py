@@ -25,23 +25,25 @@ def _missing(bound: bool) -> Rule:
 
     def rule(situation: Situation) -> str | None:
         coverage = _covered(situation)
-        if coverage is None or not coverage.missing or bool(coverage.operations) is not bound:
+        if coverage is None or bool(coverage.bound) is not bound:
             return None
-        return _some([f"{name}: {reason}" for name, reason in coverage.missing.items()])
+        told = [*coverage.missing.items(), *(coverage.unwatched if bound else ())]
+        return _some([f"{name}: {reason}" for name, reason in told]) or None
 
     return rule
 
 
 def _inlined(situation: Situation) -> str | None:
     coverage = _covered(situation)
-    if coverage is None or not coverage.inlined:
+    if coverage is None:
         return None
-    return _some([f"{name}: {where}" for name, where in coverage.inlined.items()])
+    copies = {name: where for one in coverage.operations for name, where in one.inlined.items()}
+    return _some([f"{name}: {where}" for name, where in copies.items()]) or None
 
 
 def _nothing_there(situation: Situation) -> str | None:
     coverage = _covered(situation)
-    if coverage is None or coverage.operations or coverage.missing:
+    if coverage is None or any(one.present for one in coverage.operations):
         return None
     return "no function that the catalogue names is in it"
 
