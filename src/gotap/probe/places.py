@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gotap.errors import GotapError
 from gotap.image import abi
-from gotap.image.code import Callees, Cost, FunctionCode, Location, Register, Site, Stack
+from gotap.image.code import Callees, Cost, FunctionCode, Location, Register, Site, Stack, called_functions
 from gotap.image.errors import ImageError
 from gotap.image.image import Image
 from gotap.image.pclntab import Function
@@ -92,11 +92,11 @@ class Places:
         key = (function.address, quiet_defers)
         if key not in self._code:
             content = self.image.code(function)
-            plain = FunctionCode(content, function.address)
-            called = {site.target for site in plain.call_sites(None)}
+            called = called_functions(content, function.address)
             known = [one for target in called if (one := self.image.pclntab.function_at(target)) is not None]
             callees = Callees.of((one.name, one.address) for one in known)
             if quiet_defers:
+                plain = FunctionCode(content, function.address)
                 callees = replace(callees, harmless_calls=frozenset(plain.deferred_calls()))
             self._code[key] = FunctionCode(
                 content, function.address, callees=callees, read=self.read_pointers

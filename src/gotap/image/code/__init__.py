@@ -7,6 +7,7 @@ begin, its end and its results. See cost.py for the costs, FunctionCode for the 
 
 from .callees import NO_CALLEES, Callees
 from .cost import cost_of
+from .flow import called_functions
 from .frame import ARGUMENT_REGISTERS, CLOSURE_REGISTER
 from .function import FunctionCode
 from .model import (
@@ -48,5 +49,6 @@ __all__ = [
     "Stack",
     "StaticAddress",
     "Word",
+    "called_functions",
     "cost_of",
 ]

@@ -40,6 +40,11 @@ class Block(Struct):
     restart: bool = False  # grows the stack and begins the function anew
 
 
+def called_functions(code: bytes, address: int) -> set[int]:
+    """Targets of the direct calls in the machine code at `address`."""
+    return {one.near_branch_target for one in Decoder(64, code, ip=address) if one.flow_control == FlowControl.CALL}
+
+
 class FlowGraph:
     """Basic blocks in address order; block 0 is the entry.
 
