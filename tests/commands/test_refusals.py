@@ -120,7 +120,7 @@ def test_small_limits_are_enough(server: Server, limits: list[str]) -> None:
         assert watching.finish().code == 0
 
 
-@pytest.mark.parametrize("number", [10, 16, 24, 32, 40])
+@pytest.mark.parametrize("number", [10, 14, 15, 16, 24, 32, 35, 36, 40])
 def test_too_few_descriptors_are_told(server: Server, number: int) -> None:
     arguments = ("attach", str(server.pid), "--to", "json", "--duration", "100ms")
     done = gotap(*arguments, prefix=["prlimit", f"--nofile={number}"])

@@ -332,6 +332,8 @@ def _load_btf(blob: bytes) -> int:
         number = error.errno or 0
         if number == errno.EPERM:
             raise BpfDeniedError("the kernel does not let this process load BTF", _DENIED, errno=number) from error
+        if number == errno.EMFILE:
+            raise KernelError(f"cannot load BTF: {errno_text(number)}", "raise `ulimit -n`", errno=number) from error
         raise BpfMissingError(f"the kernel does not take BTF, which callbacks need ({errno_text(number)})",
                               "use Linux 5.17 or newer", errno=number) from error
 
