@@ -47,10 +47,12 @@ class Process:
         self.machine = Machine(
             {
                 frame.ROWS: HashMap(frame.ROW_KEY_SIZE, frame.ROW_SIZE, 8),
+                frame.SPILL: HashMap(frame.ROW_KEY_SIZE, frame.RECORD_SIZE, 8),
                 frame.SCOPES: HashMap(frame.SCOPE_KEY_SIZE, frame.SCOPE_SIZE, 64),
                 frame.LINKS: LruHashMap(frame.SCOPE_KEY_SIZE, frame.LINK_SIZE, 64),
                 frame.COUNTERS_MAP: PerCpuArrayMap(8 * frame.COUNTER_COUNT, 1),
                 frame.TEMPLATE: ArrayMap(frame.ROW_SIZE, 1),
+                frame.SPILL_TEMPLATE: ArrayMap(frame.RECORD_SIZE, 1),
                 frame.NO_PROGRAMS: ArrayMap(4, 1),
                 frame.RING: RingMap(ring),
                 frame.AGGREGATES: PerCpuHashMap(KEY_SIZE, VALUE_SIZE, 64),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import struct
 
 import numpy as np
+import pytest
+from msgspec.structs import replace
 
 from codegen_process import Process, begin, end, kept, number
 from codegen_samples import (
     ARGUMENT,
     GOID,
+    LAYOUT,
     PATH,
     QUERY,
     REQUEST,
@@ -23,7 +26,12 @@ from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.frame import Counter
 from gotap.kernel.codegen.program import Place
 from gotap.probe import ir
-from gotap.probe.record import SIZE_CLASSES, TEXT
+from gotap.probe.record import SIZE_CLASSES, TEXT, Column, ColumnKind, Layout
+
+LONG, MORE = (Column(name, ColumnKind.TEXT, index, 320) for name, index in (("long", 6), ("more", 7)))
+LAST = Column("last", ColumnKind.TEXT, 8, 16)
+LARGE = Layout("large", 1, (*LAYOUT.columns, LONG, MORE, LAST))
+ROOM = frame.FIRST_PART - LARGE.heap_offset  # for texts in the row
 
 
 def test_a_begin_and_an_end_make_one_record() -> None:
@@ -80,6 +88,36 @@ def test_texts_choose_the_record_size() -> None:
     [(_, record)] = process.records()
     assert len(record) == SIZE_CLASSES[2]
     assert kept(record, QUERY) == b"q" * 400
+
+
+@pytest.mark.parametrize("length", [0, 1, 511, 512])
+@pytest.mark.parametrize("heap", [0, ROOM - 513, ROOM - 512, ROOM - 511, ROOM - 1, ROOM, ROOM + 1])
+def test_texts_go_on_in_a_whole_record_when_the_row_is_full(heap: int, length: int) -> None:
+    process = Process()
+    texts = [b"a" * (heap // 2), b"b" * (heap - heap // 2), b"c" * length, b"last"]
+    columns = (LONG, MORE, QUERY, LAST)
+    for index, one in enumerate(texts):
+        process.memory.write(0xC000020000 + 0x1000 * index, one + b"!")
+        process.memory.write(REQUEST + 16 * index, struct.pack("<QQ", 0xC000020000 + 0x1000 * index, len(one)))
+    first, second, third, fourth = (capture(column, text(ARGUMENT, 16 * at)) for at, column in enumerate(columns))
+    process.run(replace(begin(first, second, third), layout=LARGE))
+    assert bool(process.machine.maps[frame.SPILL].values) == (heap + length > ROOM)
+    process.run(replace(end(fourth), layout=LARGE))
+    [(header, record)] = process.records()
+    assert len(record) == next(size for size in SIZE_CLASSES if header["used"] <= size)
+    assert [kept(record, column) for column in columns] == texts
+    assert process.machine.maps[frame.SPILL].values == process.machine.maps[frame.ROWS].values == {}
+
+
+def test_what_went_to_a_whole_record_is_given_back_with_a_discarded_operation() -> None:
+    process = Process()
+    process.memory.write(REQUEST, struct.pack("<QQ", 0xC000020000, 512))
+    process.memory.write(0xC000020000, b"x" * 512)
+    process.run(replace(begin(capture(QUERY, text(ARGUMENT)), capture(LONG, text(ARGUMENT))), layout=LARGE))
+    assert len(process.machine.maps[frame.SPILL].values) == 1
+    process.run(replace(end(), discard=True))
+    assert process.machine.maps[frame.SPILL].values == {}
+    assert process.records() == []
 
 
 def test_a_begin_deeper_in_the_stack_is_part_of_the_open_operation() -> None:

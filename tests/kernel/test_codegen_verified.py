@@ -46,10 +46,12 @@ def maps() -> Iterator[dict[str, int]]:
     hash, lazily = MapType.HASH, MapFlags.NO_PREALLOC
     made = {
         frame.ROWS: Map.create(hash, frame.ROW_KEY_SIZE, frame.ROW_SIZE, 64, lazily),
+        frame.SPILL: Map.create(hash, frame.ROW_KEY_SIZE, frame.RECORD_SIZE, 64, lazily),
         frame.SCOPES: Map.create(hash, frame.SCOPE_KEY_SIZE, frame.SCOPE_SIZE, 64, lazily),
         frame.LINKS: Map.create(MapType.LRU_HASH, frame.SCOPE_KEY_SIZE, frame.LINK_SIZE, 64),
         frame.COUNTERS_MAP: Map.create(MapType.PERCPU_ARRAY, 4, 8 * frame.COUNTER_COUNT, 1),
         frame.TEMPLATE: Map.create(MapType.ARRAY, 4, frame.ROW_SIZE, 1),
+        frame.SPILL_TEMPLATE: Map.create(MapType.ARRAY, 4, frame.RECORD_SIZE, 1),
         frame.NO_PROGRAMS: Map.create(MapType.PROG_ARRAY, 4, 4, 1),
         frame.RING: Map.create(MapType.RINGBUF, 0, 0, 1 << 16),
         frame.AGGREGATES: Map.create(MapType.PERCPU_HASH, aggregation.KEY_SIZE, aggregation.VALUE_SIZE, 64),

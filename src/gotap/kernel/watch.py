@@ -85,10 +85,12 @@ class Watcher:
         self.maps: dict[str, Map] = {}
         try:
             self._map(frame.ROWS, MapType.HASH, frame.ROW_KEY_SIZE, frame.ROW_SIZE, in_flight, rows_flags)
+            self._map(frame.SPILL, MapType.HASH, frame.ROW_KEY_SIZE, frame.RECORD_SIZE, in_flight // 2, rows_flags)
             self._map(frame.SCOPES, MapType.HASH, frame.SCOPE_KEY_SIZE, frame.SCOPE_SIZE, 2 * in_flight, rows_flags)
             self._map(frame.LINKS, MapType.LRU_HASH, frame.SCOPE_KEY_SIZE, frame.LINK_SIZE, LINKS)
             self._map(frame.COUNTERS_MAP, MapType.PERCPU_ARRAY, 4, 8 * frame.COUNTER_COUNT, 1)
             self._map(frame.TEMPLATE, MapType.ARRAY, 4, frame.ROW_SIZE, 1)
+            self._map(frame.SPILL_TEMPLATE, MapType.ARRAY, 4, frame.RECORD_SIZE, 1)
             self._map(frame.NO_PROGRAMS, MapType.PROG_ARRAY, 4, 4, 1)
             self.ring = Ring.create(RING_SIZE)
         except BaseException:
@@ -167,7 +169,8 @@ class Watcher:
     def _forget(self, number: int) -> int:
         rows = 0
         prefix = struct.pack("<I", number)
-        for name in (frame.ROWS, frame.SCOPES):  # links are forgotten by themselves: no target gets this number again
+        # Links are forgotten by themselves: no target gets this number again.
+        for name in (frame.ROWS, frame.SPILL, frame.SCOPES):
             map = self.maps[name]
             gone = {key for key in map.keys() if key.startswith(prefix)}  # noqa: SIM118
             for key in gone:

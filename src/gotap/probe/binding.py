@@ -122,8 +122,10 @@ class _Columns:
 
     def layout(self, operation: str, number: int) -> Layout:
         layout = Layout(operation, number, tuple(self.columns.values()))
-        room = SIZE_CLASSES[-1] - layout.heap_offset
-        if len(layout.columns) > 64 or sum(column.limit for column in layout.columns) > room:
+        limits = [column.limit for column in layout.columns]
+        # Texts are not split: where the first part of a record ends, less than the longest one's bytes stay unused.
+        room = SIZE_CLASSES[-1] - layout.heap_offset - max(limits, default=0)
+        if len(layout.columns) > 64 or sum(limits) > room:
             raise GotapError(
                 f"{operation} captures more than a record holds (64 columns, {room} bytes of text)", "lower the limits"
             )

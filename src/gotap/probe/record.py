@@ -17,7 +17,7 @@ VERSION = 1
 TRACE_STATE = "tracestate"
 
 #: Bytes a record may take on its way, so that a ring's content can be gathered in columns.
-SIZE_CLASSES = (256, 512, 1024, 2048, 2816)
+SIZE_CLASSES = (256, 512, 768, 1536, 3584)
 
 HEADER = np.dtype(
     [

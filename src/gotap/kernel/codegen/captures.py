@@ -8,6 +8,7 @@ from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.gomaps import MapEmitter
 from gotap.kernel.codegen.planner import Block, Chain, Lookup, Plan
+from gotap.kernel.codegen.spill import SpillEmitter
 from gotap.kernel.codegen.words import WordEmitter
 from gotap.kernel.isa import R0, R1, R2, R3, R7, R8, R9, R10, Helper
 from gotap.probe import ir
@@ -18,7 +19,7 @@ _LONGEST_CHAIN = 6
 
 
 class CaptureEmitter:
-    """Emits the captures of one program: R7 is the row, R8 and R9 are lost.
+    """Emits the captures of one program: R7 is the row of ROW_KEY, R8 and R9 are lost.
 
     `heap_full` emits what tells of a text that found no room.
     """
@@ -30,25 +31,18 @@ class CaptureEmitter:
         self.words = words
         self.maps = maps
         self.plan = plan
-        self.heap_full = heap_full
+        self.spill = SpillEmitter(asm, heap_full)
 
     def capture_all(self, captures: tuple[ir.Capture, ...], used: int | None, *, shared: bool = False) -> None:
         """Prefetches, then fills columns. `used`: bytes of the row in use, None: as the row's header says.
 
         `shared`: another goroutine may be at work on the row, so nothing of it is written back that was read before.
         """
-        asm = self.asm
-        if used is None:
-            asm.load(R1, R7, frame.field("used"), 2)
-            asm.store(R10, frame.USED, R1)
-        else:
-            asm.store(R10, frame.USED, used)
+        if used is not None:
+            self.asm.store(R7, frame.field("used"), used, 2)
         self.prefetch_all()
         for capture in captures:
             self.capture(capture, shared)
-        if not shared or any(capture.column.kind is ColumnKind.TEXT for capture in captures):
-            asm.load(R1, R10, frame.USED)
-            asm.store(R7, frame.field("used"), R1, 2)
 
     def prefetch_all(self) -> None:
         for step in self.plan.steps:
@@ -158,7 +152,7 @@ class CaptureEmitter:
     def text(self, text: ir.Text, limit: int, offset: int, fail: str) -> None:
         """Copies the text into the heap and describes it in the 8 bytes at `offset` (record.TEXT)."""
         asm = self.asm
-        fits, room = asm.new_label("fits"), asm.new_label("room")
+        fits, here, read = asm.new_label("fits"), asm.new_label("here"), asm.new_label("read")
         described = asm.new_label("described")
         with self.words.temporary() as length:
             self.words.word(text.length, fail)
@@ -169,13 +163,17 @@ class CaptureEmitter:
             asm.jle(R9, limit, fits)
             asm.mov(R9, limit)
             asm.label(fits)
-            asm.load(R8, R10, frame.USED)
-            asm.jle(R8, frame.RECORD_SIZE - limit, room)
-            self.heap_full()
-            asm.jump(fail)
-            asm.label(room)
+            asm.load(R8, R7, frame.field("used"), 2)  # of a row the verifier knows nothing: paths look alike to it
             asm.jeq(R9, 0, described)
+            asm.mov(R1, R8)
+            asm.add(R1, R9)
+            asm.jle(R1, frame.FIRST_PART, here)
+            self.spill.room(limit, fail)
+            asm.jump(read)
+            asm.label(here)
+            asm.jgt(R8, frame.FIRST_PART, fail)  # it is not, but the verifier does not know
             asm.mov(R1, R7)
+            asm.label(read)
             asm.add(R1, R8)
             asm.mov(R2, R9)
             asm.call(Helper.PROBE_READ_USER)
@@ -186,4 +184,4 @@ class CaptureEmitter:
             asm.load(R1, R10, length)
             asm.store(R7, offset + 4, R1, 4)
             asm.add(R8, R9)
-            asm.store(R10, frame.USED, R8)
+            asm.store(R7, frame.field("used"), R8, 2)

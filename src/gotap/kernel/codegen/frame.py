@@ -7,13 +7,17 @@ from enum import IntEnum
 from gotap.kernel.isa import STACK_SIZE
 from gotap.probe.record import HEADER, SIZE_CLASSES
 
-#: A row is a record under construction, then scratch that never leaves the kernel.
+#: A row is the first part of a record under construction, then scratch that never leaves the kernel. A new row is a
+#: copy of a whole template, so rows are kept small: most records need no more. Texts that find no room in the first
+#: part go to a value of the spill map, of the same key: a whole record, whose first part is copied from the row when
+#: it is sent.
+FIRST_PART = SIZE_CLASSES[2]
 RECORD_SIZE = SIZE_CLASSES[-1]
-SCRATCH_SIZE = 864
-ROW_SIZE = RECORD_SIZE + SCRATCH_SIZE
+SCRATCH_SIZE = 800
+ROW_SIZE = FIRST_PART + SCRATCH_SIZE
 
 #: Parts of the scratch, offsets in the row.
-BUFFER = RECORD_SIZE  # a map group or bucket; afterwards a traceparent, then a scope: one use at a time
+BUFFER = FIRST_PART  # a map group or bucket; afterwards a traceparent, then a scope: one use at a time
 BUFFER_SIZE = 352
 PLANNED = BUFFER + BUFFER_SIZE  # blocks and memoised words, placed by the planner
 PLANNED_END = ROW_SIZE
@@ -25,7 +29,6 @@ DEPTH = -16
 CHILD = DEPTH  # goid of a new goroutine
 ROW_KEY = -40  # u32 target, u32 operation, u64 goid, u64 depth
 ROW_KEY_SIZE = 24
-USED = -48  # bytes of the record in use
 COUNTERS = -56  # pointer to this CPU's counters
 COUNTERS_KEY = -60
 READ = -72  # one word read from the process
@@ -83,6 +86,7 @@ COUNTER_COUNT = 64
 
 #: Maps by the names programs refer to them.
 ROWS, SCOPES, LINKS, RING, COUNTERS_MAP, TEMPLATE = "rows", "scopes", "links", "ring", "counters", "template"
+SPILL, SPILL_TEMPLATE = "spill", "spilltmpl"
 AGGREGATES = "aggregates"
 NO_PROGRAMS = "noprograms"  # a program array that stays empty
 

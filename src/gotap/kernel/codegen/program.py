@@ -16,8 +16,8 @@ from gotap.kernel.codegen.gomaps import MapEmitter
 from gotap.kernel.codegen.planner import Plan, plan, words_of
 from gotap.kernel.codegen.tracing import Sampling, TraceEmitter
 from gotap.kernel.codegen.wake import wake_flags
-from gotap.kernel.codegen.words import WordEmitter, jump_if, pack_key
-from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R10, Helper
+from gotap.kernel.codegen.words import WordEmitter, pack_key
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper, Reg
 from gotap.probe import ir
 from gotap.probe.record import SIZE_CLASSES, VERSION, Layout, RecordFlags
 
@@ -96,6 +96,7 @@ class _Program:
         asm.mov(R0, 0)
         asm.exit_()
         self.maps.subprograms()
+        self.captures.spill.subprograms()
         self.trace.subprograms()
         return asm.finish()
 
@@ -351,6 +352,11 @@ class _Program:
         asm.mov(R7, R0)
         if action.discard:
             self.close(action)
+            whole = asm.new_label("whole")
+            asm.load(R1, R7, frame.field("used"), 2)
+            asm.jle(R1, frame.FIRST_PART, whole)
+            self.captures.spill.delete()
+            asm.label(whole)
         else:
             asm.call(Helper.KTIME_GET_NS)
             asm.store(R7, frame.field("end"), R0)
@@ -385,21 +391,42 @@ class _Program:
     def emit(self) -> None:
         """Sends the record in the smallest class that holds it. The reader is woken when much waits."""
         asm = self.asm
-        asm.load(R1, R7, frame.field("used"), 2)
-        sized, sent = asm.new_label("sized"), asm.new_label("sent")
-        for size in SIZE_CLASSES[:-1]:
+        sized, spilled, sent = asm.new_label("sized"), asm.new_label("spilled"), asm.new_label("sent")
+        lost, ended = asm.new_label("lost"), asm.new_label("ended")
+        in_row = [size for size in SIZE_CLASSES if size <= frame.FIRST_PART]
+        asm.load(R8, R7, frame.field("used"), 2)
+        asm.jgt(R8, frame.FIRST_PART, spilled)
+        for size in in_row:
             asm.mov(R3, size)
-            jump_if(asm, "<=", R1, size, sized)
-        asm.mov(R3, SIZE_CLASSES[-1])
+            asm.jle(R8, size, sized)
         asm.label(sized)
+        self.output(R7)
+        asm.jeq(R0, 0, ended)
+        asm.label(lost)
+        self.count(Counter.RING_FULL)
+        asm.jump(ended)
+        asm.label(spilled)
+        self.captures.spill.whole(lost)
+        asm.mov(R9, R0)
+        for size in SIZE_CLASSES[len(in_row) : -1]:
+            asm.mov(R3, size)
+            asm.jle(R8, size, sent)
+        asm.mov(R3, SIZE_CLASSES[-1])
+        asm.label(sent)
+        self.output(R9)
+        asm.mov(R8, R0)
+        self.captures.spill.delete()
+        asm.jne(R8, 0, lost)
+        asm.label(ended)
+        self.count(Counter.ENDED)
+
+    def output(self, record: Reg) -> None:
+        """Sends R3 bytes of the record; R0 is not 0 when the ring is full."""
+        asm = self.asm
         wake_flags(asm)
         asm.ld_map(R1, frame.RING)
-        asm.mov(R2, R7)
+        asm.mov(R2, record)
         asm.call(Helper.RINGBUF_OUTPUT)
-        asm.jeq(R0, 0, sent)
-        self.count(Counter.RING_FULL)
-        asm.label(sent)
-        self.count(Counter.ENDED)
 
     def aggregate(self, action: ir.Aggregate) -> None:
         """Borrows a row where words want scratch: nobody else has one of this goroutine at this depth."""
