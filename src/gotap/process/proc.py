@@ -28,7 +28,10 @@ _DELETED = " (deleted)"
 
 
 class Mapping(Struct, frozen=True):
-    """A line of /proc/PID/maps. `path` is empty for anonymous memory, `[stack]` and the like for the kernel's own."""
+    """A line of /proc/PID/maps. `path` is empty for anonymous memory, `[stack]` and the like for the kernel's own.
+
+    `device` is the file system's own number, which for btrfs and overlayfs differs from what stat(2) says.
+    """
 
     start: int
     end: int
@@ -36,6 +39,7 @@ class Mapping(Struct, frozen=True):
     offset: int
     inode: int
     path: str
+    device: int = 0
 
     @property
     def is_executable(self) -> bool:
@@ -119,7 +123,7 @@ class Process:
     def path(self, name: str) -> str:
         return f"/proc/{self.pid}/{name}"
 
-    def _read(self, name: str) -> bytes:
+    def read(self, name: str) -> bytes:
         """A file of /proc/PID. What was read is this process's, for it lived until after the read."""
         try:
             with open(self.path(name), "rb") as file:
@@ -131,11 +135,11 @@ class Process:
         return content
 
     def stat(self) -> Stat:
-        return parse_stat(self._read("stat"))
+        return parse_stat(self.read("stat"))
 
     @cached_property
     def _status(self) -> dict[str, list[str]]:
-        return parse_status(self._read("status"))
+        return parse_status(self.read("status"))
 
     # -- executable -----------------------------------------------------------------------------------------------
 
@@ -174,42 +178,43 @@ class Process:
             status = os.stat(self.exe)
         except OSError as error:
             raise unreadable(self.pid, "the executable", error) from None
-        return Execution(status.st_dev, status.st_ino, self._read("auxv"))
+        return Execution(status.st_dev, status.st_ino, self.read("auxv"))
 
     @property
     def name(self) -> str:
         return PurePosixPath(self.exe_path).name
 
     def mappings(self) -> list[Mapping]:
-        return list(parse_maps(self._read("maps")))
+        return list(parse_maps(self.read("maps")))
 
-    def load_bias(self, entry: int) -> int:
+    def load_bias(self, entry: int, bits: int = 64) -> int:
         """What the kernel added to the executable's addresses; `entry` is its ELF entry point (`Elf.entry`).
 
         The auxiliary vector's AT_ENTRY is the entry point as loaded (fs/binfmt_elf.c, create_elf_tables).
         """
-        loaded = self._auxv().get(_AT_ENTRY)
+        loaded = self._auxv(bits).get(_AT_ENTRY)
         if loaded is None:  # within execve the new memory has no vector yet
             raise ProcessGone(f"process {self.pid} is about to become another program", "try again")
         return loaded - entry
 
-    def _auxv(self) -> dict[int, int]:
-        content = self._read("auxv")
+    def _auxv(self, bits: int) -> dict[int, int]:
+        content = self.read("auxv")
         if not content:  # the memory is given up before the process counts as ended
             raise gone(self.pid)
-        return dict(struct.iter_unpack("<QQ", content[: len(content) & -16]))
+        pair = struct.Struct("=QQ" if bits == 64 else "=II")
+        return dict(pair.iter_unpack(content[: len(content) & -pair.size]))
 
     # -- what OpenTelemetry and people want to know ---------------------------------------------------------------
 
     @property
     def command_line(self) -> tuple[str, ...]:
-        content = self._read("cmdline").removesuffix(b"\0")
+        content = self.read("cmdline").removesuffix(b"\0")
         return tuple(word.decode("utf-8", "replace") for word in content.split(b"\0")) if content else ()
 
     @property
     def environment(self) -> dict[str, str]:
         """As it was when the program was started."""
-        words = (word.decode("utf-8", "replace").partition("=") for word in self._read("environ").split(b"\0"))
+        words = (word.decode("utf-8", "replace").partition("=") for word in self.read("environ").split(b"\0"))
         return {name: value for name, separator, value in words if separator}
 
     @property
@@ -243,7 +248,7 @@ class Process:
     @cached_property
     def container_id(self) -> str:
         """Empty when it runs in no container that its cgroup tells."""
-        return container_id(self._read("cgroup").decode("utf-8", "replace"))
+        return container_id(self.read("cgroup").decode("utf-8", "replace"))
 
     @property
     def namespace_pids(self) -> tuple[int, ...]:
@@ -265,6 +270,7 @@ def parse_maps(text: bytes) -> Iterator[Mapping]:
     for line in text.decode("utf-8", "surrogateescape").splitlines():
         fields = line.split(None, 5)
         start, _, end = fields[0].partition("-")
+        major, _, minor = fields[3].partition(":")
         yield Mapping(
             start=int(start, 16),
             end=int(end, 16),
@@ -272,4 +278,5 @@ def parse_maps(text: bytes) -> Iterator[Mapping]:
             offset=int(fields[2], 16),
             inode=int(fields[4]),
             path=fields[5].replace("\\012", "\n") if len(fields) > 5 else "",
+            device=os.makedev(int(major, 16), int(minor, 16)),
         )

@@ -18,7 +18,9 @@ class MappedImage(Struct, frozen=True):
 
 
 class Container(Struct, frozen=True):
-    """`id` as the cgroup names it, `runtime` "docker", "containerd", "cri-o", "podman", "lxc" or None."""
+    """`id` as the cgroup names it, `runtime` "docker", "containerd", "cri-o", "podman", "lxc", "systemd-nspawn" or
+    None.
+    """
 
     id: str
     runtime: str | None = None
@@ -33,7 +35,9 @@ class Relative(Struct, frozen=True):
 
 
 class Agent(Struct, frozen=True):
-    """Another tool in the process: `kind` "preload", "mapping", "breakpoint" or "executable"; `evidence` one line."""
+    """Another tool in the process: `kind` "preload", "mapping", "breakpoint", "patch" (code that is neither the file's
+    nor a breakpoint) or "executable"; `evidence` one line.
+    """
 
     name: str
     kind: str
@@ -49,11 +53,12 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     namespaces      name → inode, of "pid", "mnt", "net", "user", …; `foreign_namespaces`: those not gotap's own
     namespace_pid   its pid in its own pid namespace; `entry_point`: that is 1 and the namespace is not the host's
     libc_in_root    path of a libc within the process' root, resolved in that root; None for none
-    dumpable        /proc/PID belongs to the process' own user
+    dumpable        /proc/PID belongs to the process' own user; None for root's, which it belongs to either way
     ptrace_scope    Yama's sysctl, None without Yama; seccomp 0 none, 1 strict, 2 filter; lsm_label as the LSM tells it
     ptrace_allowed  whether this gotap may read and write its memory; ptrace_denied says why not
-    plugin_loaded   the chain of moduledata in memory has more than the executable's own
+    plugin_loaded   a Go plugin is mapped; modules in the chain of moduledata without a file are images of role "jit"
     go_run          it is the temporary executable of `go run`
+    language        as Facts.language, but also by what is mapped, the name and the arguments
     """
 
     pid: int
@@ -85,4 +90,5 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     plugin_loaded: bool | None = None
     go_run: bool | None = None
     agents: tuple[Agent, ...] = ()
+    language: str | None = None
     evidence: dict[str, str] = field(default_factory=dict)
