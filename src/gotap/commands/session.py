@@ -16,7 +16,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from gotap.commands.main import print_error
-from gotap.commands.memory import give_back
+from gotap.commands.memory import give_back, keep_for_batches
 from gotap.commands.streams import say
 from gotap.commands.targets import Target, Targets
 from gotap.errors import GotapError
@@ -114,6 +114,7 @@ class Session(Struct):
             if (start := getattr(sink, "start", None)) is not None:  # a display, which shows that it waits for spans
                 start()
         give_back()
+        keep_for_batches()
 
     def run(
         self, until: Callable[[], bool] = lambda: False, *, alone: bool = False, unlimited: bool = False
