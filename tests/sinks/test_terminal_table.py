@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import math
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 from rich.console import Console, Group
@@ -60,6 +61,39 @@ def test_picture_fits_every_window(width: int, height: int) -> None:
     assert all(line.isprintable() for line in lines)
 
 
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_narrow_windows_keep_the_errors_and_whole_words(width: int) -> None:
+    busy = View(elapsed=75, rows=[row("GET /users/{id}", count=123_456, errors=29, service="checkout-service")])
+    header, title = texts(busy, width)[:2]
+    assert header.endswith("29 errors (0.0 %)")
+    assert title.rstrip().endswith(("NAME", "NAME (last 10 s)", "NAME (rates of the last 10 s)"))
+    assert ("checkout-service" in header) == (width > 60)
+
+
+def test_quantiles_have_the_digits_that_they_are_good_for() -> None:
+    line = texts(View(elapsed=75, rows=[row("GET", recent=0.12345)]))[2]
+    assert line.split()[2:5] == ["120ms", "250ms", "370ms"]
+
+
+def test_kinds_and_services_are_told_where_they_differ() -> None:
+    client = msgspec.structs.replace(row("GET"), kind="client")
+    rows = [row("GET /a"), client, row("PUT", service="cart")]
+    latest = [msgspec.structs.replace(span(), service="cart")]
+    lines = texts(View(elapsed=75, rows=rows, latest=latest), 120)
+    assert lines[1].split()[-9:-6] == ["KIND", "SERVICE", "NAME"]
+    assert [line.split()[-3:-1] for line in lines[2:3]] == [["shop", "GET"]]
+    assert any("GET /a" in line and " cart " in line and "15:04:05" in line for line in lines)
+    assert "SERVICE" not in texts(View(elapsed=75, rows=[row("GET /a"), client]), 120)[1]
+
+
+def test_the_last_table_is_of_the_whole_time_and_cuts_no_name() -> None:
+    long = "GET /" + "x" * 100
+    lines = texts(View(elapsed=10, rows=[row(long, count=50)], final=True), 60)
+    assert lines[1].split()[0] == "AVG/s"
+    assert lines[1].split()[-1] == "NAME"
+    assert lines[2].endswith(long)
+
+
 def test_picture_fills_a_window_that_has_room() -> None:
     assert len(texts(VIEW, 120, 40)) == 40
 
@@ -82,7 +116,6 @@ def test_row_tells_rate_errors_and_recent_quantiles() -> None:
         "█",
         "▁",
         "50",
-        "server",
         "GET",
         "/users/{id}",
     ]
@@ -115,7 +148,7 @@ def test_services_get_a_column_only_if_there_are_several() -> None:
 
 def test_rows_that_do_not_fit_are_counted() -> None:
     lines = texts(View(elapsed=1, rows=[row(f"GET /{number}") for number in range(40)]), 100, 20)
-    shown = sum("server" in line for line in lines)
+    shown = sum("  GET /" in line for line in lines)
     assert f"and {40 - shown} more" in "\n".join(lines)
 
 

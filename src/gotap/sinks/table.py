@@ -78,10 +78,23 @@ def _header(view: View, width: int) -> Text:
     clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
     share = f" ({100 * errors / count:.1f} %)" if errors else ""
     counted = f"{count:,} operation{'' if count == 1 else 's'}"
-    parts = ["gotap", who, clock, counted, f"{_rate(rate)}/s", f"{errors:,} error{'' if errors == 1 else 's'}{share}"]
-    text = Text(_fit("   ".join(part for part in parts if part), width), style="bold")
+    failed = f"{errors:,} error{'' if errors == 1 else 's'}{share}"
+    parts = [part for part in ("gotap", who, clock, counted, f"{_rate(rate)}/s", failed) if part]
+    text = Text(_fit(_header_text(parts, width), width), style="bold")
     if errors:
-        text.highlight_words([parts[-1]], "red")
+        text.highlight_words([failed], "red")
+    return text
+
+
+def _header_text(parts: Sequence[str], width: int) -> str:
+    """The parts with as much room as there is between them; in narrow windows without the first ones."""
+    roomy = "   ".join(parts)
+    if cell_len(roomy) <= width:
+        return roomy
+    for first in range(len(parts)):
+        text = "  ".join(parts[first:])
+        if cell_len(text) <= width:
+            break
     return text
 
 
@@ -120,35 +133,51 @@ def _columns(view: View) -> list[_Column]:
     def quantile(pick: Callable[[Quantiles], float]) -> Callable[[RedRow, View], tuple[str, str]]:
         def cell(row: RedRow, view: View) -> tuple[str, str]:
             recent = pick(row.total if view.final else row.recent)
-            return (duration_text(recent), "") if not math.isnan(recent) else (duration_text(pick(row.total)), "dim")
+            return (_quantile(recent), "") if not math.isnan(recent) else (_quantile(pick(row.total)), "dim")
 
         return cell
 
     def histogram(row: RedRow, view: View) -> tuple[str, str]:
         return sparkline(row.histogram, view.unicode), "cyan"
 
+    counts = max((len(f"{row.count:,}") for row in view.rows), default=0)
     columns = [
-        _Column("RATE/s", 8, rate),
+        _Column("AVG/s" if view.final else "RATE/s", 8, rate),
         _Column("ERR", 6, errors),
-        _Column("P50", 7, quantile(lambda q: q.p50), needs=50),
-        _Column("P95", 7, quantile(lambda q: q.p95), needs=60),
-        _Column("P99", 7, quantile(lambda q: q.p99), needs=36),
+        _Column("P50", 5, quantile(lambda q: q.p50), needs=50),
+        _Column("P95", 5, quantile(lambda q: q.p95), needs=60),
+        _Column("P99", 5, quantile(lambda q: q.p99), needs=36),
         _Column(".5ms       >10s", len(HISTOGRAM_BOUNDS) + 1, histogram, needs=84, left=True),
-        _Column("COUNT", 10, lambda row, _: (f"{row.count:,}", ""), needs=72),
-        _Column("KIND", 8, lambda row, _: (row.kind, "dim"), needs=64, left=True),
+        _Column("COUNT", max(counts, len("COUNT")), lambda row, _: (f"{row.count:,}", ""), needs=72),
     ]
-    if len({row.service for row in view.rows}) > 1:
-        longest = max(cell_len(printable(row.service)) for row in view.rows)
-        size = max(len("SERVICE"), min(longest, 20))
-        columns.append(_Column("SERVICE", size, lambda row, _: (printable(row.service), ""), 100, left=True))
+    if len({row.kind for row in view.rows}) > 1:
+        columns.append(_Column("KIND", 8, lambda row, _: (row.kind, "dim"), needs=64, left=True))
+    if len(_services(view)) > 1:
+        columns.append(_Column("SERVICE", _service_width(view), lambda row, _: (printable(row.service), ""), 100, True))
     return columns
+
+
+def _services(view: View) -> set[str]:
+    return {row.service for row in view.rows}
+
+
+def _service_width(view: View) -> int:
+    longest = max(cell_len(printable(service)) for service in _services(view))
+    return max(len("SERVICE"), min(longest, 20))
+
+
+def _quantile(seconds: float) -> str:
+    """Two digits: more would be invented, for a quantile is up to 4.5 % off."""
+    return duration_text(seconds if math.isnan(seconds) else float(f"{seconds:.2g}"))
 
 
 def _title(columns: Sequence[_Column], view: View, width: int) -> Text:
     line = Text(style="bold reverse")
     for column in columns:
         line.append(_cell(column.title, column))
-    line.append("NAME" if view.final else f"NAME (rates of the last {view.window} s)")
+    room = width - cell_len(line.plain)
+    names = ["NAME", f"NAME (last {view.window} s)", f"NAME (rates of the last {view.window} s)"]
+    line.append(names[0] if view.final else max((name for name in names if len(name) <= room), key=len, default=""))
     return _cropped(line, width, pad=True)
 
 
@@ -158,7 +187,7 @@ def _row(row: RedRow, columns: Sequence[_Column], view: View, width: int) -> Tex
         text, style = column.cell(row, view)
         line.append(_cell(text, column), style)
     line.append(printable(row.name))
-    return _cropped(line, width)
+    return line if view.final else _cropped(line, width)  # at the end it may go on in the next line
 
 
 def _cell(text: str, column: _Column) -> str:
@@ -195,11 +224,14 @@ def _latest(view: View, width: int, room: int) -> list[Text]:
     shown = list(view.latest)[-(room - 1) :]
     status = max((cell_len(span.status) for span in shown), default=0)
     name = min(max((cell_len(span.name) for span in shown), default=0), _LONGEST_NAME)
+    service = _service_width(view) if width >= 100 and len(_services(view)) > 1 else 0
     for span in reversed(shown):
         line = Text(f"{span.time[:-3]}  ", style="")
         line.append(set_cell_size(span.status, min(status, 24)) + "  ", "bold red" if span.is_error else "green")
         line.append(f"{span.duration:>7}  ")
         line.append(set_cell_size(span.name, name) + "  ", "bold")
+        if service:
+            line.append(set_cell_size(span.service, service) + "  ", "dim")
         if width >= 100:
             line.append(f"{span.trace_id[:8]}  ", "dim")
         line.append(span.attributes, "dim")

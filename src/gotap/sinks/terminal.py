@@ -176,7 +176,8 @@ class LiveTable:
         try:
             if view.rows:
                 height = len(view.rows) + 2
-                for line in compose(View(view.elapsed, view.rows, unicode=view.unicode, final=True), 10_000, height):
+                last = View(view.elapsed, view.rows, unicode=view.unicode, final=True)
+                for line in compose(last, self._console.size.width, height):
                     line.rstrip()
                     self._console.print(line, soft_wrap=True)
             for text in (*view.output, *self._notices.lines()):
