@@ -10,11 +10,13 @@ from gotap.verdict.model import Coverage, Host, OperationCoverage, SiteCoverage,
 
 SERVER = OperationCoverage(
     library="net/http", name="http.server", present=True,
-    sites=(SiteCoverage(0x1000, "emulated", "http.server begin"), SiteCoverage(0x1010, "single-step", "http.server end")),
+    sites=(SiteCoverage(0x1000, "emulated", "http.server begin"),
+           SiteCoverage(0x1010, "single-step", "http.server end")),
 )  # fmt: skip
 CLIENT = OperationCoverage(
-    library="net/http", name="http.client", present=False, reason="net/http.(*Transport).roundTrip is not in this binary"
-)
+    library="net/http", name="http.client", present=False,
+    reason="net/http.(*Transport).roundTrip is not in this binary",
+)  # fmt: skip
 COVERED = Coverage(operations=(SERVER, CLIENT), versions={"net/http": "1.26.8"})
 ALLOWING = Host(bpf=True, uprobes=True, privileged=True, lockdown="none")
 
@@ -48,8 +50,8 @@ def situation(go_facts: GoFacts | None = None, **changes: Any) -> Situation:
 
 def process(**changes: Any) -> Surroundings:
     plain: dict[str, Any] = {
-        "pid": 4711, "name": "server", "exe": "/srv/server", "exe_state": "file", "command_line": ("./server", "-p", "80"),
-        "namespace_pid": 4711, "entry_point": False, "ptrace_allowed": True, "seccomp": 0, "go_run": False,
+        "pid": 4711, "name": "server", "exe": "/srv/server", "exe_state": "file",
+        "command_line": ("./server", "-p", "80"), "namespace_pid": 4711, "entry_point": False, "ptrace_allowed": True, "seccomp": 0, "go_run": False,
         "plugin_loaded": False,
     }  # fmt: skip
     return Surroundings(**{**plain, **changes})

@@ -30,7 +30,8 @@ def static_process(**changes: Any) -> Situation:
 
 def musl(**changes: Any) -> Situation:
     """A musl build; by the internal linker and dynamic unless changed."""
-    return situation(facts=facts(go(libc="musl", **changes), interpreter="/lib/ld-musl-x86_64.so.1", needed=("libc.so",)))
+    made = go(libc="musl", **changes)
+    return situation(facts=facts(made, interpreter="/lib/ld-musl-x86_64.so.1", needed=("libc.so",)))
 
 
 FILES: list[tuple[Situation, set[str]]] = [
@@ -56,7 +57,8 @@ FILES: list[tuple[Situation, set[str]]] = [
     (static_file(), {"static"}),
     (static_file(settings={"CGO_ENABLED": "0"}), {"static", "cgo-disabled"}),
     (static_file(libc="glibc", libc_inside=True, cgo=True), {"static", "static-cgo"}),
-    (static_file(libc="musl", libc_inside=True, cgo=True), {"static", "static-cgo", "musl-static", "no-musl-toolchain"}),
+    (static_file(libc="musl", libc_inside=True, cgo=True),
+     {"static", "static-cgo", "musl-static", "no-musl-toolchain"}),
     (musl(), {"musl-internal-linker", "musl-dynamic", "no-musl-toolchain"}),
     (musl(linker="external"), {"musl-dynamic", "no-musl-toolchain"}),
     (situation(go(packed="upx"), coverage=None), {"packed"}),
@@ -73,8 +75,10 @@ FILES: list[tuple[Situation, set[str]]] = [
     (situation(coverage=Coverage(operations=(CLIENT,))), {"no-observable-library"}),
     (situation(coverage=Coverage(operations=(replace(SERVER, sites=(), reason="not understood"),))), {"nothing-binds"}),
     (situation(coverage=Coverage(operations=(SERVER, replace(CLIENT, present=True)))), {"unbound-operation"}),
-    (situation(coverage=Coverage(operations=(SERVER,), unwatched=(("goroutine creation", "gone"),))), {"unbound-operation"}),
-    (situation(coverage=Coverage(operations=(replace(SERVER, inlined={"f": "only as 1 copy in g"}),))), {"inlined-away"}),
+    (situation(coverage=Coverage(operations=(SERVER,), unwatched=(("goroutine creation", "gone"),))),
+     {"unbound-operation"}),
+    (situation(coverage=Coverage(operations=(replace(SERVER, inlined={"f": "only as 1 copy in g"}),))),
+     {"inlined-away"}),
     (situation(coverage=Coverage(refused="an unknown layout")), {"unreadable-tables"}),
 ]  # fmt: skip
 
