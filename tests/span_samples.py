@@ -10,7 +10,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, Instr
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status, TracesData
 
-from gotap.signals.batch import Bools, Coded, Column, Ints, Resource, Spans, Texts
+from gotap.signals.batch import Bools, Coded, Column, Ints, Resource, Same, Spans, Texts
 from gotap.signals.codes import value_at
 from record_samples import SERVER
 
@@ -42,6 +42,7 @@ def random_spans(seed: int, count: int, sampled: float = 1.0) -> Spans:
         "status": Ints(np.array([choose.choice(extremes) for _ in range(count)], np.int64), rng.random(count) < 0.8),
         "size": Ints(rng.integers(-(2**62), 2**62, count), rng.random(count) < 0.8),
         "truth": Bools(rng.random(count) < 0.5, rng.random(count) < 0.8),
+        "same": Same(choose.choice([None, "é", "", 7, -1, True, False])),
         "path": Texts([free() for _ in range(count)]),
         "query": Texts([free() for _ in range(count)]),
     }

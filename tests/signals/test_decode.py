@@ -281,3 +281,63 @@ def test_more_distinct_values_than_are_remembered() -> None:
         rows = encode([Sample(request(path=b"/%d" % (first + index))) for index in range(2_000)])
         spans = subject.decode(rows)
         assert attributes(spans, 1_999)["url.path"] == f"/{first + 1_999}"
+
+
+class TestBatches:
+    """What the columns of a batch have in common must not show."""
+
+    ODD = (
+        request(path=b"/\xff\xfe", host=b"\x80.example", agent=b"a\xc3"),
+        request(path=(b"/cut", 900), query=(b"sig=abc", 900), agent=("é".encode()[:1], 2)),
+        request(path=b"/" + b"x" * 511, agent=b"y" * 256, query=b"q" * 640),
+        request(path=b"", agent=b"", query=b"", host=b"", pattern=b""),
+        request(path=None, agent=None, query=None, host=None, pattern=None, status=None),
+        request(query=b"sig=secret&a=1"),
+        request(status=500, major=2, minor=0, tls=1),
+    )
+
+    def alike(self, together: Spans, samples: list[Sample]) -> None:
+        assert len(together) == len(samples)
+        for row, sample in enumerate(samples):
+            alone = decoder().decode(encode([sample], 2048))
+            assert attributes(together, row) == attributes(alone, 0)
+            assert together.name.values[together.name.codes[row]] == alone.name.values[alone.name.codes[0]]
+            assert together.error[row] == alone.error[0]
+
+    @pytest.mark.parametrize("odd", ODD)
+    @pytest.mark.parametrize("place", [0, 20, 49])
+    def test_one_odd_among_many_that_are_the_same(self, odd: Any, place: int) -> None:
+        samples = [Sample(request())] * 50
+        samples[place] = Sample(odd)
+        self.alike(decoder().decode(encode(samples, 2048)), samples)
+
+    @pytest.mark.parametrize("odd", ODD)
+    def test_all_the_same(self, odd: Any) -> None:
+        self.alike(decoder().decode(encode([Sample(odd)] * 40, 2048)), [Sample(odd)] * 40)
+
+    def test_all_different(self) -> None:
+        samples = [
+            Sample(
+                request(
+                    path=b"/%d" % one,
+                    query=b"q=%d" % one,
+                    agent=b"agent/%d" % one,
+                    host=b"h%d.example:%d" % (one, one),
+                    peer=b"10.0.%d.%d:1" % divmod(one, 256),
+                    pattern=b"GET /%d" % one,
+                    status=200 + one,
+                    method=b"M%d" % one,
+                )
+            )
+            for one in range(300)
+        ]
+        self.alike(decoder().decode(encode(samples, 2048)), samples)
+
+    def test_none(self) -> None:
+        spans = decoder().decode(encode([], 512))
+        assert len(spans) == 0
+        assert spans.trace_state.values == []
+
+    def test_a_text_that_lies_elsewhere_in_each_record(self) -> None:
+        samples = [Sample(request(path=b"/" + b"a" * (one % 7))) for one in range(60)]
+        self.alike(decoder().decode(encode(samples, 2048)), samples)

@@ -16,6 +16,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from gotap.signals.batch import Same, Texts
 from gotap.signals.clock import Clock
 from gotap.signals.decode import Decoder
 from gotap.sinks.otlp_encode import SpanEncoder, encode_metrics
@@ -50,6 +51,35 @@ def test_decoded_records() -> None:
     assert sorted_attributes(TracesData.FromString(SpanEncoder("1").encode(spans))) == sorted_attributes(
         expected(spans, "1")
     )
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+@pytest.mark.parametrize("parents", ["none", "all", "some"])
+def test_what_all_spans_have_in_common(count: int, parents: str) -> None:
+    spans = random_spans(7, count)
+    spans.attributes = {
+        "text": Same("é" * 200),
+        "none": Same(None),
+        "one": Same(1),
+        "yes": Same(True),
+        "no": Same(False),
+        "path": Texts([b"/"] * count),
+        "nothing": Texts.none(count),
+    }
+    spans.trace_state = Texts.none(count)
+    spans.parent_id[:] = 0
+    if parents != "none":
+        spans.parent_id[:: 2 if parents == "some" else 1, 7] = 1
+    parsed = TracesData.FromString(SpanEncoder("1").encode(spans))
+    assert sorted_attributes(parsed) == sorted_attributes(expected(spans, "1"))
+
+
+def test_spans_of_any_length() -> None:
+    """Each of one, two and three bytes of length, in one batch."""
+    spans = random_spans(3, 4)
+    spans.attributes = {"path": Texts([None, b"x" * 100, b"y" * 20_000, b"z" * 3_000_000])}
+    spans.sampled[:] = True
+    assert TracesData.FromString(SpanEncoder("1").encode(spans)) == expected(spans, "1")
 
 
 def test_nothing_sampled_is_nothing() -> None:
