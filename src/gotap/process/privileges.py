@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 
 from msgspec import Struct
+
+from gotap.process.proc import read_file
 
 #: By bit, include/uapi/linux/capability.h up to Linux 6.18; capabilities(7).
 CAPABILITIES = (
@@ -67,6 +70,7 @@ def read_status(fields: dict[str, list[str]], pid: int) -> Status:
     )
 
 
+@functools.lru_cache(maxsize=64)
 def capability_names(mask: int) -> tuple[str, ...]:
     """Those without a name yet are told as `CAP_41`."""
     return tuple(
@@ -93,8 +97,7 @@ def read_dumpable(proc: str, euid: int) -> tuple[bool | None, str]:
 def _root_of(proc: str) -> int:
     """Our number for uid 0 of its user namespace."""
     try:
-        with open(f"{proc}/uid_map") as file:
-            lines = [[int(word) for word in line.split()] for line in file]
+        lines = [[int(word) for word in line.split()] for line in read_file(f"{proc}/uid_map").splitlines()]
     except OSError:
         return 0
     return next((outside for inside, outside, _ in lines if inside == 0), 0)
@@ -112,8 +115,7 @@ def read_ptrace_scope() -> int | None:
 def read_lsm_label(proc: str) -> tuple[str | None, str]:
     """The label, as the LSM that owns /proc/PID/attr/current tells it (AppArmor: `profile (mode)`), and evidence."""
     try:
-        with open(f"{proc}/attr/current", "rb") as file:
-            label = file.read().rstrip(b"\0\n").decode("utf-8", "replace")
+        label = read_file(f"{proc}/attr/current").rstrip(b"\0\n").decode("utf-8", "replace")
     except OSError as error:
         # EINVAL: no LSM that labels processes is on (security_getprocattr).
         return None, f"/proc/PID/attr/current: {error.strerror}"

@@ -26,6 +26,8 @@ _AT_ENTRY = 9
 
 _DELETED = " (deleted)"
 
+_CHUNK = 1 << 16
+
 
 class Mapping(Struct, frozen=True):
     """A line of /proc/PID/maps. `path` is empty for anonymous memory, `[stack]` and the like for the kernel's own.
@@ -126,8 +128,7 @@ class Process:
     def read(self, name: str) -> bytes:
         """A file of /proc/PID. What was read is this process's, for it lived until after the read."""
         try:
-            with open(self.path(name), "rb") as file:
-                content = file.read()
+            content = read_file(self.path(name))
         except OSError as error:
             raise unreadable(self.pid, name, error) from None
         if not self.is_alive():
@@ -259,6 +260,19 @@ class Process:
     def initial_tgid(self) -> int | None:
         """Its pid in the initial pid namespace, which BPF programs see; None when gotap itself runs in another one."""
         return self.namespace_pids[0] if in_initial_pid_namespace() else None
+
+
+def read_file(path: str) -> bytes:
+    """A file of /proc, without the buffers and calls of `open`, which take longer than the kernel. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        # A short read is no end: seq_file gives what it has in its buffer.
+        while part := os.read(descriptor, _CHUNK):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def in_initial_pid_namespace() -> bool:

@@ -29,7 +29,7 @@ from gotap.process.privileges import (
     read_ptrace_scope,
     read_status,
 )
-from gotap.process.proc import Mapping, Process, parse_maps
+from gotap.process.proc import Mapping, Process, parse_maps, read_file
 from gotap.process.stat import parse_stat, parse_status
 from gotap.process.surroundings import Container, Relative, Surroundings
 
@@ -49,9 +49,9 @@ class Observer:
 
     def __init__(self) -> None:
         self.namespaces = read_namespaces()
-        with open("/proc/self/status", "rb") as file:
-            self.status = read_status(parse_status(file.read()), os.getpid())
+        self.status = read_status(parse_status(read_file("/proc/self/status")), os.getpid())
         self.scope = read_ptrace_scope()
+        self.own_label = read_lsm_label("/proc/self")
         self._static: dict[tuple[int, int], bool] = {}
 
     @property
@@ -59,9 +59,11 @@ class Observer:
         return "CAP_SYS_PTRACE" in self.status.capabilities
 
     def read(self, process: Process, file_language: str | None = None, *, inside: bool = True) -> Surroundings:
-        """Raises ProcessGone. Without `inside`, for lists, what is told by mappings, memory and files in the process'
-        root is left out: images but the executable, plugin_loaded, libc_in_root, agents but a loader.
+        """Raises ProcessGone. Without `inside`, for lists, what takes its mappings, memory or files in its root is left
+        out: load_bias, images, plugin_loaded, libc_in_root, agents but a loader.
         """
+        if not inside:
+            return _Look(self, process, inside).surroundings(file_language)
         for _ in range(_ATTEMPTS):
             before = _execution(process)
             found = _Look(self, process, inside).surroundings(file_language)
@@ -121,7 +123,9 @@ class _Look:
         dumpable = evidence.told(
             "dumpable", evidence.attempt("dumpable", lambda: read_dumpable(self.proc, status.uids[1]))
         )
-        label = evidence.told("lsm_label", read_lsm_label(self.proc))
+        # Where gotap itself has no label, no security module gives any.
+        own = self.observer.own_label
+        label = evidence.told("lsm_label", own if own[0] is None else read_lsm_label(self.proc))
         attachable = self.attachable(dumpable, label, self.shared("user", namespaces))
         return Surroundings(
             pid=process.pid,
@@ -170,8 +174,8 @@ class _Look:
 
     def placed(self, exe: Executable | None, mappings: list[Mapping]) -> tuple[int | None, str | None]:
         """The load bias, and how the executable is not what was started."""
-        if exe is None:
-            return None, None
+        if exe is None or not self.inside:
+            return None, exe.replaced if exe else None
         entry = read_entry(self.process.exe)
         if entry is None:
             self.evidence["load_bias"] = "its executable is no ELF file, or may not be read"
@@ -196,8 +200,7 @@ class _Look:
             self.evidence["parent"] = "it has no parent in gotap's pid namespace"
             return None
         try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                comm = parse_stat(file.read()).comm
+            comm = parse_stat(read_file(f"/proc/{pid}/stat")).comm
         except OSError as error:
             self.evidence["parent"] = f"process {pid}: {error.strerror}"
             return None
@@ -256,8 +259,8 @@ class _Look:
         command: tuple[str, ...] = ()
         if parent is not None and may_be_go_run(exe.path):
             try:
-                with open(f"/proc/{parent.pid}/cmdline", "rb") as file:
-                    command = tuple(word.decode("utf-8", "replace") for word in file.read().split(b"\0"))
+                words = read_file(f"/proc/{parent.pid}/cmdline").split(b"\0")
+                command = tuple(word.decode("utf-8", "replace") for word in words)
             except OSError:
                 pass
         return self.evidence.told("go_run", read_go_run(exe.path, parent.name if parent else "", command))
@@ -268,8 +271,7 @@ def _descends(pid: int, ancestor: int) -> bool:
     while pid not in seen and pid > 0:
         seen.add(pid)
         try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                pid = parse_stat(file.read()).parent
+            pid = parse_stat(read_file(f"/proc/{pid}/stat")).parent
         except OSError:
             return False
         if pid == ancestor:
