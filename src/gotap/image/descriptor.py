@@ -17,6 +17,7 @@ import struct
 from collections.abc import Iterator
 from typing import Protocol
 
+import numpy as np
 from msgspec import Struct
 
 from gotap.errors import GotapError
@@ -24,6 +25,9 @@ from gotap.image.elf import Elf
 from gotap.image.gotypes import Kind
 from gotap.image.goversion import GoVersion
 from gotap.image.kinds import REFLECT_KINDS
+
+#: Words of zeros behind the descriptors, so that the longest part of a kind can be read at each of them.
+PADDING = 32
 
 _TFLAG_UNCOMMON = 1
 _TFLAG_EXTRA_STAR = 2
@@ -121,7 +125,7 @@ class _Name(Struct, frozen=True):
 class Descriptors:
     """Reads descriptors at addresses in [types, etypes). Every method raises TypesDamaged on nonsense.
 
-    `words` is that memory with its relocations applied, from address `base` on.
+    `words` is that memory with its relocations applied, from address `base` on; PADDING words of zeros follow.
     """
 
     def __init__(self, elf: Elf, module: TypesModule, version: GoVersion) -> None:
@@ -131,8 +135,9 @@ class Descriptors:
             raise TypesDamaged(self.start)
         # One copy with the relocations of the whole region applied: a descriptor is all pointers.
         self.base = self.start & ~7
-        self.words = elf.pointers(self.base, (self.end - self.base) // 8)
-        self._bytes = self.words.tobytes()
+        size = (self.end - self.base) // 8
+        self.words = np.concatenate([elf.pointers(self.base, size), np.zeros(PADDING, np.uint64)])
+        self._bytes = self.words[:size].data.cast("B")
         self._embedded_in_offset = not version.at_least(1, 19)
         self._map_size = _map_descriptor_size(version)
 
@@ -240,7 +245,7 @@ class Descriptors:
         at = address - self.base
         if not 0 <= at <= len(self._bytes) - size:
             raise TypesDamaged(address)
-        return self._bytes[at : at + size]
+        return bytes(self._bytes[at : at + size])
 
     def _name(self, address: int) -> _Name:
         at = address - self.base
@@ -264,7 +269,7 @@ class Descriptors:
         return self._name(self.start + offset).text if offset > 0 else ""
 
 
-def _varint_text(data: bytes, at: int) -> tuple[bytes, int]:
+def _varint_text(data: memoryview, at: int) -> tuple[bytes, int]:
     length = shift = 0
     while True:
         byte = data[at]
@@ -275,7 +280,7 @@ def _varint_text(data: bytes, at: int) -> tuple[bytes, int]:
             break
     if at + length > len(data):
         raise IndexError
-    return data[at : at + length], at + length
+    return bytes(data[at : at + length]), at + length
 
 
 def _map_descriptor_size(version: GoVersion) -> int:

@@ -69,8 +69,7 @@ class TypeIndex:
         self._elf = elf
         self._module = module
         self._descriptors = descriptors
-        # Zeros behind the end, so that the longest part of a kind can be read at every descriptor.
-        self._words = np.concatenate([descriptors.words, np.zeros(32, np.uint64)])
+        self._words = descriptors.words
         self._halves = self._words.view("<u4")
         self._bytes = self._words.view(np.uint8)
 
