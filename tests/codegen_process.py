@@ -30,7 +30,7 @@ from codegen_samples import (
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.aggregation import KEY_SIZE, VALUE_SIZE
 from gotap.kernel.codegen.frame import Counter
-from gotap.kernel.codegen.program import Options, Place, generate
+from gotap.kernel.codegen.program import Options, Place, Target, generate
 from gotap.kernel.codegen.tracing import Sampling
 from gotap.probe import ir
 from gotap.probe.record import HEADER, TEXT, Column
@@ -41,7 +41,8 @@ MAP = 0xC000030000  # where tests put a Go map
 class Process:
     """An emulated kernel with the maps of the watcher, and a Go process with one goroutine."""
 
-    def __init__(self, sampling: Sampling = Sampling(), ring: int = 1 << 16) -> None:  # noqa: B008
+    def __init__(self, sampling: Sampling = Sampling(), ring: int = 1 << 16, target: Target = TARGET) -> None:  # noqa: B008
+        self.target = target
         self.memory = UserMemory()
         self.options = Options(sampling)
         self.machine = Machine(
@@ -69,7 +70,7 @@ class Process:
         self.memory.write(g, bytes(image))
 
     def run(self, action: ir.Action, place: Place = HERE, **registers: int) -> None:
-        code = generate(action, place, TARGET, self.options, 0)
+        code = generate(action, place, self.target, self.options, 0)
         self.machine.run(code, {"r14": G, "rsp": SP, "rax": REQUEST, "rflags": 0, **registers})
 
     def count(self, counter: Counter) -> int:

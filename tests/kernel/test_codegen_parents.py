@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 import numpy as np
+import pytest
 from msgspec.structs import replace
 
 from codegen_process import Process, begin, end, number
@@ -23,11 +24,30 @@ from codegen_samples import (
 from gotap.image.code import Register
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.frame import Counter
-from gotap.kernel.codegen.program import Place
+from gotap.kernel.codegen.program import Place, scoping
 from gotap.probe import ir
 from gotap.probe.record import Layout, RecordFlags
 
 CLIENT = Layout("client", 2, (DEPTH,))
+
+
+@pytest.fixture(params=[None, LAYOUT.operation_id], ids=["scopes", "rows as scopes"])
+def process(request: pytest.FixtureRequest) -> Process:
+    return Process(target=replace(TARGET, scoping=request.param))
+
+
+def test_rows_stand_for_scopes_where_one_operation_is_found_by_goroutine_alone() -> None:
+    served = begin(remote=ir.TraceParent(()))
+    assert scoping([served, served, end(), replace(served, layout=CLIENT, scope=False)]) == LAYOUT.operation_id
+    assert scoping([end()]) is None
+    for other in (
+        replace(served, layout=CLIENT),
+        replace(served, by_depth=True),
+        replace(served, key=ARGUMENT),
+        replace(served, remote=None),
+        replace(served, context=ir.ContextWalk(ir.Const(0), CONTEXT_ARGUMENT, ())),
+    ):
+        assert scoping([served, other]) is None
 
 
 def client(process: Process, context: int, goid: int = 99, interface: int | None = None) -> np.void:
@@ -43,7 +63,7 @@ def client(process: Process, context: int, goid: int = 99, interface: int | None
 def serve(process: Process, context: int) -> None:
     own = capture(CONTEXT, CONTEXT_ARGUMENT)
     place = Place({CONTEXT_ARGUMENT: Register("rbx")}, None, 0)
-    process.run(begin(own, own=CONTEXT_ARGUMENT), place, rbx=context)
+    process.run(begin(own, own=CONTEXT_ARGUMENT, remote=ir.TraceParent(())), place, rbx=context)
 
 
 def finish(process: Process) -> np.void:
@@ -51,8 +71,7 @@ def finish(process: Process) -> np.void:
     return process.records()[-1][0]
 
 
-def test_a_client_finds_its_parent_by_its_context() -> None:
-    process = Process()
+def test_a_client_finds_its_parent_by_its_context(process: Process) -> None:
     chain = [0xC000040000 + 0x100 * step for step in range(12)]
     for inner, outer in zip(chain[1:], chain, strict=False):
         process.memory.write(inner, struct.pack("<QQ", 0x1234, outer))
@@ -67,9 +86,8 @@ def test_a_client_finds_its_parent_by_its_context() -> None:
     assert bytes(orphan["parent_id"]) == bytes(8), "the request is over: there is no parent"
 
 
-def test_only_an_interface_of_the_contexts_own_type_is_followed() -> None:
+def test_only_an_interface_of_the_contexts_own_type_is_followed(process: Process) -> None:
     """A type of the program's own may begin with anything; what it leads to is nobody's parent."""
-    process = Process()
     itab, other, interface = 0xC000050000, 0xC000051000, 0x7000
     process.memory.write(itab, struct.pack("<QQ", TARGET.bias + interface, 1))
     process.memory.write(other, struct.pack("<QQ", TARGET.bias + 0x7100, 1))
@@ -83,9 +101,8 @@ def test_only_an_interface_of_the_contexts_own_type_is_followed() -> None:
     assert found == [parent, parent, bytes(8), bytes(8)]
 
 
-def test_a_context_that_points_to_what_has_the_parent() -> None:
+def test_a_context_that_points_to_what_has_the_parent(process: Process) -> None:
     """Go 1.20's timerCtx begins with a *cancelCtx."""
-    process = Process()
     timer, other = 0x7200, 0x7300
     for itab, type in ((0xC000050000, timer), (0xC000051000, other)):
         process.memory.write(itab, struct.pack("<QQ", 1, TARGET.bias + type))
@@ -105,8 +122,7 @@ def test_a_context_that_points_to_what_has_the_parent() -> None:
     assert parents == [bytes(finish(process)["span_id"]), bytes(8)]
 
 
-def test_a_cyclic_or_broken_context_ends_the_walk() -> None:
-    process = Process()
+def test_a_cyclic_or_broken_context_ends_the_walk(process: Process) -> None:
     process.memory.write(0xC000040000, struct.pack("<QQ", 1, 0xC000040000))
     assert bytes(client(process, 0xC000040000)["parent_id"]) == bytes(8)
     assert bytes(client(process, 0xDEAD00000000)["parent_id"]) == bytes(8)
@@ -121,8 +137,7 @@ def spawn(process: Process, child: int, creator: int) -> None:
     process.run(ir.Spawn(CHILD, (ir.Alternative((), CREATOR),)), place, rbx=child, rcx=creator)
 
 
-def test_a_client_finds_its_parent_by_its_goroutines_ancestry() -> None:
-    process = Process()
+def test_a_client_finds_its_parent_by_its_goroutines_ancestry(process: Process) -> None:
     serve(process, 0xC000040000)
     for child, creator in ((50, GOID), (51, 50), (52, 51), (53, 52)):
         spawn(process, child, creator)
@@ -138,8 +153,7 @@ def test_a_client_finds_its_parent_by_its_goroutines_ancestry() -> None:
     assert bytes(later["parent_id"]) == bytes(8), "the goroutine came from the request before"
 
 
-def test_an_annotation_reaches_the_operation_of_the_creator() -> None:
-    process = Process()
+def test_an_annotation_reaches_the_operation_of_the_creator(process: Process) -> None:
     serve(process, 0xC000040000)
     spawn(process, 60, GOID)
     process.goroutine(0xC000003000, 60)

@@ -17,7 +17,7 @@ from gotap.kernel.bpf import Map, Program
 from gotap.kernel.code import Code
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.frame import Counter
-from gotap.kernel.codegen.program import Options, Place, Target, generate
+from gotap.kernel.codegen.program import Options, Place, Target, generate, scoping
 from gotap.kernel.codegen.tracing import Sampling
 from gotap.kernel.pool import Pool
 from gotap.kernel.ring import Ring
@@ -104,7 +104,13 @@ class Watcher:
         """Puts all probes of the binding into one process; all or nothing."""
         attachment = Attachment(executable, next(self._numbers))
         target = Target(
-            attachment.number, executable.pid, executable.tgid, executable.bias, binding.goid, binding.stack_high
+            attachment.number,
+            executable.pid,
+            executable.tgid,
+            executable.bias,
+            binding.goid,
+            binding.stack_high,
+            scoping(probe.action for probe in _probes(binding)),
         )
         before = self._counters()[Counter.NO_BEGIN]
         try:

@@ -17,7 +17,7 @@ SCRATCH_SIZE = 800
 ROW_SIZE = FIRST_PART + SCRATCH_SIZE
 
 #: Parts of the scratch, offsets in the row.
-BUFFER = FIRST_PART  # a map group or bucket; afterwards a traceparent, then a scope: one use at a time
+BUFFER = FIRST_PART  # a map group or bucket; afterwards a traceparent: one use at a time
 BUFFER_SIZE = 352
 PLANNED = BUFFER + BUFFER_SIZE  # blocks and memoised words, placed by the planner
 PLANNED_END = ROW_SIZE
@@ -58,10 +58,9 @@ SCOPE_GOROUTINE = 0
 SCOPE_CONTEXT = 1
 SCOPE_SUBJECT = 2  # what an open operation is about; its number stands above in the kind
 
-#: Value of the scopes map: trace id, span id, record flags, what names the operation in its row's key
-#: (of a subject: the depth of the operation's begin, and nothing else).
-SCOPE_SIZE = 40
-SCOPE_TRACE_ID, SCOPE_SPAN_ID, SCOPE_FLAGS, SCOPE_ROW = 0, 16, 24, 32
+#: Value of the scopes map: the header of the operation's row when it began, so that a row may stand for its scope.
+#: Where a record has its end, what names the operation in its row's key (of a subject: the depth of its begin).
+SCOPE_SIZE = HEADER.itemsize
 
 #: Value of the links map: goid that owns the operation, its span id.
 LINK_SIZE = 16
@@ -102,3 +101,6 @@ def field(name: str) -> int:
     fields = HEADER.fields
     assert fields is not None
     return int(fields[name][1])
+
+
+SCOPE_ROW = field("end")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
 
@@ -18,6 +18,7 @@ from gotap.kernel.codegen.tracing import Sampling, TraceEmitter
 from gotap.kernel.codegen.wake import wake_flags
 from gotap.kernel.codegen.words import WordEmitter, pack_key
 from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper, Reg
+from gotap.kernel.syscalls import Update
 from gotap.probe import ir
 from gotap.probe.record import SIZE_CLASSES, VERSION, Layout, RecordFlags
 
@@ -34,6 +35,20 @@ class Target(Struct, frozen=True):
     bias: int  # load bias of its executable
     goid: ir.Word
     stack_high: ir.Word
+    scoping: int | None = None  # the operation whose rows are the goroutines' scopes, see `scoping`
+
+
+def scoping(actions: Iterable[ir.Action]) -> int | None:
+    """The operation whose rows can stand for the scopes of goroutines, of all actions in one process.
+
+    There must be no other one with a scope, its rows must be found by goroutine alone, and its begins must not look for
+    a parent on their goroutine: they would find themselves.
+    """
+    begins = [action for action in actions if isinstance(action, ir.Begin) and action.scope]
+    numbers = {begin.layout.operation_id for begin in begins}
+    by_goroutine = all(not begin.by_depth and begin.key is None for begin in begins)
+    from_elsewhere = all(begin.remote is not None and begin.context is None for begin in begins)
+    return numbers.pop() if len(numbers) == 1 and by_goroutine and from_elsewhere else None
 
 
 class Place(Struct, frozen=True):
@@ -65,7 +80,7 @@ class _Program:
         self.plan: Plan = Plan() if isinstance(action, ir.Spawn) else plan(_roots(action))
         self.words = WordEmitter(self.asm, place.inputs, target.bias, self.plan)
         self.early = WordEmitter(self.asm, place.inputs, target.bias, Plan())  # while there is no row yet
-        self.trace = TraceEmitter(self.asm, self.words, target.number)
+        self.trace = TraceEmitter(self.asm, self.words, target.number, target.scoping)
         self.maps = MapEmitter(self.asm, options.has_loop)
         self.captures = CaptureEmitter(self.asm, self.words, self.maps, self.plan, self.heap_full)
 
@@ -183,17 +198,26 @@ class _Program:
         asm.add(R2, frame.ROW_KEY)
         asm.call(Helper.MAP_LOOKUP)
 
-    def new_row(self) -> None:
-        """R7 = a zeroed row of ROW_KEY; when there is no room it is counted, and the program exits."""
+    def new_row(self, by_goroutine: Layout | None = None) -> None:
+        """R7 = a zeroed row of ROW_KEY; when there is no room it is counted, and the program exits.
+
+        `by_goroutine`: the layout of an operation of which a goroutine has one at a time.
+        """
         asm = self.asm
         room, full = asm.new_label("room"), asm.new_label("full")
-        asm.ld_map(R1, frame.ROWS)
-        asm.mov(R2, R10)
-        asm.add(R2, frame.ROW_KEY)
-        asm.ld_map_value(R3, frame.TEMPLATE)
-        asm.mov(R4, 0)
-        asm.call(Helper.MAP_UPDATE)
-        asm.jne(R0, 0, full)  # else a stale row would be taken for the new one
+        if by_goroutine is not None:
+            made = asm.new_label("made")
+            self.make_row(Update.NOEXIST)
+            asm.jeq(R0, 0, made)
+            self.row()
+            asm.jeq(R0, 0, full)
+            self.refuse_nested(by_goroutine)
+            self.make_row(Update.ANY)
+            asm.jne(R0, 0, full)  # else a stale row would be taken for the new one
+            asm.label(made)
+        else:
+            self.make_row(Update.ANY)
+            asm.jne(R0, 0, full)
         self.row()
         asm.jne(R0, 0, room)
         asm.label(full)
@@ -201,6 +225,16 @@ class _Program:
         asm.jump("exit")
         asm.label(room)
         asm.mov(R7, R0)
+
+    def make_row(self, mode: Update) -> None:
+        """R0 = 0: ROW_KEY has a new row."""
+        asm = self.asm
+        asm.ld_map(R1, frame.ROWS)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.ROW_KEY)
+        asm.ld_map_value(R3, frame.TEMPLATE)
+        asm.mov(R4, int(mode))
+        asm.call(Helper.MAP_UPDATE)
 
     def delete_row(self) -> None:
         asm = self.asm
@@ -213,11 +247,9 @@ class _Program:
         asm, layout = self.asm, action.layout
         self.goroutine("lost", depth=True)
         self.row_key(layout, by_depth=action.by_depth, key=action.key, lost="lost")
-        if not action.by_depth and action.key is None:
-            self.refuse_nested(layout)
         if action.subject is not None:
             self.refuse_same(layout, action.subject)
-        self.new_row()
+        self.new_row(None if action.by_depth or action.key is not None else layout)
         self.count(Counter.BEGUN)
         self.header(layout)
         self.captures.capture_all(action.captures, layout.heap_offset)
@@ -234,11 +266,9 @@ class _Program:
         asm.jump("exit")
 
     def refuse_nested(self, layout: Layout) -> None:
-        """A begin deeper in the same goroutine's stack belongs to the operation that is open."""
+        """R0 is the row of the operation that is open: a begin deeper in the same goroutine's stack belongs to it."""
         asm = self.asm
-        fresh, stale = asm.new_label("fresh"), asm.new_label("stale")
-        self.row()
-        asm.jeq(R0, 0, fresh)
+        stale = asm.new_label("stale")
         asm.load(R1, R0, layout.column("depth").offset)
         asm.load(R2, R10, frame.DEPTH)
         asm.jle(R2, R1, stale)
@@ -246,7 +276,6 @@ class _Program:
         asm.jump("exit")
         asm.label(stale)
         self.count(Counter.STALE)
-        asm.label(fresh)
 
     def refuse_same(self, layout: Layout, subject: ir.Word) -> None:
         """A begin deeper in the same goroutine's stack and about the same belongs to the operation that is open."""
@@ -267,11 +296,10 @@ class _Program:
         asm = self.asm
         unknown = asm.new_label("nosubject")
         asm.load(R1, R10, frame.DEPTH)
-        asm.store(R7, frame.BUFFER + frame.SCOPE_ROW, R1)
+        asm.store(R7, frame.SCOPE_ROW, R1)
         self.early.word(subject, unknown)
         self.subject_key(layout)
         asm.mov(R3, R7)
-        asm.add(R3, frame.BUFFER)
         asm.mov(R4, 0)
         asm.call(Helper.MAP_UPDATE)
         asm.label(unknown)
@@ -312,11 +340,11 @@ class _Program:
         scoped = asm.new_label("scoped")
         self.row_key(layout)
         asm.load(R1, R10, frame.GOID)
-        self.trace.scope(frame.SCOPE_GOROUTINE)
+        self.trace.goroutines_scope()
         asm.jne(R0, 0, scoped)
         self.trace.linked("exit")
         asm.label(scoped)
-        asm.load(R8, R0, frame.SCOPE_SPAN_ID)
+        asm.load(R8, R0, frame.field("span_id"))
         asm.load(R1, R0, frame.SCOPE_ROW)
         asm.store(R10, frame.ROW_KEY + 8, R1)
         self.row()
@@ -372,7 +400,7 @@ class _Program:
 
     def close(self, action: ir.End) -> None:
         asm = self.asm
-        if action.scope:
+        if action.scope and self.target.scoping is None:
             asm.load(R1, R7, frame.field("goid"))  # of the begin: a keyed operation may end on another goroutine
             self.trace.close_scope(frame.SCOPE_GOROUTINE)
         if action.own_context is not None:
@@ -451,9 +479,9 @@ class _Program:
         linked, store = asm.new_label("linked"), asm.new_label("store")
         self.creator(action)
         asm.load(R1, R10, frame.GOID)
-        self.trace.scope(frame.SCOPE_GOROUTINE)
+        self.trace.goroutines_scope()
         asm.jeq(R0, 0, linked)
-        asm.load(R1, R0, frame.SCOPE_SPAN_ID)
+        asm.load(R1, R0, frame.field("span_id"))
         asm.store(R10, frame.LINK + 8, R1)
         asm.load(R1, R10, frame.GOID)
         asm.store(R10, frame.LINK, R1)

@@ -33,10 +33,11 @@ class Sampling(Struct, frozen=True):
 class TraceEmitter:
     """Emits trace identity for a begin. R7 is the new row; R8 and R9 are lost."""
 
-    def __init__(self, asm: Assembler, words: WordEmitter, target: int) -> None:
+    def __init__(self, asm: Assembler, words: WordEmitter, target: int, scoping: int | None) -> None:
         self.asm = asm
         self.words = words
         self.target = target
+        self.scoping = scoping
         self._wants_hex = False
 
     def identity(self, begin: ir.Begin, sampling: Sampling) -> None:
@@ -236,19 +237,20 @@ class TraceEmitter:
             self.walk(begin.context, found, goroutine)
         asm.label(goroutine)
         asm.load(R1, R10, frame.GOID)
-        self.scope(frame.SCOPE_GOROUTINE)
+        self.goroutines_scope()
         asm.jne(R0, 0, found)
         self.linked(root)
         asm.label(found)
         asm.mov(R9, R0)
-        for source, field in (
-            (frame.SCOPE_TRACE_ID, frame.field("trace_id")),
-            (frame.SCOPE_TRACE_ID + 8, frame.field("trace_id") + 8),
-            (frame.SCOPE_SPAN_ID, frame.field("parent_id")),
+        trace_id = frame.field("trace_id")
+        for source, target in (
+            (trace_id, trace_id),
+            (trace_id + 8, trace_id + 8),
+            (frame.field("span_id"), frame.field("parent_id")),
         ):
             asm.load(R1, R9, source)
-            asm.store(R7, field, R1)
-        asm.load(R1, R9, frame.SCOPE_FLAGS)
+            asm.store(R7, target, R1)
+        asm.load(R1, R9, frame.field("flags"), 1)
         asm.and_(R1, int(RecordFlags.SAMPLED))
         asm.or_(R1, int(RecordFlags.LOCAL_PARENT))
         asm.load(R2, R7, frame.field("flags"), 1)
@@ -272,6 +274,15 @@ class TraceEmitter:
         self.key(frame.SCOPES, kind)
         self.asm.call(Helper.MAP_LOOKUP)
 
+    def goroutines_scope(self) -> None:
+        """R0 = the scope that is open on the goroutine of the goid in R1, or 0: a row, where rows stand for scopes."""
+        asm = self.asm
+        if self.scoping is None:
+            self.scope(frame.SCOPE_GOROUTINE)
+            return
+        self.key(frame.ROWS, self.scoping)
+        asm.call(Helper.MAP_LOOKUP)
+
     def link(self) -> None:
         """R0 = the link of the goroutine whose goid is in R1, or 0."""
         self.key(frame.LINKS, frame.SCOPE_GOROUTINE)
@@ -285,9 +296,9 @@ class TraceEmitter:
         asm.jeq(R0, 0, none)
         asm.load(R8, R0, 8)
         asm.load(R1, R0, 0)
-        self.scope(frame.SCOPE_GOROUTINE)
+        self.goroutines_scope()
         asm.jeq(R0, 0, none)
-        asm.load(R1, R0, frame.SCOPE_SPAN_ID)
+        asm.load(R1, R0, frame.field("span_id"))
         asm.jne(R1, R8, none)
 
     def walk(self, walk: ir.ContextWalk, found: str, lost: str) -> None:
@@ -345,19 +356,11 @@ class TraceEmitter:
     def open_scope(self, own_context: ir.Word | None) -> None:
         """Makes the operation known to what runs under its goroutine and its context."""
         asm = self.asm
-        for source, target in (
-            (frame.field("trace_id"), frame.SCOPE_TRACE_ID),
-            (frame.field("trace_id") + 8, frame.SCOPE_TRACE_ID + 8),
-            (frame.field("span_id"), frame.SCOPE_SPAN_ID),
-        ):
-            asm.load(R1, R7, source)
-            asm.store(R7, frame.BUFFER + target, R1)
-        asm.load(R1, R7, frame.field("flags"), 1)
-        asm.store(R7, frame.BUFFER + frame.SCOPE_FLAGS, R1)
         asm.load(R1, R10, frame.ROW_KEY + 8)
-        asm.store(R7, frame.BUFFER + frame.SCOPE_ROW, R1)
-        asm.load(R1, R10, frame.GOID)
-        self.update_scope(frame.SCOPE_GOROUTINE)
+        asm.store(R7, frame.SCOPE_ROW, R1)
+        if self.scoping is None:
+            asm.load(R1, R10, frame.GOID)
+            self.update_scope(frame.SCOPE_GOROUTINE)
         if own_context is not None:
             no_context = asm.new_label("nocontext")
             self.words.word(own_context, no_context)
@@ -369,7 +372,6 @@ class TraceEmitter:
         asm = self.asm
         self.key(frame.SCOPES, kind)
         asm.mov(R3, R7)
-        asm.add(R3, frame.BUFFER)
         asm.mov(R4, 0)
         asm.call(Helper.MAP_UPDATE)
 
