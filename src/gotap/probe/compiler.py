@@ -65,7 +65,7 @@ class Compiler(Struct):
         conditions: list[ir.Word] = []
         one = _Expression(self, scope, conditions)
         if choice.when is not None:
-            conditions.append(one.scalar(one.value(choice.when)))
+            conditions.append(one.truth(choice.when))
         value = one.value(choice.value)
         if value.type.kind is Kind.STRING or (value.type.kind is Kind.SLICE and _elem_size(value.type) == 1):
             return ir.Alternative(tuple(conditions), ir.Text(value.word(0), value.word(8))), value.type
@@ -113,7 +113,7 @@ class _Expression(Struct):
             case tree.Unary("*", operand):
                 return self.dereference(self.value(operand))
             case tree.Unary(_, operand):
-                return Value(BOOL, {0: ir.Not(self.scalar(self.value(operand)))})
+                return Value(BOOL, {0: ir.Not(self.truth(operand))})
             case tree.Binary(operator, left, right):
                 return self.binary(operator, left, right)
 
@@ -133,7 +133,9 @@ class _Expression(Struct):
 
     def scalar(self, value: Value) -> ir.Word:
         """The value as one word; ExpressionError for values of several words."""
-        if value.type.size > 8 or value.type.kind in (Kind.FLOAT, Kind.COMPLEX):
+        if value.type.kind in (Kind.FLOAT, Kind.COMPLEX):
+            raise tree.ExpressionError(f"{value.type.name} is a floating-point type", "only whole numbers can be read")
+        if value.type.size > 8:
             raise tree.ExpressionError(f"a value of type {value.type.name} is not one word", "select a part of it")
         if value.type.kind is Kind.STRUCT and value.words is None:
             raise tree.ExpressionError(f"a {value.type.name} is not one word", "select a field")
@@ -218,7 +220,8 @@ class _Expression(Struct):
             return Value(INT, {0: value.word(8, 8, True)})
         if value.type.kind is Kind.ARRAY:
             return Value(INT, {0: ir.Const(value.type.count)})
-        if value.type.kind in (Kind.MAP, Kind.CHAN):  # hmap.count, maps.Map.used, hchan.qcount: the first word
+        if value.type.kind in (Kind.MAP, Kind.CHAN):
+            # hmap.count, maps.Map.used, hchan.qcount: the first word. Of nil it is absent, where Go says 0.
             return Value(INT, {0: ir.Load(value.word(0), 0, 8, True, value.promised)})
         raise tree.ExpressionError(
             f"{value.type.name} has no len", "take len of strings, slices, arrays, maps, channels"
@@ -233,20 +236,44 @@ class _Expression(Struct):
         value = self.value(left)
         if isinstance(right, tree.Literal) and isinstance(right.value, bytes):
             return Value(BOOL, {0: self.text_comparison(operator, value, right.value)})
-        first = value.word(0, min(value.type.size, 8), value.type.kind is Kind.INT)
         if isinstance(right, tree.Literal):
-            second: ir.Word = ir.Const(int(right.value or 0))
+            second: ir.Word = self.constant(operator, value.type, right.value)
         else:
-            second = self.scalar(self.value(right))
+            other = self.value(right)
+            _check_comparable(operator, value.type, other.type)
+            second = self.scalar(other)
+        first = value.word(0, min(value.type.size, 8), value.type.kind is Kind.INT)
         return Value(BOOL, {0: ir.Compare(operator, first, second, value.type.kind is Kind.INT)})
 
+    def constant(self, operator: str, type: Type, constant: int | bytes | bool | None) -> ir.Const:
+        """The right side of a comparison with a value of that type; ExpressionError where Go would refuse it."""
+        equality = operator in ("==", "!=")
+        if constant is None:
+            fits = type.kind in _NILABLE and equality
+        elif isinstance(constant, bool):
+            fits = type.kind is Kind.BOOL and equality
+        else:
+            bits = 8 * type.size - (type.kind is Kind.INT)
+            least = -(1 << bits) if type.kind is Kind.INT else 0
+            fits = type.kind in _WHOLE and isinstance(constant, int) and least <= constant < 1 << bits
+        if not fits:
+            text = "nil" if constant is None else str(constant).lower()
+            raise tree.ExpressionError(
+                f"{type.name} cannot be compared with {text} by {operator}",
+                "compare whole numbers with numbers, truth values with true, pointers with nil",
+            )
+        return ir.Const(int(constant or 0))
+
     def truth(self, node: tree.Expression) -> ir.Word:
-        return self.scalar(self.value(node))
+        value = self.value(node)
+        if value.type.kind is not Kind.BOOL:
+            raise tree.ExpressionError(f"{value.type.name} is neither true nor false", "compare it with something")
+        return self.scalar(value)
 
     def text_comparison(self, operator: str, value: Value, constant: bytes) -> ir.Word:
         if value.type.kind is not Kind.STRING or operator not in ("==", "!="):
             raise tree.ExpressionError(
-                f"a {value.type.name} cannot be compared with a text by {operator}", "use == or !="
+                f"{value.type.name} cannot be compared with a text by {operator}", "use == or !="
             )
         equals = ir.TextEquals(ir.Text(value.word(0), value.word(8)), constant)
         return equals if operator == "==" else ir.Not(equals)
@@ -254,7 +281,23 @@ class _Expression(Struct):
 
 #: What `typeof` gives: a runtime type descriptor's address.
 _TYPE = Type("*internal/abi.Type", Kind.POINTER, 8)
+_WHOLE = (Kind.INT, Kind.UINT)
+_NILABLE = (
+    Kind.POINTER, Kind.UNSAFE_POINTER, Kind.MAP, Kind.CHAN, Kind.FUNC, Kind.SLICE, Kind.INTERFACE,
+)  # fmt: skip
+#: Kinds of one word whose values are equal when the words are.
+_ONE_WORD = (*_WHOLE, Kind.BOOL, Kind.POINTER, Kind.UNSAFE_POINTER, Kind.CHAN)
 _MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
+
+def _check_comparable(operator: str, left: Type, right: Type) -> None:
+    """Two values of the same kind and size, which are one word; only whole numbers have an order."""
+    kinds = _ONE_WORD if operator in ("==", "!=") else _WHOLE
+    if left.kind is not right.kind or left.size != right.size or left.kind not in kinds:
+        raise tree.ExpressionError(
+            f"{left.name} cannot be compared with {right.name} by {operator}",
+            "compare values of the same type: whole numbers, or by == and != truth values and pointers",
+        )
 
 
 def is_dynamic_type(type: Type) -> bool:

@@ -37,13 +37,16 @@ def _buckets(key: int, elem: int) -> ir.BucketLayout:
 
 
 def _swiss(key: int, elem: int, split: bool) -> ir.SwissLayout:
+    """A structure that ends in a field without a size is given a byte more, so that the field's address lies in it
+    (cmd/compile/internal/types, CalcStructSize): the slot of a `map[string]struct{}`, or its group when split."""
     control = 8
+    behind = 0 if elem else 1
     if split:
         elems = _align(control + SLOTS * key, _alignment(elem))
-        size = _align(elems + SLOTS * elem, 8)
+        size = _align(elems + SLOTS * elem + behind, 8)
         return ir.SwissLayout(16, 24, 16, 24, control, elems, key, elem, size)
     inner = _align(key, _alignment(elem))
-    stride = _align(inner + elem, max(_alignment(key), _alignment(elem)))
+    stride = _align(inner + elem + behind, max(_alignment(key), _alignment(elem)))
     return ir.SwissLayout(16, 24, 16, 24, control, control + inner, stride, stride, control + SLOTS * stride)
 
 

@@ -1,0 +1,3 @@
+module example.com/maplayout
+
+go 1.18
