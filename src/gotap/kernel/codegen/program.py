@@ -297,7 +297,7 @@ class _Program:
         unknown = asm.new_label("nosubject")
         asm.load(R1, R10, frame.DEPTH)
         asm.store(R7, frame.SCOPE_ROW, R1)
-        self.early.word(subject, unknown)
+        self.words.word(subject, unknown)
         self.subject_key(layout)
         asm.mov(R3, R7)
         asm.mov(R4, 0)
@@ -541,5 +541,7 @@ def _roots(action: ir.Begin | ir.Annotate | ir.End | ir.Aggregate) -> Iterator[i
             yield from (action.context.type, action.context.data)
         if action.own_context is not None:
             yield action.own_context
+        if action.subject is not None:
+            yield action.subject
     elif isinstance(action, ir.End) and action.own_context is not None:
         yield action.own_context
