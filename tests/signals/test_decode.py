@@ -333,6 +333,14 @@ class TestBatches:
         ]
         self.alike(decoder().decode(encode(samples, 2048)), samples)
 
+    def test_queries_with_one_secret_among_them(self) -> None:
+        """A batch whose queries stay as they are, one in which one does not, and the batches after it."""
+        subject = decoder()
+        plain = [b"q=%d" % one for one in range(40)]
+        for secret in ([], [b"a=1&sig=x"], [b"%73ig=x"], [b"a;sig=1"], [b"sig"], [b"=sig=", b"sig=2"], [], [b"sig=9"]):
+            samples = [Sample(request(query=query)) for query in [*plain[:9], *secret, *plain[9:], b"", b"a+b=%20"]]
+            self.alike(subject.decode(encode(samples, 2048)), samples)
+
     def test_none(self) -> None:
         spans = decoder().decode(encode([], 512))
         assert len(spans) == 0

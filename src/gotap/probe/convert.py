@@ -59,6 +59,7 @@ class Conversion(Struct, frozen=True):
 
     `free`: results are texts of which most may be different, so there is no use in numbering them.
     `verbatim`: a text that was not cut stays as it is, unless it is empty.
+    `separator`: of texts joined by it, none of them cut or empty, the result is their results joined by it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Conversion(Struct, frozen=True):
     params: frozenset[str]
     free: bool
     verbatim: bool
+    separator: str = ""
 
     def bind(self, attribute: Attribute, options: Mapping[str, Param] = MappingProxyType({})) -> Convert:
         """The function with its constants in place: the catalogue's, and over them the user's `options`.
@@ -107,7 +109,7 @@ def conversion(name: str) -> Conversion:
 
 
 def _register(
-    result: Result, *, name: str = "", free: bool = False, verbatim: bool = False
+    result: Result, *, name: str = "", free: bool = False, verbatim: bool = False, separator: str = ""
 ) -> Callable[[_Function], _Function]:
     """Enters a function into the list: positional parameters are inputs, keyword-only ones constants."""
 
@@ -117,7 +119,7 @@ def _register(
         fewest = sum(one.default is inspect.Parameter.empty for one in inputs)
         params = frozenset(one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY)
         key = name or function.__name__
-        _registry[key] = Conversion(key, function, result, (fewest, len(inputs)), params, free, verbatim)
+        _registry[key] = Conversion(key, function, result, (fewest, len(inputs)), params, free, verbatim, separator)
         return function
 
     return enter
@@ -206,7 +208,7 @@ def url_path(path: str | None) -> str | None:
     return _shown(path) if path else None
 
 
-@_register(Result.TEXT, free=True)
+@_register(Result.TEXT, free=True, separator="&")
 def url_query(query: str | None, *, sensitive: Collection[str] = SENSITIVE_QUERY_KEYS) -> str | None:
     """`url.query` with the values of sensitive keys REDACTED, however the key is escaped and where it was cut."""
     if not query:

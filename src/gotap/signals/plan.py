@@ -46,7 +46,8 @@ class Plan:
         self._convert: Convert = chosen.bind(attribute, options)
         self._type_name = type_name
         self._memory: dict[Key, Any] = {}
-        self._pause = 0
+        self._separator = chosen.separator
+        self._pause = self._doubt = 0  # batches in which something is not tried
 
     def column(self, inputs: Mapping[str, Input], length: int) -> batch.Column:
         used = [None if column is None else inputs[column.name] for column in self.columns]
@@ -76,12 +77,11 @@ class Plan:
     def _free_texts(self, texts: RawTexts) -> batch.Texts:
         """Texts of which most may be different are not numbered, and those that stay as they are not looked at."""
         some = texts.present & (texts.lengths > 0)
-        if self._verbatim:
-            others = texts.cut & texts.present
-            if not texts.heap.isascii():
-                others |= some & ~_ascii(texts)
-        else:
-            others = some
+        others = texts.cut & texts.present
+        if not texts.heap.isascii():
+            others |= some & ~_ascii(texts)
+        if not self._verbatim and not self._stay(texts, np.flatnonzero(some & ~others)):
+            others |= some
         starts, lengths = texts.starts, np.where(some, texts.lengths, -1)
         if not others.any():
             return batch.Texts.within(texts.heap, starts, lengths)
@@ -91,6 +91,16 @@ class Plan:
         starts[changed] = made.starts + len(texts.heap)
         lengths[changed] = made.lengths
         return batch.Texts.within(texts.heap + made.heap, starts, lengths)
+
+    def _stay(self, texts: RawTexts, rows: Codes) -> bool:
+        """Whether those texts all stay as they are, as one conversion of them together tells; tried now and then."""
+        if not self._separator or self._doubt:
+            self._doubt = max(self._doubt - 1, 0)
+            return False
+        joined = self._separator.join([str(key, "ascii") for key in texts.keys(rows)])  # type: ignore[call-overload]
+        stay = not joined or self._convert(joined) == joined
+        self._doubt = 0 if stay else _PAUSE
+        return stay
 
     def _values(self, keys: Sequence[Key]) -> list[Any]:
         """The attribute for each of these keys; free texts as UTF-8. A key of several inputs is the tuple of theirs."""
