@@ -49,6 +49,13 @@ def _load_numpy() -> None:
         del os.environ[_BLAS_THREADS]
 
 
+def keep_loaded() -> None:
+    """Declares everything that is loaded by now as there to stay: collections, also `give_back`, look at later objects
+    only, which takes 1 ms instead of 15.
+    """
+    gc.freeze()
+
+
 def give_back() -> None:
     """Frees what is left of reading executables and hands freed memory to the system.
 

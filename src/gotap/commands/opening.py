@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from gotap.commands.costs import CostMeter
+from gotap.commands.memory import keep_loaded
 from gotap.commands.session import GATHER, Limits, Session, noted_signals
 from gotap.commands.streams import say
 from gotap.commands.targets import Targets
@@ -37,6 +38,7 @@ class HostRefuses(GotapError):
 @contextmanager
 def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterator[Session]:
     """A session ready for targets; at the end everything is detached, flushed, and the summary printed."""
+    keep_loaded()
     own = Environment(dict(os.environ))
     features = essential()
     if missing := features.missing():

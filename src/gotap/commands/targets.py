@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
+from gotap.commands.memory import give_back
 from gotap.commands.streams import say
 from gotap.errors import GotapError
 from gotap.image.elf import Elf
@@ -134,6 +135,7 @@ class Targets:
             raise unreadable(process.pid, "the executable", error) from None
         try:
             program = self.program(descriptor, process.name)
+            give_back()  # before the programs are made, which adds to it
             if not program.binding.bound:
                 raise NothingToWatch(
                     f"{process.name} is a Go program without net/http: there is nothing to watch yet",
