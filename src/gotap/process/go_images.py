@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gotap.errors import GotapError
 from gotap.image.elf import Elf
+from gotap.image.goversion import GoVersion, Stage
 from gotap.image.image import Image
 from gotap.image.pclntab import find_headers
 from gotap.process.errors import NotPermitted
@@ -85,9 +86,16 @@ def _image(elf: Elf) -> tuple[Image | None, str | None]:
     try:
         image = Image(elf)
         _ = image.moduledata
-        return image, str(image.go_version)
+        return image, _number(image.go_version)
     except GotapError:
         return None, None
+
+
+def _number(version: GoVersion) -> str:
+    """The release number alone, as GoFacts.version has it; without a patch for those of which only that is known."""
+    patch = {Stage.BETA: f"beta{version.patch}", Stage.RC: f"rc{version.patch}", Stage.DEVEL: "-devel"}
+    plain = f".{version.patch}" if version.patch else ""
+    return f"{version.major}.{version.minor}{patch.get(version.stage, plain)}"
 
 
 def _role(elf: Elf, image: Image | None) -> str:

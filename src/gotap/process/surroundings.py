@@ -8,7 +8,7 @@ from msgspec import Struct, field
 class MappedImage(Struct, frozen=True):
     """A Go image among the mappings: `path` as mapped, `role` "exe", "plugin", "c-shared", "shared" or "jit".
 
-    `bias` is added to the file's addresses; None for code without a file.
+    `bias` is added to the file's addresses; None for code without a file. `version`: the Go release, as "1.26.8".
     """
 
     path: str

@@ -1,0 +1,3 @@
+module example.com/jitmodule
+
+go 1.18

@@ -1,0 +1,1 @@
+// Its presence allows functions and variables without a body in Go.

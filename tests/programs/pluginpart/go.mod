@@ -1,0 +1,3 @@
+module example.com/pluginpart
+
+go 1.18
