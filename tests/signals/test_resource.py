@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import uuid
+
+import msgspec
 
 from gotap import __version__
 from gotap.signals.resource import ProcessFacts, process_resource
@@ -41,6 +44,21 @@ def test_everything_known() -> None:
         "telemetry.distro.name": "gotap",
         "telemetry.distro.version": __version__,
     }
+
+
+def test_an_instance_is_one_process_of_one_boot() -> None:
+    facts = ProcessFacts(pid=4711, executable_path="/x", boot_id="b5b6b2a2-0000-4000-8000-000000000001", start_time=815)
+
+    def instance(facts: ProcessFacts) -> object:
+        return process_resource(facts, {}).attributes["service.instance.id"]
+
+    known = instance(facts)
+    namespace = uuid.UUID("4d63009a-8d0f-11ee-aad7-4c796ed8e320")
+    assert known == str(uuid.uuid5(namespace, f"{facts.boot_id}/4711/815"))
+    assert instance(msgspec.structs.replace(facts, go_version="go1.27")) == known
+    assert process_resource(facts, {"service.instance.id": "mine"}).attributes["service.instance.id"] == "mine"
+    others = [{"pid": 4712}, {"start_time": 816}, {"boot_id": "b5b6b2a2-0000-4000-8000-000000000002"}]
+    assert len({instance(msgspec.structs.replace(facts, **other)) for other in others} | {known}) == 4
 
 
 def test_what_is_not_known_is_left_out() -> None:

@@ -178,6 +178,8 @@ class Targets:
             owner=process.owner,
             go_version=go_version.text,
             parent_pid=process.parent,
+            boot_id=_boot_id(),
+            start_time=process.start_time,
             creation_time=process.creation_time,
             container_id=process.container_id,
             host_name=socket.gethostname(),
@@ -190,9 +192,18 @@ class Targets:
 
 
 @cache
+def _boot_id() -> str:
+    return _content("/proc/sys/kernel/random/boot_id")
+
+
+@cache
 def _host_id() -> str:
+    return _content("/etc/machine-id")
+
+
+def _content(path: str) -> str:
     try:
-        with open("/etc/machine-id") as file:
+        with open(path) as file:
             return file.read().strip()
     except OSError:
         return ""

@@ -9,6 +9,9 @@ from msgspec import Struct
 from gotap import __version__
 from gotap.signals.batch import Resource
 
+#: The namespace that the conventions give for service.instance.id (docs/registry/attributes/service.md).
+_INSTANCES = bytes.fromhex("4d63009a8d0f11eeaad74c796ed8e320")
+
 #: Machine names (uname) by the names of host.arch.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i386": "x86", "i686": "x86", "armv7l": "arm32"}
 
@@ -22,6 +25,8 @@ class ProcessFacts(Struct, frozen=True):
     owner: str = ""
     go_version: str = ""  # as in its build info: go1.26.8
     parent_pid: int | None = None
+    boot_id: str = ""  # /proc/sys/kernel/random/boot_id
+    start_time: int | None = None  # clock ticks since boot, as in /proc/PID/stat; execve does not change it
     creation_time: str = ""  # ISO 8601, UTC
     container_id: str = ""
     host_name: str = ""
@@ -39,6 +44,7 @@ def process_resource(facts: ProcessFacts, identity: Mapping[str, str], *, argume
     """
     found: dict[str, str | int | bool | tuple[str, ...] | None] = {
         "service.name": facts.executable_path.rpartition("/")[2] or "unknown_service:go",
+        "service.instance.id": _instance_id(facts),
         "process.pid": facts.pid,
         "process.parent_pid": facts.parent_pid,
         "process.creation.time": facts.creation_time,
@@ -66,6 +72,30 @@ def process_resource(facts: ProcessFacts, identity: Mapping[str, str], *, argume
     }
     known = {key: value for key, value in found.items() if value is not None and value not in ("", ())}
     return Resource({key: _printable(value) for key, value in (known | dict(identity)).items()})
+
+
+def _instance_id(facts: ProcessFacts) -> str:
+    """The same however often the process is attached to, and another one for each process and boot.
+
+    Made as the conventions ask of identifiers that are to be stable: UUID version 5 in their namespace. The host's
+    boot, the pid and the start time identify a process; nothing of them can be read from it.
+    """
+    if not facts.boot_id or facts.start_time is None:
+        return ""
+    digest = bytearray(_sha1(_INSTANCES + f"{facts.boot_id}/{facts.pid}/{facts.start_time}".encode())[:16])
+    digest[6] = digest[6] & 0x0F | 0x50  # version 5 (RFC 9562, section 5.5)
+    digest[8] = digest[8] & 0x3F | 0x80  # variant
+    text = digest.hex()
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def _sha1(content: bytes) -> bytes:
+    """Python's own where there is one: hashlib loads OpenSSL, several milliseconds of every start."""
+    try:
+        from _sha1 import sha1  # type: ignore[import-not-found]
+    except ImportError:
+        from hashlib import sha1
+    return bytes(sha1(content).digest())
 
 
 def _printable(value: str | int | bool | tuple[str, ...]) -> str | int | bool | tuple[str, ...]:
