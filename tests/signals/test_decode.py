@@ -215,6 +215,17 @@ class TestParents:
         ]
         assert decoder().decode(encode(samples)).trace_state.values == [b"a=1,b=2", None, b"a=1,b=2", None, None]
 
+    @pytest.mark.parametrize(
+        ("state", "expected"),
+        [(b"a=1", b"a=1"), ((b"a=1,b", 9), b"a=1"), (b"", None), (b"\xff", None), ((b"cut", 9), None)],
+    )
+    @pytest.mark.parametrize("count", [1, 30])
+    def test_one_trace_state_in_all_records(self, state: Any, expected: bytes | None, count: int) -> None:
+        remote = RecordFlags.SAMPLED | RecordFlags.REMOTE_PARENT
+        samples = [Sample(request(tracestate=state), flags=remote)] * count
+        samples.append(Sample(request(tracestate=state), flags=RecordFlags.SAMPLED))
+        assert decoder().decode(encode(samples)).trace_state.values == [expected] * count + [None]
+
 
 def test_end_before_begin_is_no_negative_duration() -> None:
     spans, _ = decode_one(Sample(request(), begin=50, end=40))

@@ -103,8 +103,14 @@ class Decoder:
 
 def _trace_states(found: Input | None, remote: NDArray[np.bool_]) -> batch.Texts:
     """Only beside a valid traceparent: without one the header is discarded (W3C Trace Context §3.3.1)."""
-    if found is None or found.texts is None:
+    if found is None:
         return batch.Texts.none(len(remote))
+    if found.same:
+        state = _trace_state(found.keys[0])
+        if state is None:
+            return batch.Texts.none(len(remote))
+        return batch.Texts.within(state, np.zeros(len(remote), np.intp), np.where(remote, len(state), -1))
+    assert found.texts is not None
     values: list[bytes | None] = [None] * len(remote)
     rows = np.flatnonzero(remote & found.texts.present)
     for row, text in zip(rows.tolist(), found.texts.keys(rows), strict=True):
