@@ -17,7 +17,8 @@ from gobuild import NEWEST, OLDEST, build, every_mode, every_version, go_tool
 from gotap.errors import GotapError
 from gotap.image.elf import Elf
 from gotap.image.image import Image
-from gotap.image.pclntab import MAGIC_1_2, MAGIC_1_16, Pclntab, find_headers
+from gotap.image.pcheader import find_headers
+from gotap.image.pclntab import Pclntab
 
 
 def table(path: Path) -> Pclntab:
@@ -164,24 +165,6 @@ def test_function_at_the_edges() -> None:
     assert functions.function_at(last.end - 1) == last
     assert functions.function_at(last.end) is None
     assert functions.function_at(1 << 63) is None
-
-
-@pytest.mark.parametrize(("magic", "fields"), [(MAGIC_1_2, 1), (MAGIC_1_16, 7)])
-def test_old_tables_are_recognised(magic: int, fields: int) -> None:
-    path = build("hello", OLDEST)
-    elf = Elf.open(path)
-    (header,) = find_headers(elf)
-    offset = elf.offset_of(header.address)
-    assert offset is not None
-    content = bytearray(path.read_bytes())
-    words = struct.unpack_from("<8Q", content, offset + 8)
-    old = [words[0], elf.entry] if fields == 1 else [words[0], words[1], *words[3:]]
-    struct.pack_into("<I", content, offset, magic)
-    struct.pack_into(f"<{len(old)}Q", content, offset + 8, *old)
-    (found,) = find_headers(Elf(content))
-    assert found.magic == magic
-    struct.pack_into("<QQQ", content, offset + 16, 0, 1 << 63, 0)
-    assert list(find_headers(Elf(content))) == []
 
 
 def test_constants_that_look_like_a_header_are_passed_over() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from gotap.image.elf import Elf
+from gotap.image.container import Container
 from gotap.image.errors import BadAddress
 from gotap.image.memory import PF_X
 
@@ -44,7 +44,7 @@ class BuildInfo(Struct, frozen=True):
     settings: dict[str, str] = field(default_factory=dict)
 
 
-def read_build_info(elf: Elf) -> BuildInfo | None:
+def read_build_info(elf: Container) -> BuildInfo | None:
     """The build info, None when there is no blob. What follows a damaged line is kept as far as it can be read."""
     for address in _candidates(elf):
         try:
@@ -59,7 +59,7 @@ def read_build_info(elf: Elf) -> BuildInfo | None:
     return None
 
 
-def versions_in_data(elf: Elf) -> list[str]:
+def versions_in_data(elf: Container) -> list[str]:
     """Version texts outside code, the most frequent first: what is left when the build info was removed.
 
     The runtime's own (runtime.buildVersion) is in every Go binary; build tools carry those of other versions too.
@@ -71,7 +71,7 @@ def versions_in_data(elf: Elf) -> list[str]:
     return [text.decode() for text, _ in found.most_common()]
 
 
-def _candidates(elf: Elf) -> Iterator[int]:
+def _candidates(elf: Container) -> Iterator[int]:
     for segment in elf.loads:
         end = segment.offset + segment.filesz
         at = elf.data.find(_MAGIC, segment.offset, end)
@@ -82,7 +82,7 @@ def _candidates(elf: Elf) -> Iterator[int]:
             at = elf.data.find(_MAGIC, at + 1, end)
 
 
-def _inline(elf: Elf, address: int) -> tuple[bytes, bytes]:
+def _inline(elf: Container, address: int) -> tuple[bytes, bytes]:
     """Go ≥ 1.18: two strings with varint lengths behind the header."""
     texts = []
     at = address + _HEADER_SIZE
@@ -100,7 +100,7 @@ def _inline(elf: Elf, address: int) -> tuple[bytes, bytes]:
     return texts[0], texts[1]
 
 
-def _by_pointers(elf: Elf, address: int, pointer_size: int) -> tuple[bytes, bytes]:
+def _by_pointers(elf: Container, address: int, pointer_size: int) -> tuple[bytes, bytes]:
     """Go < 1.18: pointers to two string headers."""
     if pointer_size != 8:
         raise BadAddress(f"{elf.name} has build info of a {pointer_size * 8}-bit program")
@@ -111,7 +111,7 @@ def _by_pointers(elf: Elf, address: int, pointer_size: int) -> tuple[bytes, byte
     return texts[0], texts[1]
 
 
-def _text(elf: Elf, address: int, length: int) -> bytes:
+def _text(elf: Container, address: int, length: int) -> bytes:
     if length > _MAX_TEXT:
         raise BadAddress(f"{elf.name} has no text of {length} bytes at {address:#x}")
     return elf.read(address, length)

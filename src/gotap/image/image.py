@@ -8,34 +8,36 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gotap.errors import GotapError
 from gotap.image.buildinfo import BuildInfo, read_build_info, versions_in_data
 from gotap.image.elf import ET_DYN, Elf
+from gotap.image.errors import ImageError
 from gotap.image.goversion import GoVersion
-from gotap.image.moduledata import ModuleData, find_moduledata, points_at_table
-from gotap.image.pclntab import OLD_MAGICS, Function, PcHeader, Pclntab, find_headers
+from gotap.image.moduledata import ModuleData
+from gotap.image.pcheader import OLD_MAGICS, find_headers
+from gotap.image.pclntab import Function, Pclntab
+from gotap.image.tables import GoTables, read_tables, unknown_layout
 
 _NT_GNU_ABI_TAG, _NT_GNU_BUILD_ID, _NT_GO_BUILD_ID = 1, 3, 4
 _OLDEST = (1, 18)
 
 
-class NotGo(GotapError):
+class NotGo(ImageError):
     """The executable was not built by the Go compiler."""
 
 
-class TooOld(GotapError):
+class TooOld(ImageError):
     """Built by a Go before 1.18, whose calling convention and tables differ."""
 
 
-class TooNew(GotapError):
+class TooNew(ImageError):
     """Built by a Go whose runtime tables have a layout that is not known yet."""
 
 
-class ForeignArchitecture(GotapError):
+class ForeignArchitecture(ImageError):
     """Built for another machine than amd64."""
 
 
-class NoFunctionTable(GotapError):
+class NoFunctionTable(ImageError):
     """A Go program whose function table was removed, altered or packed."""
 
 
@@ -80,22 +82,21 @@ class Image:
     # -- Go's tables --------------------------------------------------------------------------------------------
 
     @cached_property
-    def _module(self) -> tuple[PcHeader, ModuleData]:
-        seen = []
-        for header in find_headers(self.elf):
-            seen.append(header)
-            if header.magic not in OLD_MAGICS and (found := find_moduledata(self.elf, header)) is not None:
-                return header, found
-        raise self._why_not(seen)
+    def tables(self) -> GoTables:
+        """Go's runtime tables. Raises NotGo, TooOld, TooNew or NoFunctionTable."""
+        found = read_tables(self.elf)
+        if found is None or found.is_obfuscated or found.header.magic in OLD_MAGICS:
+            raise self._why_not()
+        return found
 
-    def _why_not(self, headers: list[PcHeader]) -> GotapError:
+    def _why_not(self) -> ImageError:
         name, text = self.elf.name, self.build_info.version_text if self.build_info else ""
-        if any(header.magic not in OLD_MAGICS and points_at_table(self.elf, header) for header in headers):
+        if unknown_layout(self.elf):
             return TooNew(
                 f"{name} has Go runtime tables of an unknown layout ({text or 'no version in it'})", "update gotap"
             )
         version = GoVersion.parse(text)
-        old = [OLD_MAGICS[header.magic] for header in headers if header.magic in OLD_MAGICS]
+        old = [OLD_MAGICS[header.magic] for header in find_headers(self.elf) if header.magic in OLD_MAGICS]
         if (version is not None and not version.at_least(*_OLDEST)) or (version is None and old):
             return _too_old(name, text or f"Go {old[0]}")
         if text or self.go_build_id:
@@ -111,12 +112,11 @@ class Image:
 
     @property
     def moduledata(self) -> ModuleData:
-        return self._module[1]
+        return self.tables.module
 
-    @cached_property
+    @property
     def pclntab(self) -> Pclntab:
-        header, module = self._module
-        return Pclntab(self.elf, header, module.text, module.gofunc, module.pclntable[1])
+        return self.tables.pclntab
 
     @cached_property
     def build_info(self) -> BuildInfo | None:
@@ -171,7 +171,7 @@ class Image:
 
     @property
     def has_dwarf(self) -> bool:
-        return ".debug_info" in self.elf.sections or ".zdebug_info" in self.elf.sections
+        return self.elf.has_dwarf
 
     # -- linkage ------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from gotap.image.errors import BadAddress
+from gotap.image.pccolumns import distinct_values
 from gotap.image.pcvalue import Row, value_at
 
 if TYPE_CHECKING:
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
 _PCDATA_INLTREE_INDEX = 2
 _FUNCDATA_INLTREE = 3
 _NO_FUNCDATA = 0xFFFFFFFF
+#: The word of a record that has the number of its PCDATA tables.
+_NPCDATA = 7
 #: Entries that one function's tree may have; real trees stay below 10⁴.
 _MAX_ENTRIES = 1 << 20
+#: How deep calls may be inlined into each other; the compiler stays below 100.
+_MAX_DEPTH = 1 << 8
 #: Bytes allowed for the last tree, whose length nothing tells before it is decoded.
 _LAST_TREE = 1 << 16
 
@@ -59,6 +64,7 @@ class InlineTree:
 
     def __init__(self, table: Pclntab) -> None:
         self._table = table
+        self._is_known = table.header.format in ("1.18", "1.20")
         self._entry_size, self._name_at, self._parent_at = (16, 4, 8) if table.has_start_line else (20, 12, 16)
 
     def calls(self, function: Function) -> list[InlinedCall]:
@@ -68,9 +74,9 @@ class InlineTree:
         count = max((value for _, _, value in rows), default=-1) + 1
         if tree is None or not 0 < count < _MAX_ENTRIES:
             return []
-        words = np.frombuffer(self._table.elf.read(self._table.gofunc + tree, count * self._entry_size), "<i4").reshape(
-            count, -1
-        )
+        words = np.frombuffer(
+            self._table.elf.read(self._table.gofunc + tree, count * self._entry_size), self._table.elf.order + "i4"
+        ).reshape(count, -1)
         names, parent_pcs = words[:, self._name_at // 4].tolist(), words[:, self._parent_at // 4].tolist()
         parents = [value_at(rows, pc) for pc in parent_pcs]
         ranges = _ranges(rows, parents)
@@ -100,6 +106,25 @@ class InlineTree:
         functions = sorted({int(owners[i]) for i in owner[inside]})
         return [call for index in functions for call in self.calls(self._table.function(index)) if call.name in names]
 
+    def count(self) -> int | None:
+        """How many `calls` all functions have together; None where the tables' format has no such trees."""
+        table = self._table
+        if not self._is_known:
+            return None
+        _, owners, _, _ = self._forest
+        records = table.records[owners] // 4
+        places = records + table.record_size // 4 + _PCDATA_INLTREE_INDEX
+        has = (table.words[records + _NPCDATA] > _PCDATA_INLTREE_INDEX) & (places < len(table.words))
+        offsets = np.sort(table.words[places[has]].astype(np.int64))
+        offsets = offsets[(offsets != 0) & (offsets < len(table.pctab))]
+        if not len(offsets):
+            return 0
+        first = np.flatnonzero(np.concatenate([[True], offsets[1:] != offsets[:-1]]))
+        uses = np.diff(first, append=len(offsets))  # functions that are alike share a table
+        tables, known = offsets[first], table.pc_tables()
+        ends = known[np.searchsorted(known, tables, side="right")]
+        return int((distinct_values(table.pctab, tables, ends) * uses).sum())
+
     def _tree_offset(self, function: Function) -> int | None:
         trees, owners, _, _ = self._forest
         at = np.flatnonzero(owners == function.index)
@@ -109,9 +134,12 @@ class InlineTree:
     def _forest(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32], int]:
         """(Sorted offsets of all trees from gofunc, their functions' indices, words from the first on, its offset)."""
         table = self._table
+        if not self._is_known:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint32), 0
         records = table.records // 4
-        nfuncdata = (table.words[records + table.record_size // 4 - 1] >> 24).astype(np.int64)
-        places = records + table.record_size // 4 + table.words[records + 7].astype(np.int64) + _FUNCDATA_INLTREE
+        last = table.words[records + table.record_size // 4 - 1]  # funcID, flag, padding, nfuncdata: bytes
+        nfuncdata = (last & 0xFF if table.elf.big_endian else last >> 24).astype(np.int64)
+        places = records + table.record_size // 4 + table.words[records + _NPCDATA].astype(np.int64) + _FUNCDATA_INLTREE
         owners = np.flatnonzero((nfuncdata > _FUNCDATA_INLTREE) & (places < len(table.words)))
         trees = table.words[places[owners]].astype(np.int64)
         owners, trees = owners[trees != _NO_FUNCDATA], trees[trees != _NO_FUNCDATA]
@@ -124,15 +152,15 @@ class InlineTree:
         if segment is None or offset is None:
             raise BadAddress(f"{table.elf.name} has no inline trees at {table.gofunc + start:#x}")
         size = min(segment.offset + segment.filesz - offset, int(trees[-1]) - start + _LAST_TREE)
-        return trees, owners, np.frombuffer(table.elf.data, "<u4", size // 4, offset), start
+        return trees, owners, np.frombuffer(table.elf.data, table.elf.order + "u4", size // 4, offset), start
 
 
 def _ranges(rows: list[Row], parents: list[int]) -> list[list[tuple[int, int]]]:
     """Of every entry the code of itself and of its descendants, neighbours joined."""
     ranges: list[list[tuple[int, int]]] = [[] for _ in parents]
     for start, end, value in rows:
-        seen = set()
-        while 0 <= value < len(parents) and value not in seen and end > start:
+        seen: set[int] = set()
+        while 0 <= value < len(parents) and value not in seen and end > start and len(seen) < _MAX_DEPTH:
             seen.add(value)
             own = ranges[value]
             if own and own[-1][1] == start:

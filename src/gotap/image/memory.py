@@ -178,15 +178,21 @@ class Memory:
 
         Overlapping segments, which only a hostile file has, and holes of gigabytes cannot make it endless.
         """
-        left, hits = _MAX_SEARCHED, 0
-        for start, end in _disjoint(self.code_last() if segments is None else segments):
-            end = min(end, start + left)
-            left -= end - start
+        hits = 0
+        for start, end in self.ranges(self.code_last() if segments is None else segments):
             at = self.data.find(pattern, start, end)
             while at >= 0 and hits < _MAX_HITS:
                 yield at
                 hits += 1
                 at = self.data.find(pattern, at + 1, end)
+
+    def ranges(self, segments: Iterable[Segment]) -> Iterator[tuple[int, int]]:
+        """The segments' file ranges, (start, end), as far as a search may look through them."""
+        left = _MAX_SEARCHED
+        for start, end in _disjoint(segments):
+            end = min(end, start + left)
+            left -= end - start
+            yield start, end
 
     # -- pointers -----------------------------------------------------------------------------------------------
 

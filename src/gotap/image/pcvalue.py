@@ -6,13 +6,13 @@ first ends the table. Source: step and readvarint in runtime/symtab.go, cmd/inte
 
 from __future__ import annotations
 
-from gotap.errors import GotapError
+from gotap.image.errors import ImageError
 
 #: (start, end, value), offsets in bytes from the function's entry
 Row = tuple[int, int, int]
 
 
-class MalformedPclntab(GotapError):
+class MalformedPclntab(ImageError):
     """The function table contradicts itself."""
 
     def __init__(self, what: str) -> None:

@@ -66,7 +66,8 @@ class Pe(Memory):
         count = struct.unpack_from("<I", self.data, first - 4)[0] if first <= at + size else 0
         present = min(count, max(at + size - first, 0) // 8, 16)
         #: Data directories: (address relative to the base, size)
-        self._directories: list[tuple[int, int]] = [struct.unpack_from("<II", self.data, first + 8 * i) for i in range(present)]
+        rows = (struct.unpack_from("<II", self.data, first + 8 * i) for i in range(present))
+        self._directories: list[tuple[int, int]] = [(address, extent) for address, extent in rows]
 
     def _section_headers(self, at: int, count: int) -> tuple[Segment, ...]:
         if count > _MAX_SECTIONS:
@@ -127,7 +128,7 @@ class Pe(Memory):
     @property
     def is_managed(self) -> bool:
         """It has a CLR header: a .NET assembly."""
-        return any(address for address, _ in self._directories[_DIRECTORY_CLR:][:1])
+        return any(address != 0 for address, _ in self._directories[_DIRECTORY_CLR:][:1])
 
     @cached_property
     def needed(self) -> tuple[str, ...]:
@@ -149,7 +150,7 @@ class Pe(Memory):
 
     @property
     def has_symtab(self) -> bool:
-        return self._symbol_count > 0
+        return bool(self._symbol_count)
 
     @property
     def has_dwarf(self) -> bool:
