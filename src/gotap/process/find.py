@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator
 
@@ -92,6 +91,8 @@ def _names(pid: int, comm: str) -> set[str]:
 def _no_such_name(target: str, names: set[str]) -> NoSuchName:
     lower = target.lower()
     within = sorted(name for name in names if lower and lower in name.lower())
+    import difflib  # for this message alone
+
     similar = list(dict.fromkeys(within + difflib.get_close_matches(target, sorted(names), n=5, cutoff=0.6)))[:5]
     remedy = f"similar names: {', '.join(similar)}" if similar else "give a pid, or the executable's whole file name"
     return NoSuchName(f"no running process is named {target!r}", remedy)

@@ -1,0 +1,39 @@
+"""What a start does not load, which is most of what makes it quick."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from goservers import Server
+from kernel_access import needs_bpf
+
+pytestmark = [pytest.mark.root, needs_bpf]
+
+#: Module → what would bring it along unasked.
+NOT_LOADED = {
+    "dataclasses": "value classes that are compiled at every start",
+    "numpy.ma": "np.unique",
+    "logging": "concurrent.futures",
+    "tempfile": "importlib.resources, a second file for the playground",
+    "shutil": "argparse, to learn the terminal's width",
+    "ssl": "a destination that is not https",
+    "rich": "a terminal that is not there",
+    "gotap.image.dwarf": "types that the runtime's metadata has",
+    "gotap.sinks.otlp": "a destination that was not chosen",
+}
+
+
+def test_attaching_loads_no_more_than_it_needs(server: Server) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "gotap", "attach", str(server.pid)]
+    done = subprocess.run(
+        [*command, "--to", "json", "--duration", "1ms"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert "attached to PID" in done.stderr
+    loaded = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
+    assert {"numpy", "gotap.kernel.watch"} <= loaded
+    assert {name: why for name, why in NOT_LOADED.items() if name in loaded} == {}
