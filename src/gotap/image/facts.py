@@ -86,6 +86,7 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     `language` is "go", "go proxy" (Go without an observable library; told only by who knows the catalogue), "java",
     "dotnet", "python", "ruby", "nodejs", "php", "rust", "c/c++" or "generic".
+    `packed`: the packer's name ("upx") of a file whose code is compressed, so that it may be anything.
     `evidence` maps a key ("language", "go.linker", …) to one line of text; a key whose value is None has the reason.
     """
 
@@ -96,6 +97,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     big_endian: bool | None
     language: str
     go: GoFacts | None = None
+    packed: str | None = None
     interpreter: str | None = None
     needed: tuple[str, ...] = ()
     evidence: dict[str, str] = field(default_factory=dict)

@@ -94,6 +94,11 @@ _LAYOUTS = (
 )
 
 
+def release_after(layout: tuple[int, int]) -> tuple[int, int] | None:
+    """The first release whose moduledata differs from that layout; None for the newest."""
+    return next((one.since for one in _LAYOUTS if one.since > layout), None)
+
+
 def find_moduledata(elf: Container, header: PcHeader) -> ModuleData | None:
     """The moduledata of that function table; None when nothing that points at the table looks like one."""
     for address, words in _candidates(elf, header):
