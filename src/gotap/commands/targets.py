@@ -42,6 +42,10 @@ class NothingToWatch(GotapError):
     """A Go program that holds no library of the catalogue."""
 
 
+#: Executables that stay read and bound when nothing runs them any more, since they may be run again.
+_PROGRAMS = 8
+
+
 class Program(Struct, frozen=True, dict=True):
     """An executable that was read and bound; processes that run the same file share it.
 
@@ -100,7 +104,7 @@ class Targets:
         self.own = own
         self.options = options
         self.clock = Clock()
-        self._programs: dict[tuple[int, int, int], Program] = {}
+        self._programs: dict[tuple[int, int, int], Program] = {}  # the ones used last, at most _PROGRAMS
 
     def open(self, pid: int) -> Target:
         """Reads, binds and attaches one process; GotapError says why not."""
@@ -158,12 +162,16 @@ class Targets:
     def program(self, descriptor: int, name: str) -> Program:
         status = os.fstat(descriptor)
         key = (status.st_dev, status.st_ino, status.st_mtime_ns)
-        if key not in self._programs:
+        known = self._programs.pop(key, None)
+        if known is None:
             image = Image.open(f"/proc/self/fd/{descriptor}", name)
             binding = bind(image, types_of(image, runtime()), libraries(), runtime())
-            self._programs[key] = Program(image.elf, image.moduledata, image.go_version, binding)
+            known = Program(image.elf, image.moduledata, image.go_version, binding)
             image.elf.give_back()
-        return self._programs[key]
+        self._programs[key] = known
+        while len(self._programs) > _PROGRAMS:  # those that are watched are kept by their targets
+            del self._programs[next(iter(self._programs))]
+        return known
 
     def resource(self, process: Process, go_version: GoVersion) -> Resource:
         theirs, told = Environment(process.environment), len(self.own.warnings)

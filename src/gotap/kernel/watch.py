@@ -69,13 +69,28 @@ class Totals(Struct, frozen=True):
     runs: int
 
 
+class HitNumbers:
+    """Which counter counts the hits of which probe. There are `limit`; the last one is for all that come too late."""
+
+    OTHERS = "(others)"
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.numbers: dict[str, int] = {}
+
+    def number(self, probe: str) -> int:
+        if probe not in self.numbers and len(self.numbers) >= self.limit - 1:
+            probe = self.OTHERS
+        return self.numbers.setdefault(probe, len(self.numbers))
+
+
 class Watcher:
     """Owns the maps; attaches and detaches targets; hands out records. Closing it leaves nothing behind."""
 
     def __init__(self, features: HasFeatures, sampling: Sampling) -> None:
         self.features = features
         self._numbers = itertools.count(1)
-        self._probes: dict[str, int] = {}
+        self._hits = HitNumbers(_PROBE_LIMIT)
         self._attached: dict[int, Attachment] = {}
         self._too_early = 0  # ends without a begin while begins were not watched yet
         self._past = [0, 0]  # run time and runs of programs that are detached
@@ -125,7 +140,7 @@ class Watcher:
 
     def _attach_probes(self, attachment: Attachment, target: Target, probes: Sequence[BoundProbe]) -> None:
         parts = [(probe, place, sites) for probe in probes for place, sites in _by_place(probe)]
-        numbers = {one.name: self._probes.setdefault(one.name, len(self._probes) % _PROBE_LIMIT) for one in probes}
+        numbers = {one.name: self._hits.number(one.name) for one in probes}
         # What goes in last, the begins, takes the verifier longest.
         codes = (
             generate(probe.action, place, target, self.options, numbers[probe.name])
@@ -200,7 +215,7 @@ class Watcher:
         words = self._counters()
         counters: dict[Counter, int] = {one: int(words[one]) for one in Counter if one is not Counter.HITS}
         counters[Counter.NO_BEGIN] -= self._too_early
-        hits = {name: int(words[Counter.HITS + number]) for name, number in self._probes.items()}
+        hits = {name: int(words[Counter.HITS + number]) for name, number in self._hits.numbers.items()}
         stats = [program.stats() for one in self._attached.values() for program in one.programs]
         return Totals(
             counters,
