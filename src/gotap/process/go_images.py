@@ -7,10 +7,14 @@ import os
 from msgspec import Struct
 
 from gotap.errors import GotapError
+from gotap.image.buildinfo import read_build_info
 from gotap.image.elf import Elf
-from gotap.image.goversion import GoVersion, Stage
-from gotap.image.image import Image
-from gotap.image.pclntab import find_headers
+from gotap.image.moduledata import release_after
+from gotap.image.pcheader import find_headers
+from gotap.image.reading_go import go_file
+from gotap.image.reading_linkage import build_mode
+from gotap.image.reading_version import read_version
+from gotap.image.tables import GoTables, read_tables
 from gotap.process.errors import NotPermitted
 from gotap.process.mapped_files import MappedFile, mapped_files, open_mapped
 from gotap.process.memory import Memory
@@ -18,8 +22,8 @@ from gotap.process.modules import LoadedModule, walk_modules
 from gotap.process.proc import Mapping, Process
 from gotap.process.surroundings import MappedImage
 
-#: ELF_NOTE_GOPKGLIST_TAG, cmd/link/internal/ld/elf.go: the packages in a library of `-buildmode=shared`.
-_NT_GO_PACKAGES = 1
+#: By build mode. A program that is not /proc/PID/exe is run by a loader in its stead.
+_ROLES = {"plugin": "plugin", "c-shared": "c-shared", "shared": "shared"}
 
 
 class GoImages(Struct, frozen=True):
@@ -31,11 +35,11 @@ class GoImages(Struct, frozen=True):
 
 
 class _Found(Struct, frozen=True):
-    """`image` None: a Go image that cannot be read further (obfuscated, too old, of a foreign machine)."""
+    """A Go file, what is shown of it, and its tables."""
 
     file: MappedFile
     shown: MappedImage
-    image: Image | None
+    tables: GoTables
 
 
 def read_go_images(process: Process, root: int | None, mappings: list[Mapping], exe: tuple[int, int]) -> GoImages:
@@ -62,51 +66,36 @@ def read_go_images(process: Process, root: int | None, mappings: list[Mapping], 
 
 
 def _look(process: Process, root: int | None, file: MappedFile, exe: tuple[int, int]) -> _Found | None:
-    """None: not a Go image, or a file that cannot be opened."""
+    """None: not a Go image, or a file that cannot be opened. Scrambled tables are looked for in the executable alone:
+    without their magic it takes too long to search all libraries of a process.
+    """
     try:
         descriptor = open_mapped(process, root, file)
     except OSError:
         return None
     try:
         status = os.fstat(descriptor)
+        is_exe = (status.st_dev, status.st_ino) == exe
         elf = Elf.open(f"/proc/self/fd/{descriptor}", file.path)
-        if next(find_headers(elf), None) is None:
+        if not is_exe and next(find_headers(elf), None) is None:
+            return None
+        tables = read_tables(elf)
+        if tables is None:
             return None
         bias = file.bias((segment.offset, segment.vaddr, segment.filesz) for segment in elf.loads)
-        image, version = _image(elf)
-        role = "exe" if (status.st_dev, status.st_ino) == exe else _role(elf, image)
-        return _Found(file, MappedImage(file.path, role, bias, version), image)
+        mode, version = _mode_and_version(elf, tables)
+        return _Found(file, MappedImage(file.path, "exe" if is_exe else _ROLES.get(mode, "exe"), bias, version), tables)
     except GotapError:
         return None
     finally:
         os.close(descriptor)
 
 
-def _image(elf: Elf) -> tuple[Image | None, str | None]:
-    try:
-        image = Image(elf)
-        _ = image.moduledata
-        return image, _number(image.go_version)
-    except GotapError:
-        return None, None
-
-
-def _number(version: GoVersion) -> str:
-    """The release number alone, as GoFacts.version has it; without a patch for those of which only that is known."""
-    patch = {Stage.BETA: f"beta{version.patch}", Stage.RC: f"rc{version.patch}", Stage.DEVEL: "-devel"}
-    plain = f".{version.patch}" if version.patch else ""
-    return f"{version.major}.{version.minor}{patch.get(version.stage, plain)}"
-
-
-def _role(elf: Elf, image: Image | None) -> str:
-    """What a Go file is that is not /proc/PID/exe: a program that a loader runs in its stead is "exe" too."""
-    if elf.interpreter is not None or elf.is_pie or elf.entry:
-        return "exe"
-    if any((note.owner, note.type) == (b"Go", _NT_GO_PACKAGES) for note in elf.notes()):
-        return "shared"
-    if image is not None and not any(f.name.endswith("_lib") for f in image.pclntab.find_prefix("_rt0_")):
-        return "plugin"
-    return "c-shared"
+def _mode_and_version(elf: Elf, tables: GoTables) -> tuple[str, str | None]:
+    """By the rules of the facts of files."""
+    info, layout = read_build_info(elf), tables.module.layout
+    file, _ = go_file(elf, tables, info)
+    return build_mode(file).value or "exe", read_version(elf, info, layout, release_after(layout)).number
 
 
 def _modules(process: Process, found: list[_Found]) -> dict[int, LoadedModule]:
@@ -114,12 +103,11 @@ def _modules(process: Process, found: list[_Found]) -> dict[int, LoadedModule]:
     modules: dict[int, LoadedModule] = {}
     with Memory(process) as memory:
         for one in found:
-            if one.image is None or one.shown.bias is None:
-                continue
-            data = one.image.moduledata
-            address = data.address + one.shown.bias
+            data, word = one.tables.module, one.tables.container.word_size
+            address = data.address + (one.shown.bias or 0)
             if address not in modules:
-                modules.update((module.address, module) for module in walk_modules(memory, address, data.layout))
+                chain = walk_modules(memory, address, data.layout, word)
+                modules.update((module.address, module) for module in chain)
     return modules
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from gotap.image.pclntab import MAGIC_1_18, MAGIC_1_20
 from gotap.process.memory import Memory
 
 #: Word index of `next`, the last field of `type moduledata struct` in runtime/symtab.go, read in Go 1.18.10, 1.19.13
@@ -19,7 +18,6 @@ NEXT = {"1.18": 68, "1.20": 70, "1.21": 73, "1.23": 72, "1.26": 73, "1.27": 70}
 _NEXT_BY_LAYOUT = {(1, 18): (68,), (1, 20): (70, 72, 73), (1, 26): (73,), (1, 27): (70,)}
 
 _TEXT = 22  # text, etext: the same words from Go 1.16 on
-_MAGICS = (MAGIC_1_18, MAGIC_1_20)
 _MAX_MODULES = 1024  # each plugin and each JIT compilation is one; a corrupt chain must end
 
 
@@ -31,22 +29,27 @@ class LoadedModule(Struct, frozen=True):
     etext: int
 
 
-def walk_modules(memory: Memory, address: int, layout: tuple[int, int]) -> list[LoadedModule]:
-    """The chain from the moduledata at `address` (as loaded) on; empty when there is none in that place."""
+def walk_modules(memory: Memory, address: int, layout: tuple[int, int], word: int = 8) -> list[LoadedModule]:
+    """The chain from the moduledata at `address` (as loaded) on, of a program whose words have `word` bytes.
+
+    Empty for layouts before Go 1.18, and when there is no moduledata in that place.
+    """
     positions = _NEXT_BY_LAYOUT.get(layout, ())
     found: dict[int, LoadedModule] = {}
-    pending = [address]
+    pending = [address] if positions else []
     while pending and len(found) < _MAX_MODULES:
         at = pending.pop()
-        words = memory.words(at, max(positions, default=_TEXT + 1) + 1) if at not in found else None
-        if words is None or not _is_moduledata(memory, words):
+        words = None if at in found else memory.words(at, max(positions) + 1, word)
+        if words is None or not _is_moduledata(memory, words, word):
             continue
         found[at] = LoadedModule(at, words[_TEXT], words[_TEXT + 1])
         pending += [words[position] for position in positions if words[position]]
     return list(found.values())
 
 
-def _is_moduledata(memory: Memory, words: tuple[int, ...]) -> bool:
-    """Its first word points at a function table, and its text is not upside down."""
-    header = memory.words(words[0], 1)
-    return header is not None and header[0] & 0xFFFFFFFF in _MAGICS and 0 < words[_TEXT] <= words[_TEXT + 1]
+def _is_moduledata(memory: Memory, words: tuple[int, ...], word: int) -> bool:
+    """Its first word points at a function table, which may lack Go's magic (garble), and its text has a length."""
+    header = memory.read(words[0], 8)
+    if header is None or header[4:6] != b"\0\0" or header[6] not in (1, 2, 4) or header[7] != word:
+        return False
+    return 0 < words[_TEXT] <= words[_TEXT + 1]
