@@ -8,16 +8,18 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gotap.image.buildinfo import BuildInfo, read_build_info, versions_in_data
+from gotap.image.buildid import gnu_build_id, go_build_id
+from gotap.image.buildinfo import BuildInfo, read_build_info
 from gotap.image.elf import ET_DYN, Elf
 from gotap.image.errors import ImageError
 from gotap.image.goversion import GoVersion
 from gotap.image.moduledata import ModuleData
 from gotap.image.pcheader import OLD_MAGICS, find_headers
 from gotap.image.pclntab import Function, Pclntab
+from gotap.image.reading_version import version_in_data
 from gotap.image.tables import GoTables, read_tables, unknown_layout
 
-_NT_GNU_ABI_TAG, _NT_GNU_BUILD_ID, _NT_GO_BUILD_ID = 1, 3, 4
+_NT_GNU_ABI_TAG = 1
 _OLDEST = (1, 18)
 
 
@@ -136,11 +138,7 @@ class Image:
                 raise _too_old(self.elf.name, info.version_text)
             experiments = tuple(filter(None, info.settings.get("GOEXPERIMENT", "").split(",")))
             return version if version.experiments else replace(version, experiments=experiments)
-        for text in versions_in_data(self.elf):
-            guess = GoVersion.parse(text)
-            if guess is not None and _layout_of(guess) == layout:
-                return guess
-        return GoVersion(*layout)
+        return version_in_data(self.elf, layout) or GoVersion(*layout)
 
     def code(self, function: Function) -> bytes:
         """The function's machine code, with the padding behind it."""
@@ -151,13 +149,12 @@ class Image:
     @cached_property
     def go_build_id(self) -> str:
         """Go's build ID, empty when linked with -buildid= ."""
-        return next((n.content.decode("utf-8", "replace") for n in self.elf.notes()
-                     if (n.owner, n.type) == (b"Go", _NT_GO_BUILD_ID)), "")  # fmt: skip
+        return go_build_id(self.elf)
 
     @cached_property
     def gnu_build_id(self) -> str:
-        """The GNU build ID in hex; default of Go's own linker since 1.24, else only of external linking."""
-        return next((n.content.hex() for n in self.elf.notes() if (n.owner, n.type) == (b"GNU", _NT_GNU_BUILD_ID)), "")
+        """The GNU build ID in hex; empty when there is none."""
+        return gnu_build_id(self.elf)
 
     @property
     def build_id(self) -> str:
@@ -227,8 +224,3 @@ class Image:
 
 def _too_old(name: str, what: str) -> TooOld:
     return TooOld(f"{name} is built by {what}; gotap reads Go 1.18 and later", "build it with a newer Go")
-
-
-def _layout_of(version: GoVersion) -> tuple[int, int]:
-    """The moduledata layout that a release has."""
-    return next((layout for layout in ((1, 27), (1, 26), (1, 20)) if version.at_least(*layout)), _OLDEST)

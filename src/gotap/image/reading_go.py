@@ -12,7 +12,6 @@ from gotap.image.container import Container
 from gotap.image.errors import ImageError
 from gotap.image.facts import GoFacts, ModuleFacts, TableFacts
 from gotap.image.gofile import GoFile
-from gotap.image.moduledata import release_after
 from gotap.image.names import Names
 from gotap.image.reading_version import VersionFacts, read_version
 from gotap.image.tables import GoTables
@@ -68,7 +67,7 @@ class GoReader:
         since = self._tables.module.layout if self._tables is not None else None
         version = VersionFacts(evidence=self._hidden)
         if not self._hidden:
-            version = read_version(self._container, self._info, since, release_after(since) if since else None)
+            version = read_version(self._container, self._info, since)
         self._take("version", Told(version.number, version.evidence))
         self._take("version_text", Told(version.text, version.evidence))
         self._take("version_source", Told(version.source, version.evidence))

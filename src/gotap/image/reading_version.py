@@ -7,6 +7,7 @@ from msgspec import Struct
 from gotap.image.buildinfo import BuildInfo, versions_in_data
 from gotap.image.container import Container
 from gotap.image.goversion import GoVersion
+from gotap.image.moduledata import release_after
 
 Release = tuple[int, int]
 
@@ -22,27 +23,34 @@ class VersionFacts(Struct, frozen=True, kw_only=True):
     evidence: str = ""
 
 
-def read_version(
-    container: Container, info: BuildInfo | None, since: Release | None, before: Release | None
-) -> VersionFacts:
-    """`since` and `before` bound the releases that make such tables, which texts among the constants must fit.
-
-    Programs that build Go programs hold the version texts of many releases, so a text counts only with tables.
-    """
+def read_version(container: Container, info: BuildInfo | None, since: Release | None) -> VersionFacts:
+    """`since` is the moduledata's layout, None when there are no tables."""
     if info is not None:
         return _of(GoVersion.parse(info.version_text), info, "buildinfo", info.version_text, "build info")
     if since is None:
         return VersionFacts(evidence="no build info, and no tables that a version text could be held against")
-    for text in versions_in_data(container):
-        version = GoVersion.parse(text)
-        if version is not None and version.at_least(*since) and (before is None or not version.at_least(*before)):
-            return _of(version, None, "data", text, "no build info; a text in the data that fits the tables")
+    if (version := version_in_data(container, since)) is not None:
+        return _of(version, None, "data", version.text, "no build info; a text in the data that fits the tables")
+    before = release_after(since)
     span = f"Go {since[0]}.{since[1]}" + (f" and later, before {before[0]}.{before[1]}" if before else " and later")
     return VersionFacts(
         number=f"{since[0]}.{since[1]}",
         source="tables",
         evidence=f"neither build info nor version text; the tables have the form of {span}",
     )
+
+
+def version_in_data(container: Container, since: Release) -> GoVersion | None:
+    """The most frequent version text among the constants of a release that has the moduledata layout `since`.
+
+    Programs that build Go programs hold the texts of many releases, so what does not fit is passed over.
+    """
+    before = release_after(since)
+    for text in versions_in_data(container):
+        version = GoVersion.parse(text)
+        if version is not None and version.at_least(*since) and (before is None or not version.at_least(*before)):
+            return version
+    return None
 
 
 def _of(version: GoVersion | None, info: BuildInfo | None, source: str, text: str, where: str) -> VersionFacts:
