@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
 
 from gotap import __version__
 from gotap.commands.streams import prepare, say, settle
@@ -22,7 +21,8 @@ from gotap.errors import GotapError
 COMMANDS = {
     "run": ("gotap.commands.run", "start a program and watch it from its first instruction"),
     "attach": ("gotap.commands.attach", "watch what already runs"),
-    "inspect": ("gotap.commands.inspect", "is it Go, which version, how linked, what can be watched"),
+    "inspect": ("gotap.commands.inspect", "can it be observed, by what, if not why, and what to change"),
+    "ps": ("gotap.commands.ps", "all programs that run, with what can be watched of each"),
     "doctor": ("gotap.commands.doctor", "what this host allows, each with the remedy when it is missing"),
 }
 
@@ -50,11 +50,6 @@ def _columns() -> int:
 
 class _Parser(argparse.ArgumentParser):
     """Errors as `gotap: what is wrong`, exit code 2, with the way to the help."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        # As from Python 3.14 on: `-1s` is a value, so that the option says what is wrong with it.
-        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def error(self, message: str) -> None:  # type: ignore[override]
         say(message, f"`{self.prog} --help` tells what is accepted")
@@ -115,6 +110,8 @@ def _parser() -> _Parser:
 
 def _command_parser(name: str, module: ModuleType) -> _Parser:
     parser = _Parser(prog=f"gotap {name}", description=module.__doc__, formatter_class=_Formatter)
+    # As from Python 3.14 on: `-1s` is a value, so that the option says what is wrong with it.
+    parser._negative_number_matcher = re.compile(r"-\.?\d")
     module.add_arguments(parser)
     return parser
 
