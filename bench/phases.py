@@ -25,7 +25,6 @@ def main() -> None:
         keep_small()
         from gotap.commands.targets import Targets
         from gotap.image.image import Image
-        from gotap.image.rtype import RuntimeTypes
         from gotap.kernel.codegen.tracing import Sampling
         from gotap.kernel.features import essential
         from gotap.kernel.watch import Executable, Watcher
@@ -44,7 +43,6 @@ def main() -> None:
     with phase("attach: image"):
         image = Image.open(process.exe)
     with phase("attach: types"):
-        RuntimeTypes(image.elf, image.moduledata, image.go_version)
         types = types_of(image, go)
     with phase("attach: bind"):
         binding = bind(image, types, known, go)
