@@ -1,4 +1,5 @@
-"""CPU that the target spends per request: alone, with gotap, and with the probes that other tools would set.
+"""CPU that the target spends per request: alone, with gotap, with probes that do nothing at gotap's sites, and with
+the probes that other tools would set.
 
 gotap runs inside this process, without decoding: whatever the agent spends is no part of the target's CPU clock.
 The kernel measures the programs' run time while gotap is attached, as it does for the real command.
@@ -16,11 +17,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 from bench.measure import Values, alternate, verdict
 from bench.programs import SERVICE, Load, NotPossible, Service, build, service
 from gotap.commands.targets import Targets
 from gotap.image.elf import Elf
+from gotap.kernel.asm import R0, Assembler, Code
 from gotap.kernel.bpf import enable_stats
 from gotap.kernel.codegen.frame import Counter as KernelCounter
 from gotap.kernel.codegen.tracing import Sampling
@@ -86,7 +89,11 @@ def compare(target: Service, path: str, load: Load, most_hits: int, arguments: a
             seen.add(watched.requests, spans() - at_first, before, after)
         return value
 
-    variants: dict[str, Callable[[], float]] = {"alone": spent, "with gotap": with_gotap}
+    def with_traps() -> float:
+        with patch("gotap.kernel.watch.generate", lambda *_: nothing()), attached(target):
+            return spent()
+
+    variants: dict[str, Callable[[], float]] = {"alone": spent, "with gotap": with_gotap, "traps alone": with_traps}
     if shutil.which("bpftrace") is None:
         print("bpftrace is not installed (Debian package bpftrace): no peer to compare with")
     else:
@@ -96,6 +103,14 @@ def compare(target: Service, path: str, load: Load, most_hits: int, arguments: a
     print(f"GET {path}, {load}: the target's CPU per request, median of {arguments.rounds} rounds (least…most)")
     for name, values in found.items():
         tell(name, values, found["alone"], seen if name == "with gotap" else None, most_hits)
+
+
+def nothing() -> Code:
+    """A program that does nothing: what is left of a probe is the kernel's trap."""
+    asm = Assembler()
+    asm.mov(R0, 0)
+    asm.exit_()
+    return asm.finish()
 
 
 def tell(name: str, values: Values, alone: Values, seen: Watched | None, most_hits: int) -> None:
