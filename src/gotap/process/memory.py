@@ -34,10 +34,10 @@ class Memory:
             return None
         return content if len(content) == size else None
 
-    def words(self, address: int, count: int) -> tuple[int, ...] | None:
-        """Words of 8 bytes, in the machine's byte order."""
-        content = self.read(address, 8 * count)
-        return None if content is None else struct.unpack(f"={count}Q", content)
+    def words(self, address: int, count: int, word: int = 8) -> tuple[int, ...] | None:
+        """Words of 8 or 4 bytes, in the machine's byte order."""
+        content = self.read(address, word * count)
+        return None if content is None else struct.unpack(f"={count}{'Q' if word == 8 else 'I'}", content)
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -92,6 +92,8 @@ def walk(root: int, path: str) -> int:
             if name in ("", "."):
                 continue
             if name == "..":
+                if not stat.S_ISDIR(os.fstat(stack[-1]).st_mode):
+                    raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
                 if len(stack) > 1:
                     os.close(stack.pop())
                 continue

@@ -61,6 +61,7 @@ def container_id(cgroup: str) -> str:
     for line in cgroup.splitlines():
         path = line.split(":", 2)[-1]
         for element in reversed(path.split("/")):
-            if found := _CONTAINER.match(element):
+            # containerd under systemd, misconfigured as many are: SLICE:cri-containerd:ID in one element.
+            if found := _CONTAINER.match(element.rpartition(":")[2]):
                 return found[1]
     return ""

@@ -1,1 +1,0 @@
-// Its presence allows functions and variables without a body in Go.
