@@ -246,6 +246,20 @@ def test_what_is_in_flight_at_attach_or_detach_is_counted_and_not_invented(serve
     assert done.summary.dropped == 0
 
 
+@pytest.mark.parametrize(("header", "status"), [("Transfer-Encoding: x", 501), (f"X: {'x' * (2 << 20)}", 431)])
+def test_what_net_http_refuses_by_itself_was_not_in_flight(server: Server, header: str, status: int) -> None:
+    with started("attach", str(server.pid), "--to", "json") as watching:
+        watching.attached()
+        with connection(server) as client, contextlib.suppress(ConnectionError):  # it closes without reading all of it
+            client.sendall(f"GET /hello HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+            assert f" {status} ".encode() in client.makefile("rb").readline()
+        load(server.http, "/hello", 1)
+        watching.wait_for_spans(1)
+        done = watching.finish(signal.SIGINT)
+    assert len(done.spans) == 1
+    assert "in flight" not in done.err
+
+
 def connection(server: Server) -> socket.socket:
     host, _, port = server.http.rpartition(":")
     return socket.create_connection((host, int(port)))
