@@ -1,6 +1,7 @@
-"""Writes docs/reference.md from the code: commands, exit codes, variables, operations, conversions, the record.
+"""Writes docs/reference.md from the code: commands, exit codes, variables, operations, conversions, the record; and
+docs/inspect.schema.json, the JSON Schema of what `gotap inspect --json` tells.
 
-`python docs/generate.py` writes the page; docs/check.py fails when the page is not what this gives.
+`python docs/generate.py` writes them; docs/check.py fails when they are not what this gives.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gotap.commands import inspect_json
 from gotap.commands import main as command_line
 from gotap.probe import convert, record
 from gotap.probe.catalogue import Operation, libraries
@@ -20,6 +23,7 @@ from gotap.signals import metrics
 from gotap.sinks import environment
 
 REFERENCE = Path(__file__).parent / "reference.md"
+INSPECT_SCHEMA = Path(__file__).parent / "inspect.schema.json"
 
 _HEAD = """# Reference
 
@@ -243,5 +247,10 @@ def _comments(source: str) -> dict[str, str]:
     return found
 
 
+def inspect_schema() -> str:
+    return json.dumps(inspect_json.schema(), indent=2) + "\n"
+
+
 if __name__ == "__main__":
     REFERENCE.write_text(reference())
+    INSPECT_SCHEMA.write_text(inspect_schema())

@@ -51,8 +51,8 @@ def situation(go_facts: GoFacts | None = None, **changes: Any) -> Situation:
 def process(**changes: Any) -> Surroundings:
     plain: dict[str, Any] = {
         "pid": 4711, "name": "server", "exe": "/srv/server", "exe_state": "file",
-        "command_line": ("./server", "-p", "80"), "namespace_pid": 4711, "entry_point": False, "ptrace_allowed": True, "seccomp": 0, "go_run": False,
-        "plugin_loaded": False,
+        "command_line": ("./server", "-p", "80"), "namespace_pid": 4711, "entry_point": False,
+        "ptrace_allowed": True, "seccomp": 0, "go_run": False, "plugin_loaded": False,
     }  # fmt: skip
     return Surroundings(**{**plain, **changes})
 

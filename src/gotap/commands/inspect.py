@@ -1,106 +1,104 @@
-"""Tell what an executable or a process is: Go or not, which version, how linked, and which operations can be watched.
+"""Tell whether executables and processes can be observed: by which mechanism, if not why, and what to change.
 
-Needs no root for files and for your own processes. Exit code: 0 when every target could be read, 1 otherwise.
+A target is a file, a process id, or the name of processes; what holds a slash or exists as a file is a file.
+
+  ok  works
+  ~~  works partly
+  no  does not
+
+Needs no root for files and for your own processes.
+Exit code: 0 when every target could be read, whatever the verdict; 1 otherwise; 2 for wrong usage.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gotap.image.image import Image
-    from gotap.probe.binding import Binding, BoundOperation
+    from gotap.commands.inspect_json import Parts
+    from gotap.commands.judging import Judged
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("targets", nargs="+", metavar="FILE|PID", help="executables or process ids")
-    parser.add_argument("-v", "--verbose", action="store_true", help="all sites, and what does not bind and why")
+    parser.add_argument("targets", nargs="+", metavar="FILE|PID|NAME", help="executables or processes")
+    parser.add_argument("-v", "--verbose", action="store_true", help="all facts with their evidence, all conditions")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object for each target, on one line (docs/inspect.schema.json)"
+    )
+    parser.add_argument(
+        "--functions",
+        metavar="PATTERN",
+        help="list functions whose name holds this text or matches this regular expression",
+    )
+    parser.add_argument("--inlined", metavar="FUNC", help="list where calls of this function were inlined")
+    parser.add_argument("--modules", action="store_true", help="list the modules that it was built from")
+    parser.add_argument(
+        "--libraries", action="store_true", help="list which operations of the catalogue bind; with -v all sites"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from gotap.commands.judging import Judge
     from gotap.commands.main import FAILED, OK, print_error
-    from gotap.commands.streams import StdoutFailed, show
+    from gotap.commands.streams import StdoutFailed
     from gotap.errors import GotapError
-    from gotap.sinks.sanitize import printable
 
-    failed = False
-    for number, target in enumerate(arguments.targets):
-        try:
-            lines = [printable(line) for line in describe(target, arguments.verbose)]
-            show("\n".join([""] * bool(number) + lines))
-        except StdoutFailed:
-            raise
-        except GotapError as error:
-            print_error(error, target)
-            failed = True
+    judge, failed, shown = Judge(), False, 0
+    for target in arguments.targets:
+        for judged in judge.targets(target):
+            try:
+                shown += _show(judged, arguments, first=not shown)
+            except StdoutFailed:
+                raise
+            except GotapError as error:
+                judged.error = judged.error or error
+                if arguments.json:
+                    _show_json(judged)
+            if judged.error is not None:
+                failed = True
+                if not arguments.json:
+                    print_error(judged.error, target)
     return FAILED if failed else OK
 
 
-def describe(target: str, verbose: bool) -> Iterator[str]:
-    """Lines for one target."""
-    from gotap.image.image import Image
-    from gotap.probe.binding import bind
-    from gotap.probe.catalogue import libraries, runtime
-    from gotap.probe.sources import types_of
-    from gotap.process.proc import Process
+def _show(judged: Judged, arguments: argparse.Namespace, *, first: bool) -> bool:
+    """Whether there was anything to show. Raises GotapError when a list cannot be made."""
+    from gotap.commands import inspect_parts
+    from gotap.commands.streams import show
 
-    if target.isascii() and target.isdigit():
-        with Process(int(target)) as process:  # says so when it is a thread, a kernel thread, or gone
-            image = Image.open(process.exe)
-    else:
-        image = Image.open(target)
-    binding = bind(image, types_of(image, runtime()), libraries(), runtime())
-    yield f"{target}: {identity(image)}"
-    yield from operations(binding, verbose)
+    if arguments.json:
+        _show_json(judged, inspect_parts.lists(judged, arguments))
+        return True
+    if judged.situation is None or judged.verdict is None:
+        return False
+    show("\n".join([*([] if first else [""]), *_text(judged, arguments)]))
+    return True
 
 
-def identity(image: Image) -> str:
-    """One line: version, module, how it was linked, what was stripped."""
-    linkage = image.linkage
-    info = image.build_info
-    words = [str(image.go_version.text)]
-    if info is not None and info.path:
-        words.append(info.path)
-    words.append(f"{image.elf.arch} {linkage.mode}")
-    words.append("dynamic" if linkage.dynamic else "static")
-    words.append(f"{linkage.linker} linker")
-    if linkage.libc:
-        words.append(linkage.libc + (" inside" if linkage.libc_static else ""))
-    words += [name for name in ("cgo", "race", "trimpath", "vendored") if getattr(linkage, name)]
-    words.append("stripped" if image.is_stripped else "symbols")
-    words.append("DWARF" if image.has_dwarf else "no DWARF")
-    return ", ".join(words) + f" ({len(image.pclntab)} functions)"
+def _show_json(judged: Judged, parts: Parts | None = None) -> None:
+    from gotap.commands.inspect_json import line
+    from gotap.commands.streams import show
+
+    show(line(judged, parts))
 
 
-def operations(binding: Binding, verbose: bool) -> Iterator[str]:
-    for operation in binding.operations:
-        yield _operation(operation)
-        if verbose:
-            yield from _details(operation)
-    if binding.spawn is None:
-        yield "  !! goroutine creation is not watched: parents are found by contexts only"
-    if verbose:
-        yield from (f"       not bound: {one.part}: {one.reason}" for one in binding.missing)
+def _text(judged: Judged, arguments: argparse.Namespace) -> list[str]:
+    from gotap.commands import inspect_parts, inspect_text
+    from gotap.commands.screen import columns
+    from gotap.sinks.sanitize import printable
 
-
-def _operation(operation: BoundOperation) -> str:
-    name = f"{operation.library} {operation.operation.name}"
-    if operation.output is None:
-        reason = operation.missing[0].reason if operation.missing else "nothing begins it"
-        return f"  no   {name}: {reason}"
-    costs = Counter(site.site.cost.name.lower().replace("_", "-") for probe in operation.probes for site in probe.sites)
-    sites = ", ".join(f"{count} {cost}" for cost, count in sorted(costs.items()))
-    return f"  ok   {name}: sites: {sites}"
-
-
-def _details(operation: BoundOperation) -> Iterator[str]:
-    for probe in operation.probes:
-        for site in probe.sites:
-            edge = " (one direction of a jump)" if site.site.edge else ""
-            cost = site.site.cost.name.lower().replace("_", "-")
-            yield f"       {site.site.address:#x} {cost}{edge}: {probe.name}"
-    for one in operation.missing:
-        yield f"       not bound: {one.part}: {one.reason}"
+    situation, verdict = judged.situation, judged.verdict
+    assert situation is not None
+    assert verdict is not None
+    width = columns()
+    target = situation.file if situation.process is None else str(situation.process.pid)
+    if inspect_parts.wanted(arguments):
+        head = inspect_text.folded(f"{target}: {inspect_text.identity(situation)}", width)
+        return [*head, *(printable(line) for line in inspect_parts.lines(judged, arguments))]
+    if arguments.verbose:
+        head = inspect_text.folded(f"{target}: {inspect_text.identity(situation)}", width)
+        marks = [line for name, one in verdict.mechanisms.items()
+                 for line in inspect_text.mechanism(name, one, situation, width)]  # fmt: skip
+        return [*head, *marks, *inspect_text.everything(situation, verdict, width)]
+    return inspect_text.summary(target, situation, verdict, width)

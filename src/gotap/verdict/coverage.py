@@ -24,7 +24,9 @@ def coverage_of(image: Image, libraries: Sequence[Library], runtime: Runtime) ->
     binding = bind(image, types_of(image, runtime), libraries, runtime)
     unwatched = [] if binding.spawn else [(one.part, one.reason) for one in binding.missing[:1]]
     return Coverage(
-        operations=tuple(_covered(image, one) for one in binding.operations), unwatched=tuple(unwatched)
+        operations=tuple(_covered(image, one) for one in binding.operations),
+        unwatched=tuple(unwatched),
+        versions={one.name: version for one in libraries if (version := _version(image, one.name))},
     )
 
 
@@ -45,6 +47,15 @@ def is_present(table: Pclntab, operation: Operation) -> bool:
     """Whether the binary holds a function that begins the operation, be it as an inlined copy only."""
     symbols = {one.place.function.symbol for one in operation.begins}
     return any(table.name_offsets_of(symbol.removesuffix("*"), symbol.endswith("*")) for symbol in symbols)
+
+
+def _version(image: Image, library: str) -> str:
+    """Of the standard library Go's own, else of the module that holds the package; empty when it is not told."""
+    if "." not in library.partition("/")[0]:
+        return image.go_version.number
+    info = image.build_info
+    holding = [one for one in (info.deps if info else ()) if f"{library}/".startswith(f"{one.path}/")]
+    return max(holding, key=lambda one: len(one.path)).version if holding else ""
 
 
 def _covered(image: Image, bound: BoundOperation) -> OperationCoverage:

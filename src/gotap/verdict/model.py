@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Literal
 
 from msgspec import Struct, field
 
@@ -138,9 +139,9 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True):
-    """For one mechanism: True, False or "partly", and why: ids of conditions, PLANNED, UNREADABLE."""
+    """For one mechanism: true, false or "partly", and why: ids of conditions, "planned", "unreadable"."""
 
-    works: bool | str
+    works: bool | Literal["partly"]
     because: tuple[str, ...] = ()
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from gotap.image.facts import GoFacts
-from gotap.verdict.conditions.rules import KERNEL, NO_CODE, evidence, flag, of_go
+from gotap.verdict.conditions.rules import KERNEL, NO_CODE, evidence, flag
 from gotap.verdict.filling import rebuild
 from gotap.verdict.model import Condition, Situation
 
 
-def _packed(situation: Situation, go: GoFacts) -> str | None:
-    return evidence(situation, "go.packed", f"packed by {go.packed}") if go.packed else None
+def _packed(situation: Situation) -> str | None:
+    """Whether the program is Go's cannot be told of a packed file."""
+    facts = situation.facts
+    packer = facts.packed or (facts.go.packed if facts.go else None)
+    return evidence(situation, "packed", f"packed by {packer}") if packer else None
 
 
 CONDITIONS = (
     Condition(
         id="packed",
-        holds=of_go(_packed),
+        holds=_packed,
         effects=KERNEL,
         message="packed: its code is not in the file but unpacked into memory, where the kernel sets no probes",
         remedy="upx -d {file}",

@@ -1,0 +1,177 @@
+"""A verdict as a person reads it: at most a screen of 24 lines for a target, marks that need no colour. Pure.
+
+`width` is the terminal's, 0 for an output that is none: then no line is folded.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import Struct
+
+from gotap.image.facts import Facts, GoFacts
+from gotap.sinks.sanitize import printable
+from gotap.verdict.model import Answer, Finding, Situation, Verdict
+
+#: A screen, less the line of the prompt.
+SCREEN = 23
+_MARKS = {True: "ok", False: "no", "partly": "~~"}
+_FLAGS = ("cgo", "race", "msan", "asan", "cover", "vendored", "trimpath", "obfuscated")
+
+
+def summary(target: str, situation: Situation, verdict: Verdict, width: int) -> list[str]:
+    """Identity, mechanisms, what limits them with the remedies, and by name what does not matter to gotap."""
+    lines = folded(f"{target}: {identity(situation)}", width)[:3]
+    lines += [line for name, answer in verdict.mechanisms.items() for line in mechanism(name, answer, situation, width)]
+    others = [one.id for one in verdict.conditions if not one.matters]
+    tail = folded(f"  also, and no hindrance: {', '.join(others)} (-v)", width, "    ") if others else []
+    limiting = [one for one in verdict.conditions if one.matters]
+    return lines + _limits(limiting, width, SCREEN - len(lines) - len(tail)) + tail
+
+
+def _limits(limiting: list[Finding], width: int, room: int) -> list[str]:
+    """As many whole entries as there is room for; the rest is counted."""
+    lines: list[str] = []
+    for place, one in enumerate(limiting):
+        entry = [*folded(f"  {one.id}: {one.message}", width, "    "), *_remedy(one, width)]
+        last = place + 1 == len(limiting)
+        if width and len(lines) + len(entry) + (not last) > room:
+            return [*lines, f"  and {len(limiting) - place} more (-v)"]
+        lines += entry
+    return lines
+
+
+def _remedy(finding: Finding, width: int) -> list[str]:
+    """Never folded, so that it can be copied; a long one takes several lines of the terminal all the same."""
+    text = f"    → {printable(finding.remedy)}"
+    if not finding.remedy:
+        return []
+    return [text[at : at + width] for at in range(0, len(text), width)] if width else [text]
+
+
+def mechanism(name: str, answer: Answer, situation: Situation, width: int) -> list[str]:
+    told = coverage(situation) if answer.works else ""
+    if answer.because:
+        told += f"{'; ' if told else ''}{', '.join(answer.because)}"
+    return folded(f"  {_MARKS[answer.works]}  {name:<11}  {told}".rstrip(), width, " " * 19)[:2]
+
+
+def coverage(situation: Situation) -> str:
+    """`http.server, http.client: 16 emulated, 13 single-step sites`."""
+    bound = situation.coverage.bound if situation.coverage else []
+    costs: Counter[str] = Counter()
+    for one in bound:
+        costs.update(one.by_cost)
+    sites = ", ".join(f"{count} {cost}" for cost, count in sorted(costs.items()))
+    return f"{', '.join(one.name for one in bound)}: {sites} sites" if bound else ""
+
+
+# -- identity -----------------------------------------------------------------------------------------------------
+
+
+def identity(situation: Situation) -> str:
+    """One line: what it is, for which machine, how it was put together, who runs it."""
+    facts = situation.facts
+    words = _go_words(facts, facts.go) if facts.go is not None else [facts.language, platform(facts)]
+    process = situation.process
+    if process is not None:
+        words.insert(0, process.name)
+        words += [f"container {process.container.id[:12]}"] if process.container else []
+    return ", ".join(words)
+
+
+def platform(facts: Facts) -> str:
+    return f"{facts.os or facts.format}/{facts.arch or 'unknown'}"
+
+
+def version_word(go: GoFacts) -> str:
+    text = go.version_text or (f"go{go.version}" if go.version else "Go of an unknown version")
+    return text if go.compiler == "gc" else f"{go.compiler}, {text}"
+
+
+def _go_words(facts: Facts, go: GoFacts) -> list[str]:
+    words = [version_word(go)]
+    if go.package or go.module:
+        words.append(go.package or (go.module.path if go.module else ""))
+    words.append(f"{platform(facts)} {go.build_mode or ''}".rstrip())
+    words += [go.linkage] if go.linkage else []
+    words += [f"{go.linker} linker"] if go.linker else []
+    words += [go.libc + (" inside" if go.libc_inside else "")] if go.libc else []
+    words += [name for name in _FLAGS if getattr(go, name)]
+    words += [f"FIPS {go.fips}"] if go.fips else []
+    words += [f"packed by {go.packed}"] if go.packed else []
+    words += [{True: "symbols", False: "stripped"}[go.symtab]] if go.symtab is not None else []
+    words += [{True: "DWARF", False: "no DWARF"}[go.dwarf]] if go.dwarf is not None else []
+    words += [f"{go.functions:,} functions"] if go.functions else []
+    return words
+
+
+# -- everything ---------------------------------------------------------------------------------------------------
+
+
+def everything(situation: Situation, verdict: Verdict, width: int) -> Iterator[str]:
+    """All facts with their evidence, and every condition that holds, for -v."""
+    for title, values, evidence in _groups(situation):
+        yield f"{title}:"
+        for name, value in values.items():
+            why = evidence.get(f"{title}.{name}") or evidence.get(name) or ""
+            yield from folded(f"  {name}: {_value(value)}{f'  ({why})' if why else ''}", width, "    ")
+    if verdict.conditions:
+        yield "conditions:"
+    for one in verdict.conditions:
+        yield from folded(f"  {one.id}: {one.message}", width, "    ")
+        yield from folded(f"    evidence: {one.evidence}", width, "      ")
+        effects = ", ".join(f"{name} {effect}" for name, effect in _by_effect(one).items())
+        yield from folded(f"    effects: {effects or 'none'}", width, "      ")
+        if one.vendor:
+            yield from folded(f"    other agents: {one.vendor}", width, "      ")
+        yield from _remedy(one, width)
+
+
+def _by_effect(finding: Finding) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for mechanism, effect in finding.mechanisms.items():
+        if effect != "none":
+            found.setdefault(effect, []).append(mechanism)
+    return {effect: " and ".join(mechanisms) for effect, mechanisms in found.items()}
+
+
+def _groups(situation: Situation) -> Iterator[tuple[str, dict[str, object], dict[str, str]]]:
+    facts = situation.facts
+    plain = msgspec.structs.asdict(facts)
+    del plain["go"], plain["evidence"]
+    yield "file", plain, facts.evidence
+    if facts.go is not None:
+        yield "go", msgspec.structs.asdict(facts.go), facts.evidence
+    if situation.process is not None:
+        values = msgspec.structs.asdict(situation.process)
+        del values["evidence"]
+        yield "process", values, situation.process.evidence
+
+
+def _value(value: object) -> str:
+    """As words; `-` for what is not there or not known, which the evidence tells apart."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case str() | int():
+            return str(value) or "-"
+        case Struct():
+            return _value(msgspec.structs.asdict(value))
+        case dict():
+            return ", ".join(f"{key}={_value(item)}" for key, item in value.items()) or "-"
+        case list() | tuple():
+            return ", ".join(map(_value, value)) or "-"
+        case _:
+            return "-"
+
+
+def folded(text: str, width: int, indent: str = "    ") -> list[str]:
+    """The text made safe, as lines of at most `width`."""
+    safe = printable(text)
+    if not width or len(safe) <= width:
+        return [safe]
+    return textwrap.wrap(safe, width, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False)

@@ -1,0 +1,197 @@
+"""From what a person names to verdicts: files, processes by pid or by name, each read once and judged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gotap.errors import GotapError
+from gotap.image.container import Container, open_container
+from gotap.image.facts import Facts
+from gotap.image.reading import read_facts
+from gotap.process.errors import NoSuchName, gone, not_permitted
+from gotap.process.facts_cache import file_key
+from gotap.process.find import resolve
+from gotap.process.proc import Process
+from gotap.verdict.conditions.compiler import OLDEST, release
+from gotap.verdict.judge import judge
+from gotap.verdict.model import Coverage, Host, Situation, Verdict
+
+if TYPE_CHECKING:
+    from gotap.image.elf import Elf
+    from gotap.kernel.findings import Features
+    from gotap.process.reading import Observer
+
+
+class NoSuchTarget(GotapError):
+    """Neither a file nor a process of that name."""
+
+
+class Judged(Struct):
+    """What became of one target: a situation and its verdict, or the error that kept it from being read.
+
+    `path` opens the file that was read, for who wants to list parts of it; `pid` of a process.
+    """
+
+    target: str
+    situation: Situation | None = None
+    verdict: Verdict | None = None
+    error: GotapError | None = None
+    path: str = ""
+    pid: int | None = None
+
+
+class FileFacts(Struct, frozen=True):
+    """What an executable file gave. `coverage`: None when the catalogue was not tried on it."""
+
+    facts: Facts
+    coverage: Coverage | None = None
+
+
+class Judge:
+    """Reads and judges targets. What concerns the host is found out when the first process is met, and once.
+
+    `read` gives what is in a file, by its path and by its name for messages.
+    """
+
+    def __init__(self, read: Callable[[str, str], FileFacts] | None = None) -> None:
+        self._read = read or read_file
+        self._known: dict[tuple[int, ...], FileFacts] = {}
+
+    def targets(self, target: str) -> Iterator[Judged]:
+        """One for a pid or a file, one for each process of a name; an error becomes one too."""
+        if target.isascii() and target.isdigit():
+            yield self.process(target, int(target))
+        elif "/" in target or os.path.lexists(target):
+            yield self.file(target)
+        else:
+            try:
+                pids = _named(target)
+            except GotapError as error:
+                yield Judged(target, error=error)
+                return
+            yield from (self.process(target, pid) for pid in pids)
+
+    def file(self, target: str) -> Judged:
+        try:
+            found = self._read(target, target)
+        except GotapError as error:
+            return Judged(target, error=error)
+        situation = Situation(facts=found.facts, file=target, coverage=found.coverage)
+        return Judged(target, situation, judge(situation), path=target)
+
+    def process(self, target: str, pid: int) -> Judged:
+        try:
+            with Process(pid) as process:  # says so when it is a thread, a kernel thread, or gone
+                return self.running(target, process)
+        except GotapError as error:
+            return Judged(target, error=error, pid=pid)
+
+    def running(self, target: str, process: Process, *, inside: bool = True) -> Judged:
+        """Of an open process. Raises GotapError; `inside` as in `Observer.read`."""
+        name = process.exe_path
+        found = self._executable(process, name)
+        surroundings = self.observer.read(process, found.facts.language, inside=inside)
+        facts = found.facts
+        if facts.go is None and surroundings.language:
+            facts = replace(facts, language=surroundings.language)
+        situation = Situation(facts=facts, file=name, process=surroundings, host=self.host, coverage=found.coverage)
+        return Judged(target, situation, judge(situation), path=process.exe, pid=process.pid)
+
+    def _executable(self, process: Process, name: str) -> FileFacts:
+        """Reads a file once, however many processes run it."""
+        try:
+            key = tuple(file_key(process.exe))
+        except PermissionError:
+            raise not_permitted(process.pid, "exe") from None
+        except OSError:
+            raise gone(process.pid) from None
+        if key not in self._known:
+            self._known[key] = self._read(process.exe, name)
+        return self._known[key]
+
+    @cached_property
+    def observer(self) -> Observer:
+        from gotap.process.reading import Observer
+
+        return Observer()
+
+    @cached_property
+    def host(self) -> Host:
+        return read_host()
+
+
+def read_file(path: str, name: str) -> FileFacts:
+    """Facts of an executable file, and what of the catalogue is in it. `name` is for messages."""
+    container = open_container(path, name)
+    facts = read_facts(container)
+    coverage = cover(container, facts)
+    if coverage is not None and not coverage.refused and not any(one.present for one in coverage.operations):
+        facts = replace(facts, language="go proxy")
+    return FileFacts(facts, coverage)
+
+
+def cover(container: Container, facts: Facts) -> Coverage | None:
+    """None for a file that is not probed in any case, for reasons that are conditions of their own."""
+    go = facts.go
+    if go is None or (facts.format, facts.os, facts.arch, go.compiler) != ("elf", "linux", "amd64", "gc"):
+        return None
+    line = release(go.version)
+    if go.packed or go.obfuscated or go.linkshared or (line is not None and line < OLDEST):
+        return None
+    from gotap.image.image import Image
+    from gotap.probe.catalogue import libraries, runtime
+    from gotap.verdict.coverage import coverage_of
+
+    try:
+        return coverage_of(Image(_elf(container)), libraries(), runtime())
+    except GotapError as error:
+        return Coverage(refused=str(error))
+
+
+def _elf(container: Container) -> Elf:
+    from gotap.image.elf import Elf
+
+    assert isinstance(container, Elf)
+    return container
+
+
+def _named(name: str) -> list[int]:
+    try:
+        return resolve(name)
+    except NoSuchName as error:
+        raise NoSuchTarget(f"there is neither a file nor a running process named {name!r}", error.remedy) from None
+
+
+def read_host() -> Host:
+    """What this host allows this gotap, by trying it."""
+    from gotap.kernel import host
+    from gotap.kernel.features import essential
+
+    return host_of(essential(), host.capabilities_finding().ok, lockdown())
+
+
+def host_of(features: Features, privileged: bool, lockdown: str | None) -> Host:
+    missing = {one.id: (one.detail, one.remedy) for one in features.missing()}
+    return Host(
+        bpf=all(one.ok for one in features if one.needed and one.id != "uprobes"),
+        uprobes=features.has("uprobes"),
+        privileged=privileged or not missing,
+        lockdown=lockdown,
+        missing=missing,
+    )
+
+
+def lockdown() -> str | None:
+    """The level that is in force: the bracketed one of `none [integrity] confidentiality`."""
+    try:
+        with open("/sys/kernel/security/lockdown") as file:
+            text = file.read()
+    except OSError:
+        return None
+    return text.partition("[")[2].partition("]")[0] or None
