@@ -88,6 +88,7 @@ class Pclntab:
         fixed = {"1.2": 8, "1.16": 9, "1.18": 9, "1.20": 10}[header.format]
         self.record_size = 4 * (self._entry + fixed)
         self.words = np.frombuffer(elf.data, elf.order + "u4", pcln_size // 4, start + header.pcln)
+        self._offsets_of: dict[tuple[str, bool], list[int]] = {}
         self._cut(start)
         self._list_functions(row)
         self._check()
@@ -151,6 +152,12 @@ class Pclntab:
 
         Go ≤ 1.20 writes `[...]` for all between the first and the last bracket, later ones write type arguments out.
         """
+        key = name, prefix
+        if key not in self._offsets_of:  # the functions of a name and where it was inlined are asked for in turn
+            self._offsets_of[key] = self._search(name, prefix)
+        return self._offsets_of[key]
+
+    def _search(self, name: str, prefix: bool) -> list[int]:
         table, wanted = self.name_table, name.encode() + (b"" if prefix else b"\0")
         if self.header.format == "1.2":  # names stand between other things
             places = (match.start() for match in re.finditer(re.escape(wanted), table))
