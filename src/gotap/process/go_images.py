@@ -9,7 +9,6 @@ from msgspec import Struct
 from gotap.errors import GotapError
 from gotap.image.buildinfo import read_build_info
 from gotap.image.elf import Elf
-from gotap.image.moduledata import release_after
 from gotap.image.pcheader import find_headers
 from gotap.image.reading_go import go_file
 from gotap.image.reading_linkage import build_mode
@@ -95,7 +94,7 @@ def _mode_and_version(elf: Elf, tables: GoTables) -> tuple[str, str | None]:
     """By the rules of the facts of files."""
     info, layout = read_build_info(elf), tables.module.layout
     file, _ = go_file(elf, tables, info)
-    return build_mode(file).value or "exe", read_version(elf, info, layout, release_after(layout)).number
+    return build_mode(file).value or "exe", read_version(elf, info, layout).number
 
 
 def _modules(process: Process, found: list[_Found]) -> dict[int, LoadedModule]:

@@ -31,14 +31,14 @@ def foreign(theirs: dict[str, int], ours: dict[str, int]) -> tuple[str, ...]:
     return tuple(kind for kind, inode in theirs.items() if ours.get(kind) != inode)
 
 
-def is_entry_point(namespace_pids: Sequence[int], own_pid_namespace: int | None) -> bool | None:
+def is_entry_point(namespace_pids: Sequence[int], our_pid_namespace: int | None) -> bool | None:
     """Whether it is the first process of a pid namespace that is not the host's.
 
-    `namespace_pids`: its pid in our namespace and in each below it (NSpid), so more than one mean that its namespace
-    is not ours. None: its namespace is ours, and of that nothing is known.
+    `namespace_pids`: its pid in our namespace and in each below it (NSpid), so one alone means that its namespace is
+    ours. None: it is, and nothing is known of ours.
     """
     if namespace_pids[-1] != 1:
         return False
     if len(namespace_pids) > 1:
         return True
-    return None if own_pid_namespace is None else own_pid_namespace != INITIAL_PID_NAMESPACE
+    return None if our_pid_namespace is None else our_pid_namespace != INITIAL_PID_NAMESPACE

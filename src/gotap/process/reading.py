@@ -22,6 +22,7 @@ from gotap.process.language import language_of, needs_mappings
 from gotap.process.namespaces import foreign, is_entry_point, read_namespaces
 from gotap.process.privileges import (
     Denial,
+    Status,
     explain_denial,
     may_open_memory,
     read_dumpable,
@@ -126,6 +127,7 @@ class _Look:
         # Where gotap itself has no label, no security module gives any.
         own = self.observer.own_label
         label = evidence.told("lsm_label", own if own[0] is None else read_lsm_label(self.proc))
+        evidence["seccomp"] = _seccomp(status)
         attachable = self.attachable(dumpable, label, self.shared("user", namespaces))
         return Surroundings(
             pid=process.pid,
@@ -141,7 +143,7 @@ class _Look:
             namespaces=namespaces,
             foreign_namespaces=foreign(namespaces, self.observer.namespaces),
             namespace_pid=status.namespace_pids[-1],
-            entry_point=is_entry_point(status.namespace_pids, namespaces.get("pid")),
+            entry_point=is_entry_point(status.namespace_pids, self.observer.namespaces.get("pid")),
             container=container,
             cgroup=cgroup,
             libc_in_root=within.libc,
@@ -264,6 +266,14 @@ class _Look:
             except OSError:
                 pass
         return self.evidence.told("go_run", read_go_run(exe.path, parent.name if parent else "", command))
+
+
+def _seccomp(status: Status) -> str:
+    if status.seccomp is None:
+        return "the kernel has no seccomp"
+    if status.seccomp == 2 and status.filters is not None:  # the count came with Linux 5.9
+        return f"{status.filters} filter{'' if status.filters == 1 else 's'}"
+    return {0: "no filter", 1: "strict", 2: "at least one filter"}.get(status.seccomp, f"mode {status.seccomp}")
 
 
 def _descends(pid: int, ancestor: int) -> bool:
