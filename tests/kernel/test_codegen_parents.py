@@ -86,6 +86,13 @@ def test_a_client_finds_its_parent_by_its_context(process: Process) -> None:
     assert bytes(orphan["parent_id"]) == bytes(8), "the request is over: there is no parent"
 
 
+def test_where_nobody_asks_for_contexts_none_is_noted() -> None:
+    process = Process(target=replace(TARGET, scoping=LAYOUT.operation_id, contexts=False))
+    serve(process, 0xC000040000)
+    assert process.machine.maps[frame.SCOPES].values == {}
+    assert finish(process)["span_id"].any()
+
+
 def test_only_an_interface_of_the_contexts_own_type_is_followed(process: Process) -> None:
     """A type of the program's own may begin with anything; what it leads to is nobody's parent."""
     itab, other, interface = 0xC000050000, 0xC000051000, 0x7000

@@ -118,6 +118,7 @@ class Watcher:
     def attach(self, executable: Executable, binding: Binding) -> Attachment:
         """Puts all probes of the binding into one process; all or nothing."""
         attachment = Attachment(executable, next(self._numbers))
+        actions = [probe.action for probe in _probes(binding)]
         target = Target(
             attachment.number,
             executable.pid,
@@ -125,7 +126,8 @@ class Watcher:
             executable.bias,
             binding.goid,
             binding.stack_high,
-            scoping(probe.action for probe in _probes(binding)),
+            scoping(actions),
+            any(isinstance(action, ir.Begin) and action.context is not None for action in actions),
         )
         before = self._counters()[Counter.NO_BEGIN]
         try:

@@ -36,6 +36,7 @@ class Target(Struct, frozen=True):
     goid: ir.Word
     stack_high: ir.Word
     scoping: int | None = None  # the operation whose rows are the goroutines' scopes, see `scoping`
+    contexts: bool = True  # whether some begin looks for its parent by a context: else none need be noted
 
 
 def scoping(actions: Iterable[ir.Action]) -> int | None:
@@ -257,7 +258,7 @@ class _Program:
         asm.store(R7, layout.column("depth").offset, R1)
         self.trace.identity(action, self.options.sampling)
         if action.scope:
-            self.trace.open_scope(action.own_context)
+            self.trace.open_scope(action.own_context if self.target.contexts else None)
         if action.subject is not None:
             self.note_subject(layout, action.subject)
         asm.jump("exit")
@@ -403,7 +404,7 @@ class _Program:
         if action.scope and self.target.scoping is None:
             asm.load(R1, R7, frame.field("goid"))  # of the begin: a keyed operation may end on another goroutine
             self.trace.close_scope(frame.SCOPE_GOROUTINE)
-        if action.own_context is not None:
+        if action.own_context is not None and self.target.contexts:
             none = asm.new_label("nocontext")
             self.words.word(action.own_context, none)
             asm.mov(R1, R0)
