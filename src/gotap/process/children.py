@@ -92,6 +92,8 @@ class ExecWatcher:
         for pid, parent in self._walk([self._root, *before]):
             seen = _seen(pid)
             if seen is None:
+                if pid in before:  # perhaps in the middle of an exec: an orphan would be lost, as nothing leads to it
+                    self._known[pid] = before[pid]
                 continue
             self._known[pid] = seen
             # A child that has executed nothing has what its parent has, or had before it executed something itself.
