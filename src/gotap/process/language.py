@@ -22,6 +22,8 @@ _LIBRARIES = (
     ("ruby", rb"libruby[-\w.]*\.so[.\d]*"),
     ("python", rb"libpython[\d.]+[a-z]*\.so[.\d]*"),
 )
+#: What one of them has in its name; looked for first, since most processes have mapped none.
+_PARTS = (b"libjvm", b"libcoreclr", b"libmono", b"libhostfxr", b"libnode", b"php", b"libruby", b"libpython")
 _MAPPED = re.compile(
     b"|".join(rb"(?P<%s>/(?:%s)(?: \(deleted\))?$)" % (language.encode(), names) for language, names in _LIBRARIES),
     re.MULTILINE,
@@ -52,7 +54,8 @@ def language_of(
     """
     if file_language in _DECIDED and file_language is not None:
         return file_language, "its executable's content says so"
-    if (mapped := _MAPPED.search(maps)) is not None:
+    mapped = _MAPPED.search(maps) if any(part in maps for part in _PARTS) else None
+    if mapped is not None:
         library = mapped[0].decode("utf-8", "replace").removeprefix("/")
         return str(mapped.lastgroup), f"{library} is mapped"
     name = os.path.basename(exe)
