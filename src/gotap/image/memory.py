@@ -21,6 +21,8 @@ PAGE = 0x1000
 _MAX_ZEROS = 1 << 24
 #: Bytes that one search looks through. The largest Go programs known are a quarter of it; holes in a file cost as much.
 _MAX_SEARCHED = 1 << 30
+#: Bytes that a search has in memory at once.
+_STEP = 1 << 20
 #: Hits of one search; a word that points at one place stands in a program a few times.
 _MAX_HITS = 1 << 12
 
@@ -180,11 +182,16 @@ class Memory:
         """
         hits = 0
         for start, end in self.ranges(self.code_last() if segments is None else segments):
-            at = self.data.find(pattern, start, end)
-            while at >= 0 and hits < _MAX_HITS:
-                yield at
-                hits += 1
-                at = self.data.find(pattern, at + 1, end)
+            for step in range(start, end, _STEP):
+                # A copy: up to Python 3.11, a mapping's own find looks at one byte after the other.
+                piece = self.data[step : min(step + _STEP + len(pattern) - 1, end)]
+                at = piece.find(pattern)
+                while at >= 0 and hits < _MAX_HITS:
+                    yield step + at
+                    hits += 1
+                    at = piece.find(pattern, at + 1)
+                if isinstance(self.data, mmap.mmap):
+                    self.data.madvise(mmap.MADV_DONTNEED, step & -PAGE, len(piece))
 
     def ranges(self, segments: Iterable[Segment]) -> Iterator[tuple[int, int]]:
         """The segments' file ranges, (start, end), as far as a search may look through them."""

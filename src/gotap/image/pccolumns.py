@@ -14,7 +14,7 @@ _LONGEST_VARINT = 5
 _Column = NDArray[np.int64]
 
 
-def distinct_values(pctab: bytes, starts: _Column, ends: _Column) -> _Column:
+def distinct_values(pctab: bytes | memoryview, starts: _Column, ends: _Column) -> _Column:
     """How many different values ≥ 0 each of the tables has.
 
     `starts` are the tables' offsets in pctab, ascending, and `ends` where something else begins at the latest.

@@ -30,6 +30,8 @@ from gotap.image.pcvalue import MalformedPclntab, Row
 _NAME, _PCSP, _PCFILE, _PCLN, _NPCDATA, _UNIT, _START_LINE = 0, 3, 4, 5, 6, 7, 8
 #: PCDATA tables of a function: four in Go 1.27 (internal/abi/symtab.go).
 _MOST_PCDATA = 8
+#: Bytes of a name; instances of generic functions have had some thousands.
+_LONGEST_NAME = 1 << 16
 #: How much longer all names may be than their table, as functions share them: instances of generic functions do.
 _MOST_NAMES = 16
 #: What the compiler gives as the file of code it generated: ABI wrappers, method wrappers.
@@ -95,18 +97,26 @@ class Pclntab:
         self.name_offsets: NDArray[np.int64] = self._column(_NAME).astype(np.int64)
 
     def _cut(self, start: int) -> None:
-        """The table's parts; `start` is its file offset."""
-        data, header, order = self.elf.data, self.header, self.elf.order + "u4"
+        """The table's parts; `start` is its file offset. Only what is looked at is read."""
+        data, header = self.elf.data, self.header
         if header.format == "1.2":
-            whole = data[start : start + 4 * len(self.words)]
-            self.name_table = self._files = self.pctab = whole
-            count = int(self.words[header.filetab // 4]) if header.filetab // 4 < len(self.words) else 0
-            self._units = self.words[header.filetab // 4 :][:count]
+            end = start + 4 * len(self.words)
+            self._names_at = self._files_at = (start, end)
+            self.pctab = memoryview(data)[start:end]
+            at = header.filetab // 4
+            self._units = self.words[at : at + int(self.words[at])] if at < len(self.words) else self.words[:0]
             return
-        self.name_table = data[start + header.funcname : start + header.cu]
-        self._files = data[start + header.filetab : start + header.pctab]
-        self.pctab = data[start + header.pctab : start + header.pcln]
-        self._units = np.frombuffer(data, order, (header.filetab - header.cu) // 4, start + header.cu)
+        self._names_at = start + header.funcname, start + header.cu
+        self._files_at = start + header.filetab, start + header.pctab
+        self.pctab = memoryview(data)[start + header.pctab : start + header.pcln]
+        count = (header.filetab - header.cu) // 4
+        self._units = np.frombuffer(data, self.elf.order + "u4", count, start + header.cu)
+
+    @cached_property
+    def name_table(self) -> bytes:
+        """All names, each with a NUL behind it; before Go 1.16, among other things."""
+        start, end = self._names_at
+        return self.elf.data[start:end]
 
     def _list_functions(self, row: int) -> None:
         """Entries and records of all functions, and the end of the last one."""
@@ -142,10 +152,17 @@ class Pclntab:
 
     def name_at(self, offset: int) -> str:
         """The name at an offset of the name table."""
-        end = self.name_table.find(b"\0", offset)
-        if not 0 <= offset < len(self.name_table) or end < 0:
+        name = self._text(self._names_at, offset)
+        if name is None:
             raise MalformedPclntab(f"no name at offset {offset:#x}")
-        return self.name_table[offset:end].decode("utf-8", "replace")
+        return name
+
+    def _text(self, part: tuple[int, int], offset: int) -> str | None:
+        """The text at an offset of a part of the file, None if it has no end there."""
+        start, limit = part
+        at = start + offset
+        end = self.elf.data.find(b"\0", at, min(at + _LONGEST_NAME, limit)) if start <= at < limit else -1
+        return self.elf.data[at:end].decode("utf-8", "replace") if end >= 0 else None
 
     def name_offsets_of(self, name: str, prefix: bool = False) -> list[int]:
         """Where in the name table a name stands, or every name that starts so. `[...]` stands for any type arguments.
@@ -301,16 +318,15 @@ class Pclntab:
         at = unit + number
         if number < 0 or at >= len(self._units):
             return ""
-        offset = int(self._units[at])
-        end = self._files.find(b"\0", offset)
-        return self._files[offset:end].decode("utf-8", "replace") if end >= 0 else ""
+        return self._text(self._files_at, int(self._units[at])) or ""
 
     @cached_property
     def files(self) -> tuple[str, ...]:
         """All source files' names, as the compiler got them."""
         if self.header.format == "1.2":
             return tuple(filter(None, (self._file(0, number) for number in range(1, len(self._units)))))
-        return tuple(part.decode("utf-8", "replace") for part in self._files.split(b"\0") if part)
+        start, end = self._files_at
+        return tuple(part.decode("utf-8", "replace") for part in self.elf.data[start:end].split(b"\0") if part)
 
     # -- inlining -----------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ class MalformedPclntab(ImageError):
         super().__init__(f"the Go function table is damaged: {what}", "build the program again, without a packer")
 
 
-def decode(table: bytes, offset: int, quantum: int) -> list[Row]:
+def decode(table: bytes | memoryview, offset: int, quantum: int) -> list[Row]:
     """The rows of the table at that offset, ascending and without gaps. Raises MalformedPclntab."""
     rows: list[Row] = []
     at, pc, value = offset, 0, -1
@@ -36,7 +36,7 @@ def decode(table: bytes, offset: int, quantum: int) -> list[Row]:
         raise MalformedPclntab(f"the PC table at offset {offset:#x} has no end") from None
 
 
-def first_value(table: bytes, offset: int) -> int:
+def first_value(table: bytes | memoryview, offset: int) -> int:
     """The value at the function's entry, without decoding the rest. Raises MalformedPclntab."""
     try:
         return _unzigzag(_varint(table, offset)[0]) - 1
@@ -53,7 +53,7 @@ def _unzigzag(delta: int) -> int:
     return -((delta + 1) >> 1) if delta & 1 else delta >> 1
 
 
-def _varint(table: bytes, at: int) -> tuple[int, int]:
+def _varint(table: bytes | memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = table[at]

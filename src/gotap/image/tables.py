@@ -61,6 +61,7 @@ def read_tables(container: Container) -> GoTables | None:
             module = find_moduledata(container, header)
             if module is not None:
                 return GoTables(container, header, module)
+    container.give_back()  # all of it was searched
     return None
 
 
