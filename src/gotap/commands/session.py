@@ -97,6 +97,8 @@ class Session(Struct):
 
     def __post_init__(self) -> None:
         self.opened = list(self.sinks)
+        if self.limits.count is not None:  # somebody waits for the last of them
+            self.gather = min(self.gather, GATHER)
 
     def add(self, pid: int) -> Target:
         """Attaches to one more process; GotapError says why not."""
