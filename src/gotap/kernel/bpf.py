@@ -15,11 +15,9 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from gotap.kernel import btf, syscalls
 from gotap.kernel.errors import (
@@ -32,6 +30,10 @@ from gotap.kernel.errors import (
     errno_text,
 )
 from gotap.kernel.syscalls import AttachType, MapType, ProgramType, Update
+
+if TYPE_CHECKING:  # what only asks the kernel what it can do comes without numpy: a third of its start
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["AttachType", "Map", "MapType", "Program", "ProgramStats", "ProgramType", "Update", "enable_stats"]
 
@@ -134,6 +136,8 @@ class Map(_Descriptor):
 
     def lookup_sum(self, key: bytes) -> NDArray[np.uint64] | None:
         """The value as 64-bit words, summed over the CPUs."""
+        import numpy as np
+
         value = self.lookup(key)
         return None if value is None else self._words(np.frombuffer(value, np.uint8)[None])[0]
 
@@ -185,6 +189,8 @@ class Map(_Descriptor):
                 raise self._failed("read", error) from error
             found = {key: value for key in self.keys() if (value := self.lookup(key)) is not None}
             parts = [(b"".join(found), b"".join(found.values()))]
+        import numpy as np
+
         keys = np.frombuffer(b"".join(key for key, _ in parts), np.uint8)
         values = np.frombuffer(b"".join(value for _, value in parts), np.uint8)
         return keys.reshape(-1, self.key_size), values.reshape(-1, self._stride)
@@ -216,6 +222,8 @@ class Map(_Descriptor):
     def _words(self, values: NDArray[np.uint8]) -> NDArray[np.uint64]:
         if self.value_size % 8:
             raise ValueError(f"map {self.name}: values of {self.value_size} bytes are not 64-bit words")
+        import numpy as np
+
         words: NDArray[np.uint64] = np.ascontiguousarray(values).view(np.uint64)
         sums: NDArray[np.uint64] = words.reshape(len(values), -1, self.value_size // 8).sum(axis=1, dtype=np.uint64)
         return sums
