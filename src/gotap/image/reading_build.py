@@ -11,10 +11,11 @@ from gotap.image.gofile import GoFile
 from gotap.image.told import Told
 
 _ON = "true"
-#: Setting → functions that only such a build has. Tests built by `go test` without -cover have `testing.coverReport`.
-_RACE = ("runtime.racefuncenter", "runtime.raceReadObjectPC")
-_MSAN = ("runtime.msanread", "runtime.domsanread")
-_ASAN = ("runtime.asanread", "runtime.doasanread")
+#: Functions that only such a build has: assembly of the runtime that build tags choose. Their callers in Go are in every
+#: runtime that the linker left whole. Tests that `go test` built without -cover have `testing.coverReport`.
+_RACE = ("runtime.racefuncenter",)
+_MSAN = ("runtime.domsanread",)
+_ASAN = ("runtime.doasanread",)
 _COVER = ("internal/coverage/cfile.InitHook", "runtime/coverage.initHook",
           "internal/coverage/encodecounter.NewCoverageDataWriter", "testing.RegisterCover")  # fmt: skip
 #: GOEXPERIMENT of the toolchains of golang-fips and Microsoft → who does the cryptography.

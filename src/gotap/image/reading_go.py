@@ -20,8 +20,9 @@ from gotap.image.told import Evidence, Told
 
 T = TypeVar("T")
 
-#: A program that can load plugins has the runtime's half of plugin.Open; Open itself may be inlined.
-_PLUGIN_FUNCTIONS = ("plugin.lastmoduleinit", "runtime.pluginftabverify", "plugin.Open")
+#: The package's half of plugin.Open, and the runtime's: a runtime that the linker left whole has its own in any case,
+#: a program without cgo has the other, which then does nothing.
+_PLUGIN_FUNCTIONS = ("plugin.open", "plugin.lastmoduleinit")
 
 
 class GoReader:
@@ -169,9 +170,10 @@ def stripping(container: Container) -> dict[str, Told[Any]]:
 def _plugin_capable(file: GoFile) -> Told[bool | None]:
     if not file.names:
         return Told(None, file.why_no_names)
-    if (name := file.names.first_of(_PLUGIN_FUNCTIONS)) is not None:
-        return Told(True, f"function {name}")
-    return Told(False, f"no {_PLUGIN_FUNCTIONS[0]} among the functions")
+    missing = [name for name in _PLUGIN_FUNCTIONS if name not in file.names]
+    if missing:
+        return Told(False, f"no {missing[0]} among the functions")
+    return Told(True, f"functions {' and '.join(_PLUGIN_FUNCTIONS)}")
 
 
 def _inlined_calls(tables: GoTables) -> Told[int | None]:

@@ -15,7 +15,7 @@ from gotap.image.gofile import GoFile
 from gotap.image.told import Told
 
 _NUL = b"\0"
-_NT_GNU_ABI_TAG, _NT_GO_PKGLIST = 1, 1
+_NT_GNU_ABI_TAG = 1
 #: What a c-shared library or a c-archive is entered by: `_rt0_amd64_linux_lib`.
 _LIBRARY_ENTRY = rb"\0(_rt0_\w+_lib)\0"
 _JUMPS = (0xE9, 0xEB)
@@ -54,8 +54,8 @@ def _linker_by_code(file: GoFile) -> Told[str | None]:
 def build_mode(file: GoFile) -> Told[str | None]:
     """By the form of the file; the build info, whose `-buildmode` exists from Go 1.20 on, tells c-archive apart."""
     container, setting = file.container, file.settings.get("-buildmode", "")
-    if any((note.owner, note.type) == (b"Go", _NT_GO_PKGLIST) for note in container.notes()):
-        return Told("shared", "a note lists the Go packages that the library is made of")
+    if container.is_library and f"_rt0_{container.arch}_{container.os}" in file.names:
+        return Told("shared", "a library with the entry of programs, _rt0_*: nothing was left out of its Go packages")
     found = file.names.matching(_LIBRARY_ENTRY)
     called = found[1].decode() if found is not None else None
     if container.is_library:
