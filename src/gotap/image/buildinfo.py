@@ -9,20 +9,29 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
+import numpy as np
 from msgspec import Struct, field
+from numpy.typing import NDArray
 
 from gotap.image.container import Container
 from gotap.image.errors import BadAddress
-from gotap.image.memory import PF_X
+from gotap.image.memory import PF_W, PF_X
 
 _MAGIC = b"\xff Go buildinf:"
 _ALIGNMENT = 16
 _HEADER_SIZE = 32
 _INLINE = 2
+#: Places that look like the blob; tools that read it hold its magic as a constant.
+_MAX_CANDIDATES = 64
 #: The longest module list known is below 1 MiB (go.dev/issue/61644).
 _MAX_TEXT = 1 << 24
-_VERSION = re.compile(rb"(?:devel )?go1\.\d{1,2}(?:\.\d{1,2}|rc\d|beta\d)?(?:[ -]X:[\w,]+| \([ -~]{1,64}?\))?(?![\w.])")
+_VERSION = re.compile(rb"go1\.\d{1,2}(?:\.\d{1,2}|rc\d|beta\d)?(?:[ -]X:[\w,]+| \([ -~]{1,64}?\))?(?![\w.])")
+_WHOLE = re.compile(rb"(?:devel )?go1\.\d{1,2}[ -~]*")
+_LONGEST_VERSION = 100
+#: Bytes of a segment of variables that are looked through; known ones are far smaller.
+_MAX_DATA = 1 << 27
 
 
 class Module(Struct, frozen=True):
@@ -60,26 +69,54 @@ def read_build_info(elf: Container) -> BuildInfo | None:
 
 
 def versions_in_data(elf: Container) -> list[str]:
-    """Version texts outside code, the most frequent first: what is left when the build info was removed.
+    """Version texts outside code: what is left when the build info was removed, or was not yet written (Go ≤ 1.12).
 
-    The runtime's own (runtime.buildVersion) is in every Go binary; build tools carry those of other versions too.
+    First those that a string variable holds, as runtime.buildVersion does, which is in every Go binary; then those that
+    stand alone, the most frequent first: build tools carry those of other versions too.
     """
-    found: Counter[bytes] = Counter()
+    held: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    places: dict[int, str] = {}
+    for address, before, text in _mentions(elf):
+        if (match := _VERSION.match(text)) is not None:
+            alone[before + match[0].decode()] += 1
+        places[address] = before + text.decode("latin-1")
+    for address, size in _strings(elf, np.array(sorted(places), np.uint64)):
+        if (match := _WHOLE.fullmatch(places[address][:size].encode("latin-1"))) is not None:
+            held[match[0].decode()] += 1
+    return list(dict.fromkeys(text for text, _ in (*held.most_common(), *alone.most_common())))
+
+
+def _mentions(elf: Container) -> Iterator[tuple[int, str, bytes]]:
+    """(Address, "devel " or "", what follows) of all texts in data that may be versions."""
+    # Mach-O, and old PE files of Go, have constants and code in one segment.
+    data = [segment for segment in elf.code_last() if not segment.flags & PF_X or elf.format != "elf"]
+    for at in elf.search(b"go1.", data):
+        before = "devel " if elf.data[max(at - 6, 0) : at] == b"devel " else ""
+        address = elf.address_of(at - len(before))
+        if address is not None:
+            yield address, before, elf.data[at : at + _LONGEST_VERSION]
+
+
+def _strings(elf: Container, addresses: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
+    """(Address, length) of the string variables whose text stands at one of the addresses, which are sorted."""
     for segment in elf.loads:
-        if not segment.flags & PF_X:
-            found.update(m[0] for m in _VERSION.finditer(elf.data, segment.offset, segment.offset + segment.filesz))
-    return [text.decode() for text, _ in found.most_common()]
+        if not len(addresses) or not segment.flags & PF_W or segment.flags & PF_X or segment.filesz > _MAX_DATA:
+            continue
+        start = -(-segment.vaddr // elf.word_size) * elf.word_size
+        words = elf.pointers(start, max(segment.vaddr + segment.filesz - start, 0) // elf.word_size)[:-1]
+        places = np.minimum(np.searchsorted(addresses, words), len(addresses) - 1)
+        for at in np.flatnonzero(addresses[places] == words).tolist():
+            length = elf.word(start + (at + 1) * elf.word_size)
+            if length <= _LONGEST_VERSION:
+                yield int(words[at]), length
 
 
 def _candidates(elf: Container) -> Iterator[int]:
-    for segment in elf.loads:
-        end = segment.offset + segment.filesz
-        at = elf.data.find(_MAGIC, segment.offset, end)
-        while at >= 0:
-            address = at - segment.offset + segment.vaddr
-            if address % _ALIGNMENT == 0:
-                yield address
-            at = elf.data.find(_MAGIC, at + 1, end)
+    for at in islice(elf.search(_MAGIC), _MAX_CANDIDATES):
+        address = elf.address_of(at)
+        if address is not None and address % _ALIGNMENT == 0:
+            yield address
 
 
 def _inline(elf: Container, address: int) -> tuple[bytes, bytes]:
@@ -102,19 +139,19 @@ def _inline(elf: Container, address: int) -> tuple[bytes, bytes]:
 
 def _by_pointers(elf: Container, address: int, pointer_size: int) -> tuple[bytes, bytes]:
     """Go < 1.18: pointers to two string headers."""
-    if pointer_size != 8:
+    if pointer_size != elf.word_size:
         raise BadAddress(f"{elf.name} has build info of a {pointer_size * 8}-bit program")
     texts = []
-    for at in (address + 16, address + 24):
+    for at in (address + 16, address + 16 + pointer_size):
         header = elf.pointer(at)
-        texts.append(_text(elf, elf.pointer(header), elf.u64(header + 8)) if header else b"")
+        texts.append(_text(elf, elf.pointer(header), elf.word(header + pointer_size)) if header else b"")
     return texts[0], texts[1]
 
 
 def _text(elf: Container, address: int, length: int) -> bytes:
     if length > _MAX_TEXT:
         raise BadAddress(f"{elf.name} has no text of {length} bytes at {address:#x}")
-    return elf.read(address, length)
+    return elf.read(address, length) if length else b""  # an empty text may have no address
 
 
 def _unframed(modules: bytes) -> str:
