@@ -11,18 +11,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gotap.errors import GotapError
-from gotap.image.container import Container, open_container
 from gotap.image.facts import Facts
-from gotap.image.reading import read_facts
 from gotap.process.errors import NoSuchName, gone, not_permitted
-from gotap.process.facts_cache import file_key
-from gotap.process.find import resolve
+from gotap.process.facts_cache import FileKey, file_key
+from gotap.process.language import language_of, needs_mappings
 from gotap.process.proc import Process
 from gotap.verdict.conditions.compiler import OLDEST, release
 from gotap.verdict.judge import judge
-from gotap.verdict.model import Coverage, Host, Situation, Verdict
+from gotap.verdict.model import Answer, Coverage, Host, Situation, Verdict
 
 if TYPE_CHECKING:
+    from gotap.image.container import Container
     from gotap.image.elf import Elf
     from gotap.kernel.findings import Features
     from gotap.process.reading import Observer
@@ -46,6 +45,16 @@ class Judged(Struct):
     pid: int | None = None
 
 
+class Glance(Struct):
+    """One process as a list shows it: no more is read of it than its executable and its language."""
+
+    pid: int
+    name: str
+    language: str
+    file: FileFacts
+    mechanisms: dict[str, Answer]
+
+
 class FileFacts(Struct, frozen=True):
     """What an executable file gave. `coverage`: None when the catalogue was not tried on it."""
 
@@ -61,7 +70,8 @@ class Judge:
 
     def __init__(self, read: Callable[[str, str], FileFacts] | None = None) -> None:
         self._read = read or read_file
-        self._known: dict[tuple[int, ...], FileFacts] = {}
+        self._known: dict[FileKey, FileFacts] = {}
+        self._answers: dict[FileKey, dict[str, Answer]] = {}
 
     def targets(self, target: str) -> Iterator[Judged]:
         """One for a pid or a file, one for each process of a name; an error becomes one too."""
@@ -95,7 +105,7 @@ class Judge:
     def running(self, target: str, process: Process, *, inside: bool = True) -> Judged:
         """Of an open process. Raises GotapError; `inside` as in `Observer.read`."""
         name = process.exe_path
-        found = self._executable(process, name)
+        _, found = self._executable(process, name)
         surroundings = self.observer.read(process, found.facts.language, inside=inside)
         facts = found.facts
         if facts.go is None and surroundings.language:
@@ -103,17 +113,29 @@ class Judge:
         situation = Situation(facts=facts, file=name, process=surroundings, host=self.host, coverage=found.coverage)
         return Judged(target, situation, judge(situation), path=process.exe, pid=process.pid)
 
-    def _executable(self, process: Process, name: str) -> FileFacts:
+    def glance(self, process: Process) -> Glance:
+        """Of an open process, what its executable alone tells; judged once for all that run it. Raises GotapError."""
+        name = process.exe_path
+        key, found = self._executable(process, name)
+        language = found.facts.language
+        if needs_mappings(language):
+            language, _ = language_of(language, name, process.command_line, process.read("maps"))
+        if key not in self._answers:
+            situation = Situation(facts=found.facts, file=name, host=self.host, coverage=found.coverage)
+            self._answers[key] = judge(situation).mechanisms
+        return Glance(process.pid, os.path.basename(name), language, found, self._answers[key])
+
+    def _executable(self, process: Process, name: str) -> tuple[FileKey, FileFacts]:
         """Reads a file once, however many processes run it."""
         try:
-            key = tuple(file_key(process.exe))
+            key = file_key(process.exe)
         except PermissionError:
             raise not_permitted(process.pid, "exe") from None
         except OSError:
             raise gone(process.pid) from None
         if key not in self._known:
             self._known[key] = self._read(process.exe, name)
-        return self._known[key]
+        return key, self._known[key]
 
     @cached_property
     def observer(self) -> Observer:
@@ -128,6 +150,9 @@ class Judge:
 
 def read_file(path: str, name: str) -> FileFacts:
     """Facts of an executable file, and what of the catalogue is in it. `name` is for messages."""
+    from gotap.image.container import open_container
+    from gotap.image.reading import read_facts
+
     container = open_container(path, name)
     facts = read_facts(container)
     coverage = cover(container, facts)
@@ -162,6 +187,8 @@ def _elf(container: Container) -> Elf:
 
 
 def _named(name: str) -> list[int]:
+    from gotap.process.find import resolve
+
     try:
         return resolve(name)
     except NoSuchName as error:

@@ -10,11 +10,14 @@ Exit code: 0; 2 for wrong usage.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gotap.commands.judging import Judge, Judged
+    from gotap.commands.judging import Judge
+    from gotap.commands.ps_table import Row
 
 #: Seconds between two looks of --watch.
 _PERIOD = 2.0
@@ -39,75 +42,94 @@ def run(arguments: argparse.Namespace) -> int:
             return USAGE
         _watch()
         return OK
-    with _judge() as judge:
-        found = list(look(judge))
-    if arguments.json:
-        from gotap.commands.inspect_json import line
+    with judging() as judge:
+        if arguments.json:
+            _show_json(judge)
+        else:
+            from gotap.commands.ps_table import lines
 
-        show("\n".join(line(judged) for judged, _ in found))
-        return OK
-    from gotap.commands.ps_table import arranged, lines, row
-
-    show("\n".join(lines(arranged([row(*one) for one in found]), columns())))
+            show("\n".join(lines(rows(judge), columns())))
     return OK
 
 
-class _judge:
+@contextmanager
+def judging() -> Iterator[Judge]:
     """A judge that takes what is in executables from the cache."""
+    from gotap.commands.judging import FileFacts, Judge, read_file
+    from gotap.process.facts_cache import FileCache
 
-    def __enter__(self) -> Judge:
-        from gotap.commands.judging import FileFacts, Judge, read_file
-        from gotap.process.facts_cache import FileCache
-
-        self._cache = FileCache(FileFacts, "verdicts", ("image", "probe", "verdict"))
-        cache = self._cache
-        return Judge(lambda path, name: cache.look_up(path, lambda: read_file(path, name)))
-
-    def __exit__(self, *_: object) -> None:
-        self._cache.close()
+    cache = FileCache(FileFacts, "verdicts", ("image", "probe", "verdict"))
+    try:
+        yield Judge(lambda path, name: cache.look_up(path, lambda: read_file(path, name)))
+    finally:
+        cache.close()
 
 
-def look(judge: Judge) -> Iterator[tuple[Judged, str]]:
-    """All processes but those that end while they are looked at, each with its name."""
+def rows(judge: Judge) -> list[Row]:
+    """All processes but those that end while they are looked at, in the order of the list."""
+    from gotap.commands.ps_table import arranged, row, unreadable
+    from gotap.errors import GotapError
+    from gotap.process.errors import ProcessGone
+    from gotap.process.listing import list_processes
+
+    found = []
+    for process in list_processes():
+        try:
+            found.append(row(judge.glance(process)))
+        except ProcessGone:
+            continue
+        except GotapError as error:
+            with suppress(ProcessGone):
+                found.append(unreadable(process.pid, process.comm, error))
+    return arranged(found)
+
+
+def _show_json(judge: Judge) -> None:
+    from gotap.commands.inspect_json import line
     from gotap.commands.judging import Judged
+    from gotap.commands.streams import StdoutFailed, show
     from gotap.errors import GotapError
     from gotap.process.errors import ProcessGone
     from gotap.process.listing import list_processes
 
     for process in list_processes():
-        name = "?"
+        target = str(process.pid)
         try:
-            name = process.comm
-            yield judge.running(str(process.pid), process, inside=False), name
+            show(line(judge.running(target, process, inside=False)))
         except ProcessGone:
             continue
+        except StdoutFailed:
+            raise
         except GotapError as error:
-            yield Judged(str(process.pid), error=error, pid=process.pid), name
+            show(line(Judged(target, error=error, pid=process.pid)))
 
 
 def _watch() -> None:
-    """The list on the whole screen, until ^C."""
+    """The list on the whole screen, until ^C; the screen is given back in any case."""
+    import signal
     import time
 
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    from gotap.commands.ps_table import arranged, lines, row
+    from gotap.commands.ps_table import lines
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console = Console(highlight=False)
 
     def picture() -> Text:
-        rows = arranged([row(*one) for one in look(judge)])
-        told = lines(rows, console.width)
+        told = lines(rows(judge), console.width)
         if len(told) > console.height:
             told = [*told[: console.height - 1], f"and {len(told) - console.height + 1} more"]
         return Text("\n".join(told), no_wrap=True, overflow="crop")
 
-    with _judge() as judge, Live(picture(), console=console, screen=True, auto_refresh=False) as live:
-        try:
-            while True:
-                time.sleep(_PERIOD)
-                live.update(picture(), refresh=True)
-        except KeyboardInterrupt:
-            return
+    with (
+        suppress(KeyboardInterrupt),
+        judging() as judge,
+        Live(picture(), console=console, screen=True, auto_refresh=False) as live,
+    ):
+        while True:
+            time.sleep(_PERIOD)
+            live.update(picture(), refresh=True)

@@ -8,15 +8,16 @@ from msgspec import Struct
 from rich.cells import cell_len, set_cell_size
 
 from gotap.commands.inspect_text import version_word
-from gotap.commands.judging import Judged
+from gotap.commands.judging import Glance
+from gotap.errors import GotapError
 from gotap.sinks.sanitize import printable
-from gotap.verdict.model import PLANNED, Answer, Situation, Verdict
+from gotap.verdict.model import PLANNED, Answer
 
 _HEAD = ("PID", "NAME", "PROGRAM", "UPROBE", "WHAT IS SEEN, OR WHY NOTHING")
 _MARKS = {True: "ok", False: "no", "partly": "~~"}
 #: What is worth most comes first: what works, then what works partly, then other Go programs, then the others.
 _RANKS = {True: 0, "partly": 1, False: 2}
-_UNKNOWN = 9
+_NOT_GO, _UNKNOWN = 3, 4
 _WIDEST = (10, 24, 24)  # cells of the first three columns
 
 
@@ -31,30 +32,24 @@ class Row(Struct, frozen=True):
     rank: int
 
 
-def row(judged: Judged, name: str) -> Row:
-    """`name` for a process that could not be read."""
-    pid, situation, verdict = judged.pid or 0, judged.situation, judged.verdict
-    if situation is None or verdict is None:
-        why = str(judged.error) if judged.error else "could not be read"
-        return Row(pid, printable(name), "unknown", "--", printable(why), _UNKNOWN)
-    answer = verdict.mechanisms["uprobe"]
-    named = situation.process.name if situation.process else name
-    rank = _RANKS[answer.works] if situation.facts.go is not None else _UNKNOWN - 1
-    mark = _MARKS[answer.works]
-    return Row(pid, printable(named), printable(_program(situation)), mark, printable(_why(situation, verdict)), rank)
+def row(seen: Glance) -> Row:
+    facts, answer = seen.file.facts, seen.mechanisms["uprobe"]
+    program = version_word(facts.go) if facts.go is not None else seen.language
+    rank = _RANKS[answer.works] if facts.go is not None else _NOT_GO
+    return Row(seen.pid, printable(seen.name), printable(program), _MARKS[answer.works], printable(_why(seen)), rank)
 
 
-def _program(situation: Situation) -> str:
-    facts = situation.facts
-    return version_word(facts.go) if facts.go is not None else facts.language
+def unreadable(pid: int, name: str, error: GotapError) -> Row:
+    """The row of a process that could not be read."""
+    return Row(pid, printable(name), "unknown", "--", printable(str(error)), _UNKNOWN)
 
 
-def _why(situation: Situation, verdict: Verdict) -> str:
-    answer = verdict.mechanisms["uprobe"]
-    seen = [one.name for one in situation.coverage.bound] if situation.coverage and answer.works else []
+def _why(seen: Glance) -> str:
+    answer, coverage = seen.mechanisms["uprobe"], seen.file.coverage
+    operations = [one.name for one in coverage.bound] if coverage and answer.works else []
     because = [one for one in answer.because if one != "not-go"]  # the program's language says so
-    later = _later(verdict.mechanisms) if situation.facts.go is None else ""
-    return "; ".join(filter(None, (", ".join(seen), ", ".join(because), later)))
+    later = _later(seen.mechanisms) if seen.file.facts.go is None else ""
+    return "; ".join(filter(None, (", ".join(operations), ", ".join(because), later)))
 
 
 def _later(answers: dict[str, Answer]) -> str:
