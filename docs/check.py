@@ -115,11 +115,13 @@ def anchors(path: Path) -> set[str]:
 
 
 def generated() -> Iterator[str]:
-    if not generate.REFERENCE.exists() or generate.REFERENCE.read_text() != generate.reference():
-        yield f"{place(generate.REFERENCE, 1)}: not what the code says; run `make docs`"
-    schema = generate.INSPECT_SCHEMA
-    if not schema.exists() or schema.read_text() != generate.inspect_schema():
-        yield f"{place(schema, 1)}: not what the code says; run `make docs`"
+    for path, text in (
+        (generate.REFERENCE, generate.reference()),
+        (generate.CONDITIONS, generate.conditions()),
+        (generate.INSPECT_SCHEMA, generate.inspect_schema()),
+    ):
+        if not path.exists() or path.read_text() != text:
+            yield f"{place(path, 1)}: not what the code says; run `make docs`"
 
 
 def variables() -> Iterator[str]:

@@ -1,5 +1,5 @@
 """Writes docs/reference.md from the code: commands, exit codes, variables, operations, conversions, the record; and
-docs/inspect.schema.json, the JSON Schema of what `gotap inspect --json` tells.
+docs/inspect.schema.json, the JSON Schema of what `gotap inspect --json` tells, and docs/conditions.md.
 
 `python docs/generate.py` writes them; docs/check.py fails when they are not what this gives.
 """
@@ -16,13 +16,17 @@ from pathlib import Path
 
 from gotap.commands import inspect_json
 from gotap.commands import main as command_line
+from gotap.image.facts import Facts, GoFacts
 from gotap.probe import convert, record
 from gotap.probe.catalogue import Operation, libraries
 from gotap.process.launch import NOT_EXECUTABLE, NOT_FOUND
 from gotap.signals import metrics
 from gotap.sinks import environment
+from gotap.verdict.conditions import compiler, contents, coverage, host, linking, platform, process
+from gotap.verdict.model import Condition, Situation
 
 REFERENCE = Path(__file__).parent / "reference.md"
+CONDITIONS = Path(__file__).parent / "conditions.md"
 INSPECT_SCHEMA = Path(__file__).parent / "inspect.schema.json"
 
 _HEAD = """# Reference
@@ -247,10 +251,59 @@ def _comments(source: str) -> dict[str, str]:
     return found
 
 
+_CONDITIONS_HEAD = """# Conditions
+
+Generated from the code by `make docs`. What can be the case with a program, a process or the host, by the ids that
+[`gotap inspect`](inspect.md) tells. Words in capitals stand for the target's own names.
+
+An effect holds for gotap: what *rules out* a mechanism makes its answer `no`, what *limits* it `~~`; the mechanisms
+that are not named are left alone. `springboard`, `hook`, `weave` and `network` are planned, so their effects tell what
+will be.
+"""
+
+
+def conditions() -> str:
+    """docs/conditions.md."""
+    parts = [_CONDITIONS_HEAD.rstrip()]
+    for module in (platform, compiler, contents, coverage, host, process, linking):
+        parts.append(f"## {first_paragraph(module.__doc__).partition('.')[0]}")
+        parts += [part for one in module.CONDITIONS for part in _condition(one)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _condition(one: Condition) -> Iterator[str]:
+    yield f"### {one.id}"
+    message = _in_capitals(one.message)
+    yield f"{message[0].upper()}{message[1:]}."
+    effects: dict[str, list[str]] = {}
+    for mechanism, effect in one.effects.items():
+        effects.setdefault(effect, []).append(code(mechanism))
+    lines = [f"- {effect}: {', '.join(mechanisms)}" for effect, mechanisms in effects.items()] or ["- limits nothing"]
+    remedy = _in_capitals(one.remedy) if isinstance(one.remedy, str) else one.remedy(_SAMPLE)
+    lines += [f"- remedy: {code(remedy)}"] if remedy else []
+    lines += [f"- OneAgent's documentation: {one.vendor}"] if one.vendor else []
+    yield "\n".join(lines)
+
+
+def _in_capitals(text: str) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: match[1].upper(), text)
+
+
+#: A program of which nothing but its names is known.
+_SAMPLE = Situation(
+    facts=Facts(
+        format="elf", os="linux", arch="amd64", bits=64, big_endian=False, language="go",
+        go=GoFacts(compiler="gc", package="PACKAGE"),
+    ),
+    file="PROGRAM",
+)  # fmt: skip
+
+
 def inspect_schema() -> str:
     return json.dumps(inspect_json.schema(), indent=2) + "\n"
 
 
 if __name__ == "__main__":
     REFERENCE.write_text(reference())
+    CONDITIONS.write_text(conditions())
     INSPECT_SCHEMA.write_text(inspect_schema())

@@ -1,4 +1,4 @@
-"""Which compiler made it, in which version and variant."""
+"""Compiler, version and variant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the file holds and what was taken out of it."""
+"""What the file holds, and what was taken out of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the host's kernel and gotap's own privileges allow. Looked at for processes only: a file runs anywhere."""
+"""Host and privileges.
+
+Looked at for processes only: a file may run anywhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Static, dynamic, which linker, which C library. None of it limits gotap: it needs no library inside the process."""
+"""Linking and C library.
+
+None of it but -linkshared limits gotap, which needs no library inside the process.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The container format, the machine and the operating system that a file is made for."""
+"""Container format, machine and operating system."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CONDITIONS = (
         holds=_foreign_os,
         effects={**NO_CODE, "network": RULES_OUT},
         message="built for {os}; processes are watched on Linux only",
-        remedy=rebuild(environment={"GOOS": ""}),
+        remedy=rebuild(environment={"GOOS": "linux"}),
     ),
     Condition(
         id="windows-dynamic",

@@ -1,4 +1,4 @@
-"""What a process lives in: its executable, its container, who may look at it, and who else is there."""
+"""Process and container: its executable, who may look at it, who else is in it."""
 
 from __future__ import annotations
 
