@@ -6,11 +6,14 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Dictionary
+from typing import TYPE_CHECKING
 
-from gotap.process.code_changes import CodeChange
 from gotap.process.proc import Mapping
 from gotap.process.rootfs import open_regular
 from gotap.process.surroundings import Agent
+
+if TYPE_CHECKING:
+    from gotap.process.code_changes import CodeChange
 
 #: Name → what the path of a mapped file holds, below any directory.
 _KNOWN = {

@@ -12,6 +12,7 @@ from gotap.process.errors import gone, not_permitted
 from gotap.process.proc import Mapping, Process
 
 _MEMFD = "/memfd:"
+_PT_INTERP = 3
 
 #: Programs that run another in their stead: it is mapped, but /proc/PID/exe is the loader. The dynamic loaders of
 #: glibc and musl, started by name; the loader of a commercial agent; emulators of other machines.
@@ -72,22 +73,34 @@ def _loader(process: Process, path: str) -> str | None:
     return f"/proc/PID/exe is the loader {name}, which runs {words[0] if words else 'a program'} in its stead"
 
 
-def read_entry(exe: str) -> tuple[int, int] | None:
-    """(entry point, bits) of an ELF file; None when it is none or cannot be read."""
+class Header(Struct, frozen=True):
+    """Of an ELF file: its entry point, its bits, and whether a program header names an interpreter (PT_INTERP)."""
+
+    entry: int
+    bits: int
+    interpreter: bool
+
+
+def read_header(path: str) -> Header | None:
+    """None for what is no ELF file or cannot be read. By hand, since lists of processes need no more of a file."""
     try:
-        descriptor = os.open(exe, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return None
     try:
-        header = os.pread(descriptor, 32, 0)
+        head = os.pread(descriptor, 64, 0)
+        if len(head) < 64 or head[:4] != b"\x7fELF" or head[4] not in (1, 2):
+            return None
+        wide, order = head[4] == 2, "<" if head[5] == 1 else ">"
+        entry, table = struct.unpack_from(order + ("QQ" if wide else "II"), head, 24)
+        size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
+        headers = os.pread(descriptor, size * count, table) if size >= 4 and table < 1 << 62 else b""
+    except OSError:
+        return None
     finally:
         os.close(descriptor)
-    if len(header) < 32 or header[:4] != b"\x7fELF" or header[4] not in (1, 2):
-        return None
-    order = "<" if header[5] == 1 else ">"
-    # e_entry stands at 24 in both classes.
-    return (struct.unpack_from(order + "Q", header, 24)[0], 64) if header[4] == 2 else (
-        struct.unpack_from(order + "I", header, 24)[0], 32)  # fmt: skip
+    types = (struct.unpack_from(order + "I", headers, at)[0] for at in range(0, len(headers) - 3, size or 1))
+    return Header(entry, 64 if wide else 32, _PT_INTERP in types)
 
 
 def entry_elsewhere(mappings: list[Mapping], entry: int, exe: str) -> str | None:

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import os
 
-from msgspec import Struct
-
 from gotap.process.agents import find_agents, preloaded, read_ld_so_preload
 from gotap.process.code_changes import CodeChange, changed_code
 from gotap.process.evidence import Evidence
 from gotap.process.executable import Executable
-from gotap.process.go_images import GoImages, read_go_images
+from gotap.process.go_images import read_go_images
 from gotap.process.libc_in_root import find_libc
 from gotap.process.memory import Memory
 from gotap.process.proc import Mapping, Process
 from gotap.process.rootfs import open_root
-from gotap.process.surroundings import Agent
-
-
-class Inside(Struct, frozen=True):
-    """`go` None: not looked at, or its mappings may not be read."""
-
-    go: GoImages | None = None
-    agents: tuple[Agent, ...] = ()
-    libc: str | None = None
+from gotap.process.surroundings import Inside
 
 
 def read_inside(
@@ -46,7 +36,12 @@ def read_inside(
         evidence["libc_in_root"] = f"{libc[0]} is {libc[1]}" if libc else "its root directory has no libc"
     if go is not None:
         evidence["plugin_loaded"] = go.evidence
-    return Inside(go, agents, libc[0] if libc else None)
+    return Inside(
+        images=go.images if go else (),
+        plugin=go.plugin if go else None,
+        agents=agents,
+        libc=libc[0] if libc else None,
+    )
 
 
 def _changes(process: Process, root: int | None, mappings: list[Mapping]) -> list[CodeChange]:

@@ -9,15 +9,12 @@ import os
 
 from msgspec import Struct
 
-from gotap.errors import GotapError
-from gotap.image.elf import Elf
 from gotap.process.agents import find_agents
 from gotap.process.container import cgroup_path, container_of
 from gotap.process.errors import ProcessError, ProcessGone, gone
 from gotap.process.evidence import Evidence
-from gotap.process.executable import Executable, entry_elsewhere, read_entry, read_executable
+from gotap.process.executable import Executable, entry_elsewhere, read_executable, read_header
 from gotap.process.go_run import may_be_go_run, read_go_run
-from gotap.process.inside import Inside, read_inside
 from gotap.process.language import language_of, needs_mappings
 from gotap.process.namespaces import foreign, is_entry_point, read_namespaces
 from gotap.process.privileges import (
@@ -32,7 +29,7 @@ from gotap.process.privileges import (
 )
 from gotap.process.proc import Mapping, Process, parse_maps, read_file
 from gotap.process.stat import parse_stat, parse_status
-from gotap.process.surroundings import Container, Relative, Surroundings
+from gotap.process.surroundings import Container, Inside, Relative, Surroundings
 
 _ATTEMPTS = 3  # a process that executes another program while it is looked at is read again
 
@@ -53,7 +50,7 @@ class Observer:
         self.status = read_status(parse_status(read_file("/proc/self/status")), os.getpid())
         self.scope = read_ptrace_scope()
         self.own_label = read_lsm_label("/proc/self")
-        self._static: dict[tuple[int, int], bool] = {}
+        self._static: dict[tuple[int, int], bool | None] = {}
 
     @property
     def may_trace_all(self) -> bool:
@@ -80,8 +77,9 @@ class Observer:
             status = os.stat(exe)
             key = status.st_dev, status.st_ino
             if key not in self._static:
-                self._static[key] = Elf.open(exe).interpreter is None
-        except (OSError, GotapError):
+                header = read_header(exe)
+                self._static[key] = None if header is None else not header.interpreter
+        except OSError:
             return None
         return self._static[key]
 
@@ -139,7 +137,7 @@ class _Look:
             exe_state=exe.state if exe else None,
             exe_replaced=replaced,
             load_bias=bias,
-            images=within.go.images if within.go else (),
+            images=within.images,
             namespaces=namespaces,
             foreign_namespaces=foreign(namespaces, self.observer.namespaces),
             namespace_pid=status.namespace_pids[-1],
@@ -156,7 +154,7 @@ class _Look:
             seccomp=status.seccomp,
             lsm_label=label,
             tracer=status.tracer or None,
-            plugin_loaded=within.go.plugin if within.go else None,
+            plugin_loaded=within.plugin,
             go_run=self.go_run(exe, parent),
             agents=within.agents,
             language=evidence.told("language", language_of(file_language, exe.path if exe else "", command_line, maps)),
@@ -178,20 +176,22 @@ class _Look:
         """The load bias, and how the executable is not what was started."""
         if exe is None or not self.inside:
             return None, exe.replaced if exe else None
-        entry = read_entry(self.process.exe)
-        if entry is None:
+        header = read_header(self.process.exe)
+        if header is None:
             self.evidence["load_bias"] = "its executable is no ELF file, or may not be read"
             return None, exe.replaced
-        bias = self.evidence.attempt("load_bias", lambda: self.process.load_bias(*entry))
+        bias = self.evidence.attempt("load_bias", lambda: self.process.load_bias(header.entry, header.bits))
         if bias is None:
             return None, exe.replaced
-        elsewhere = entry_elsewhere(mappings, entry[0] + bias, exe.path)
+        elsewhere = entry_elsewhere(mappings, header.entry + bias, exe.path)
         if elsewhere is not None:
             self.evidence["load_bias"] = elsewhere
         return None if elsewhere else bias, exe.replaced or elsewhere
 
     def within(self, exe: Executable | None, mappings: list[Mapping]) -> Inside:
         if self.inside:
+            from gotap.process.inside import read_inside  # it loads numpy, which lists of processes do without
+
             return read_inside(self.process, exe, mappings, self.status.tracer, self.evidence)
         return Inside(agents=find_agents(exe.path, (), (), (), 0) if exe else ())
 

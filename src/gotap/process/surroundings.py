@@ -44,6 +44,17 @@ class Agent(Struct, frozen=True):
     evidence: str
 
 
+class Inside(Struct, frozen=True):
+    """What of Surroundings takes a process' mappings, memory or root directory: its `images`, `plugin_loaded`,
+    `agents` and `libc_in_root`.
+    """
+
+    images: tuple[MappedImage, ...] = ()
+    plugin: bool | None = None
+    agents: tuple[Agent, ...] = ()
+    libc: str | None = None
+
+
 class Surroundings(Struct, frozen=True, kw_only=True):
     """One process. What could not be read is None and `evidence` says why.
 
