@@ -68,7 +68,8 @@ def test_race_is_recognised(go: str) -> None:
 
 def test_static_pie() -> None:
     flags = ["-buildmode=pie", "-ldflags=-linkmode=external -extldflags=-static-pie"]
-    assert linking(go_facts(build("hello", mode="static_cgo", flags=flags))) == ("pie", "static", "external", "glibc", True)
+    found = go_facts(build("hello", mode="static_cgo", flags=flags))
+    assert linking(found) == ("pie", "static", "external", "glibc", True)
 
 
 def test_static_musl() -> None:
@@ -155,6 +156,7 @@ def test_gnu_build_id() -> None:
 @pytest.mark.parametrize("arch", ["amd64", "arm64"])
 def test_other_systems(system: str, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOS", system)
+    # The flag has no effect but to keep the systems' builds apart in the cache.
     path = build("hello", mode="cgo0", goarch=arch, flags=[f"-ldflags=-X=main.built={system}"])
     facts = read_facts(path)
     check_evidence(facts)

@@ -11,9 +11,10 @@ from gotap.image.told import Told
 
 _UPX = b"UPX!"
 _HEAD, _TAIL = 4096, 64
-#: Texts at the start of Go's build info and build ID that a compressor has to leave as they are, being the first of
-#: their kind in the data.
-_GO_TEXTS = (b" Go buildinf:", b"Go build ID: \"")  # fmt: skip
+#: What a compressor leaves as it is in a Go program, where it comes first in the data: the magic of the build info, the
+#: build ID, the function names of the runtime's assembly.
+_GO_TEXTS = (b" Go buildinf:", b'Go build ID: "', b"runtime.memequal_varlen", b"internal/cpu.", b"internal/bytealg.",
+             b"runtime.cmpstring")  # fmt: skip
 
 
 def packer(container: Container) -> Told[str | None]:
@@ -31,4 +32,5 @@ def packer(container: Container) -> Told[str | None]:
 
 def go_text(container: Container) -> str | None:
     """A text of Go's that shows through the compression of a packed file."""
-    return next((text.decode() for text in _GO_TEXTS if any(True for _ in container.search(text))), None)
+    content = container.data[:]
+    return next((text.decode() for text in _GO_TEXTS if text in content), None)

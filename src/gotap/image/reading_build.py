@@ -11,8 +11,8 @@ from gotap.image.gofile import GoFile
 from gotap.image.told import Told
 
 _ON = "true"
-#: Functions that only such a build has: assembly of the runtime that build tags choose. Their callers in Go are in every
-#: runtime that the linker left whole. Tests that `go test` built without -cover have `testing.coverReport`.
+#: Functions that only such a build has: assembly of the runtime that build tags choose. Their callers in Go are in
+#: every runtime that the linker left whole. Tests that `go test` built without -cover have `testing.coverReport`.
 _RACE = ("runtime.racefuncenter",)
 _MSAN = ("runtime.domsanread",)
 _ASAN = ("runtime.doasanread",)

@@ -41,7 +41,7 @@ def read_version(container: Container, info: BuildInfo | None, since: Release | 
 
 
 def version_in_data(container: Container, since: Release) -> GoVersion | None:
-    """The most frequent version text among the constants of a release that has the moduledata layout `since`.
+    """The first version text in the data, in the order of `versions_in_data`, that fits the moduledata layout `since`.
 
     Programs that build Go programs hold the texts of many releases, so what does not fit is passed over.
     """
