@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,6 +226,20 @@ def test_many_links_are_closed_together(counting: Counting, target: Target, exec
     target.do("m")
     assert counting.hits() == [1, 1, 1]
     assert target.text(pushed, 1) == b"\x55"
+
+
+def test_something_else_goes_on_while_links_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the kernel takes: here as long as the something else."""
+    closed, done = threading.Event(), []
+    monkeypatch.setattr("gotap.kernel.attach.os.close", lambda _: closed.wait())
+
+    def meanwhile() -> None:
+        done.append(len(done))
+        if len(done) == 3:
+            closed.set()
+
+    close_all([Link([-1], 1)], meanwhile)
+    assert len(done) >= 3
 
 
 _AGENT = """

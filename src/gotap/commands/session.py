@@ -155,15 +155,22 @@ class Session(Struct):
 
     def gathered(self) -> bool:
         """Whether what waits in the ring is to be taken now."""
+        return time.monotonic() - self.drained_at >= self.gather or self.fills()
+
+    def fills(self) -> bool:
+        """Whether so much waits in the ring that it cannot wait longer."""
         ring = self.targets.watcher.ring
-        if time.monotonic() - self.drained_at >= self.gather:
-            return True
         return ring.waiting() >= ring.size * FULL_ENOUGH
+
+    def keep_up(self) -> None:
+        """To be called again and again where something else than moving records takes long."""
+        if self.fills():
+            self.drain()
 
     def remove(self, target: Target) -> None:
         """Detaches one target after taking what it left."""
         self.drain()
-        self.tally.in_flight_at_detach += self.targets.watcher.detach(target.attachment)
+        self.tally.in_flight_at_detach += self.targets.watcher.detach(target.attachment, self.keep_up)
         self.drain()
         self.tally.rejected += target.rejected
         del self.watched[target.attachment.number]

@@ -30,6 +30,10 @@ class Call(Generic[T]):
             self._error = error
         self._done.set()
 
+    def wait(self, timeout: float) -> bool:
+        """Whether it has run, for which it waits `timeout` seconds at most."""
+        return self._done.wait(timeout)
+
     def result(self) -> T:
         """Waits for it; raises what the function raised."""
         self._done.wait()

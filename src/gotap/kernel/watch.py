@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -172,15 +172,18 @@ class Watcher:
             calls = [pool.start(partial(load, code)) for code in codes]
         return [call.result() for call in calls]
 
-    def detach(self, attachment: Attachment) -> int:
-        """Takes the probes out; returns how many operations were in flight. Their rows are removed."""
+    def detach(self, attachment: Attachment, meanwhile: Callable[[], None] | None = None) -> int:
+        """Takes the probes out; returns how many operations were in flight. Their rows are removed.
+
+        `meanwhile` should take records: those that still come while the probes go would fill the ring.
+        """
         self._attached.pop(attachment.number, None)
-        self._release(attachment)
+        self._release(attachment, meanwhile)
         return self._forget(attachment.number)
 
-    def _release(self, attachment: Attachment) -> None:
+    def _release(self, attachment: Attachment, meanwhile: Callable[[], None] | None = None) -> None:
         # Against the order of attaching: an operation that begins when its end is no longer watched would be a loss.
-        close_all(attachment.links[::-1])
+        close_all(attachment.links[::-1], meanwhile)
         for program in attachment.programs:
             stats = program.stats()
             self._past[0] += stats.run_time_ns

@@ -35,10 +35,10 @@ func main() {
 	secure.Config.ErrorLog = quiet
 	secure.EnableHTTP2 = true
 	secure.StartTLS()
-	fmt.Printf("listening http=%s https=%s\n", plain.Listener.Addr(), secure.Listener.Addr())
 
 	leave := make(chan os.Signal, 1)
 	signal.Notify(leave, syscall.SIGINT, syscall.SIGTERM)
+	fmt.Printf("listening http=%s https=%s\n", plain.Listener.Addr(), secure.Listener.Addr())
 	<-leave
 }
 

@@ -69,10 +69,10 @@ func serve(address string, untilEOF, quiet bool) {
 		go cleartext.Serve(listener)
 	}
 	startPool()
+	leave := make(chan os.Signal, 1)
+	signal.Notify(leave, syscall.SIGINT, syscall.SIGTERM) // before the line that says that it is ready
 	fmt.Println(line)
 
-	leave := make(chan os.Signal, 1)
-	signal.Notify(leave, syscall.SIGINT, syscall.SIGTERM)
 	if untilEOF {
 		go func() {
 			io.Copy(io.Discard, os.Stdin)

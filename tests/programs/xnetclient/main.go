@@ -47,9 +47,9 @@ func main() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
 	go http.Serve(listener, mux)
-	fmt.Printf("listening http=%s\n", listener.Addr())
 	leave := make(chan os.Signal, 1)
 	signal.Notify(leave, syscall.SIGINT, syscall.SIGTERM)
+	fmt.Printf("listening http=%s\n", listener.Addr())
 	<-leave
 }
 
