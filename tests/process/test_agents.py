@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from gotap.kernel import syscalls
+from gotap.kernel.attach import uprobe_pmu
 from gotap.process.agents import agent_of, find_agents, preloaded
 from gotap.process.code_changes import CodeChange
 from gotap.process.proc import Mapping, Process
 from gotap.process.reading import read_surroundings
 from gotap.process.surroundings import Agent
-from processes import running
+from kernel_access import needs_bpf
+from processes import eventually, running
 
 #: Prints where its function is, which is never called, and waits.
 PROGRAM = """
@@ -82,7 +85,8 @@ def test_code_that_was_changed_in_memory(program: Path, patch: bytes, kind: str,
         (found,) = agents(child.pid)
     changed = sum(a != b for a, b in zip(before, patch, strict=True))
     assert found.kind == kind
-    assert found.evidence.startswith(f"{changed} bytes of {program}, first at {address:#x}")
+    plural = "" if changed == 1 else "s"
+    assert found.evidence.startswith(f"{changed} byte{plural} of {program}, first at {address:#x}")
     assert changed <= count
 
 
@@ -97,6 +101,24 @@ def test_code_that_was_written_back_is_no_change(program: Path) -> None:
                 memory.seek(address)
                 memory.write(byte)
         assert agents(child.pid) == ()
+
+
+@needs_bpf
+@pytest.mark.root
+def test_uprobe_of_the_kernel(program: Path) -> None:
+    """Set by perf_event_open, of which no trace is in /proc but the changed code."""
+    with running(str(program)) as child, Process(child.pid) as process:
+        address = int(child.stdout.readline(), 16)  # type: ignore[union-attr]
+        code = next(mapping for mapping in process.mappings() if mapping.start <= address < mapping.end)
+        offset = address - code.start + code.offset
+        event = syscalls.perf_event_open_uprobe(uprobe_pmu(), str(program), offset, child.pid)
+        try:
+            (found,) = agents(child.pid)
+        finally:
+            os.close(event)
+        assert (found.name, found.kind) == ("uprobes", "breakpoint")
+        assert found.evidence.startswith(f"1 byte of {program}, first at {address:#x}")
+        eventually(lambda: agents(child.pid) == (), "the end of the uprobe")
 
 
 def test_executable_of_the_vendors_loader(program: Path, tmp_path: Path) -> None:

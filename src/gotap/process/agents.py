@@ -115,7 +115,11 @@ def _from_changes(changes: Iterable[CodeChange], areas: list[str], tracer: int) 
         if change.breakpoints:
             who = f"debugger (pid {tracer})" if tracer else "uprobes"
             area = f"; {areas[0]} is mapped" if areas else ""
-            yield Agent(who, "breakpoint", f"{change.breakpoints} bytes {where} are int3 in memory only{area}")
+            yield Agent(who, "breakpoint", f"{_bytes(change.breakpoints)} {where}: int3 in memory only{area}")
         if change.others:
             who = "uprobes" if "[uprobes-trampoline]" in areas else "code patched in memory"
-            yield Agent(who, "patch", f"{change.others} bytes {where} differ from the file")
+            yield Agent(who, "patch", f"{_bytes(change.others)} {where}: not what the file has")
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"
