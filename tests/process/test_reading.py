@@ -106,9 +106,14 @@ def test_executable_that_another_is_mounted_over(tmp_path: Path) -> None:
     """Its name holds another file for all of its mount namespace, without the kernel calling it deleted."""
     program = tmp_path / "mine"
     shutil.copy(shutil.which("sleep") or "", program)
-    script = f"{program} 60 & mount --bind /bin/true {program}; echo $!; wait"
+    script = f"{program} 60 & echo $!; read x; mount --bind /bin/true {program}; echo; wait"
     with running("unshare", "--mount", "--kill-child", "--fork", "sh", "-c", script) as child:
-        pid = int(child.stdout.readline())  # type: ignore[union-attr]
+        assert child.stdin is not None
+        assert child.stdout is not None
+        pid = int(child.stdout.readline())
+        eventually(lambda: look(pid).exe == str(program), "the exec")
+        print(file=child.stdin, flush=True)
+        child.stdout.readline()
         found = look(pid)
         os.kill(pid, 9)
     assert found.exe_state == "file"
