@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gotap.image.container import Container
-from gotap.image.memory import PF_X
+from gotap.image.memory import PF_W, PF_X
 from gotap.image.told import Told
 
 #: Stamp of a .NET single-file program (SHA-256 of ".net core bundle\\n"; the runtime's bundle_marker.cpp).
@@ -26,6 +26,7 @@ _MARKS: tuple[tuple[str, bytes, str], ...] = (
     ("nodejs", b"NODE_REPL_EXTERNAL_MODULE", 'text "NODE_REPL_EXTERNAL_MODULE"'),
     ("dotnet", _BUNDLE, "the stamp of a .NET bundle"),
     ("dotnet", b"hostfxr_main", 'text "hostfxr_main" of the .NET host'),
+    ("dotnet", b"\0mono_main\0", "symbol mono_main of Mono"),
     ("dotnet", b"System.Private.CoreLib", 'text "System.Private.CoreLib"'),
     ("php", b"\0php_module_startup\0", "symbol php_module_startup"),
     ("php", b"PHP_INI_SCAN_DIR", 'text "PHP_INI_SCAN_DIR"'),
@@ -94,8 +95,10 @@ def _first(names: Iterable[str], prefixes: tuple[str, ...]) -> str | None:
 
 
 def _data(container: Container) -> Iterator[bytes]:
-    """What is loaded and not code, in pieces that overlap; all of it where one segment holds both."""
-    segments = [s for s in container.loads if not s.flags & PF_X] if len(container.loads) > 1 else list(container.loads)
-    for segment in segments:
+    """What is loaded, in pieces that overlap; without code where the constants have a segment of their own."""
+    apart = any(not segment.flags & (PF_X | PF_W) for segment in container.loads) and container.format != "macho"
+    for segment in container.loads:
+        if apart and segment.flags & PF_X:
+            continue
         for at in range(segment.offset, segment.offset + segment.filesz, _PIECE):
             yield bytes(container.data[at : min(at + _PIECE + _OVERLAP, segment.offset + segment.filesz)])
