@@ -10,64 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from gobuild import NEWEST, OLDEST, MissingTool, build, every_version, go_tool
+from gobuild import OLDEST, MissingTool, build, every_version, go_tool
 from gotap.image.elf import Elf
 from gotap.image.errors import NotExecutable, TruncatedFile
-from gotap.image.image import ForeignArchitecture, Image, Linkage, NoFunctionTable, NotGo, TooNew, TooOld
-
-# mode → (mode, dynamic, linker, libc, libc_static)
-LINKAGE = {
-    "plain": ("exe", False, "internal", "", False),
-    "stripped": ("exe", False, "internal", "", False),
-    "cgo0": ("exe", False, "internal", "", False),
-    "trimpath": ("exe", False, "internal", "", False),
-    "vendored": ("exe", False, "internal", "", False),
-    "pie": ("pie", True, "internal", "", False),
-    "external": ("exe", True, "external", "glibc", False),
-    "static_cgo": ("exe", False, "external", "glibc", True),
-    "musl": ("exe", True, "external", "musl", False),
-}
-
-
-def facts(linkage: Linkage) -> tuple[str, bool, str, str, bool]:
-    return linkage.mode, linkage.dynamic, linkage.linker, linkage.libc, linkage.libc_static
+from gotap.image.image import ForeignArchitecture, Image, NoFunctionTable, NotGo, TooNew, TooOld
 
 
 @pytest.mark.parametrize("go", every_version())
-@pytest.mark.parametrize("mode", LINKAGE)
-def test_linkage(go: str, mode: str) -> None:
-    image = Image.open(build("vendored" if mode == "vendored" else "hello", go, mode=mode))
-    assert facts(image.linkage) == LINKAGE[mode]
-    assert image.linkage.trimpath == (mode == "trimpath")
-    assert image.linkage.vendored == (mode == "vendored")
-    assert image.linkage.cgo == (image.linkage.linker == "external")
-    assert not image.linkage.race
-    assert image.go_version.text == f"go{go}"
-
-
-@pytest.mark.parametrize("go", [OLDEST, NEWEST])
-def test_race_is_recognised(go: str) -> None:
-    linkage = Image.open(build("hello", go, mode="race")).linkage
-    assert linkage.race
-    assert linkage.cgo
-    assert linkage.libc == "glibc"
-
-
-def test_static_pie() -> None:
-    path = build(
-        "hello", mode="static_cgo", flags=["-buildmode=pie", "-ldflags=-linkmode=external -extldflags=-static-pie"]
-    )
-    assert facts(Image.open(path).linkage) == ("pie", False, "external", "glibc", True)
-
-
-def test_static_musl() -> None:
-    path = build("hello", mode="musl", flags=["-ldflags=-linkmode=external -extldflags=-static"])
-    assert facts(Image.open(path).linkage) == ("exe", False, "external", "musl", True)
-
-
-@pytest.mark.parametrize("mode", ["c-shared", "plugin"])
-def test_shared_objects(mode: str) -> None:
-    assert Image.open(build("hello", mode="external", flags=[f"-buildmode={mode}"])).linkage.mode == mode
+def test_version(go: str) -> None:
+    assert Image.open(build("hello", go)).go_version.text == f"go{go}"
 
 
 @pytest.mark.parametrize(("mode", "stripped"), [("plain", False), ("stripped", True), ("pie_stripped", True)])

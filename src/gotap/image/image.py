@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from functools import cached_property
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from gotap.image.buildid import gnu_build_id, go_build_id
 from gotap.image.buildinfo import BuildInfo, read_build_info
-from gotap.image.elf import ET_DYN, Elf
+from gotap.image.elf import Elf
 from gotap.image.errors import ImageError
 from gotap.image.goversion import GoVersion
 from gotap.image.moduledata import ModuleData
@@ -19,7 +18,6 @@ from gotap.image.pclntab import Function, Pclntab
 from gotap.image.reading_version import version_in_data
 from gotap.image.tables import GoTables, read_tables, unknown_layout
 
-_NT_GNU_ABI_TAG = 1
 _OLDEST = (1, 18)
 
 
@@ -41,26 +39,6 @@ class ForeignArchitecture(ImageError):
 
 class NoFunctionTable(ImageError):
     """A Go program whose function table was removed, altered or packed."""
-
-
-class Linkage(Struct, frozen=True):
-    """How the executable was put together.
-
-    `mode`: "exe", "pie", "c-shared" or "plugin". `linker`: "internal" (Go's) or "external" (the C compiler's).
-    `libc`: "glibc", "musl", or "" for none; `libc_static`: it is inside the executable.
-    `cgo`: C code can be called and C threads may run Go. `trimpath`: file names are without directories.
-    `vendored`: at least one module came from a vendor directory.
-    """
-
-    mode: str
-    dynamic: bool
-    linker: str
-    libc: str
-    libc_static: bool
-    cgo: bool
-    race: bool
-    trimpath: bool
-    vendored: bool
 
 
 class Image:
@@ -169,57 +147,6 @@ class Image:
     @property
     def has_dwarf(self) -> bool:
         return self.elf.has_dwarf
-
-    # -- linkage ------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def linkage(self) -> Linkage:
-        elf, table = self.elf, self.pclntab
-        info = self.build_info
-        # Go's own linker enters at the runtime's assembly; crt1's _start is no Go function. Holds when stripped.
-        entry = table.function_at(elf.entry)
-        internal = entry is not None and entry.address == elf.entry and entry.name.startswith("_rt0_")
-        dynamic = elf.interpreter is not None or bool(elf.needed)
-        # cmd/go/internal/load, LinkerDeps: external linking always brings runtime/cgo, of whose functions none need be
-        # in the table before Go 1.21. crosscall2 alone may be purego, which comes without runtime/cgo.
-        runtime_cgo = any(map(table.find, ("_cgo_panic", "_cgo_topofstack")))
-        cgo = not internal or (runtime_cgo and table.find("crosscall2") is not None)
-        libc = self._dynamic_libc()
-        libc_static = not dynamic and not internal
-        if libc_static:
-            tagged = any((n.owner, n.type) == (b"GNU", _NT_GNU_ABI_TAG) for n in elf.notes())
-            libc = "glibc" if tagged else "musl"
-        main = table.find("runtime.main")
-        return Linkage(
-            mode=self._mode(),
-            dynamic=dynamic,
-            linker="internal" if internal else "external",
-            libc=libc,
-            libc_static=libc_static,
-            cgo=cgo,
-            # Only race_amd64.s, which is built with -race alone, defines it.
-            race=table.find("runtime.racefuncenter") is not None,
-            trimpath=main is not None and not main.file.startswith("/"),
-            # cmd/go/internal/load: a dependency has no sum only with -mod=vendor or a replacement by a directory.
-            vendored=b"/vendor/" in table.name_table or any(
-                not (module.sum or module.replace) and module.version.startswith("v")
-                for module in (info.deps if info else ())
-            ),
-        )  # fmt: skip
-
-    def _mode(self) -> str:
-        if self.elf.type != ET_DYN:
-            return "exe"
-        if self.elf.is_pie:
-            return "pie"
-        return "c-shared" if self.pclntab.find("_rt0_amd64_linux_lib") else "plugin"
-
-    def _dynamic_libc(self) -> str:
-        interpreter = os.path.basename(self.elf.interpreter or "")
-        libraries = self.elf.needed
-        if interpreter.startswith("ld-musl-") or any(name.startswith("libc.musl-") for name in libraries):
-            return "musl" if libraries else ""
-        return "glibc" if any(name.startswith("libc.so") for name in libraries) else ""
 
 
 def _too_old(name: str, what: str) -> TooOld:
