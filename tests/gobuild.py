@@ -90,17 +90,21 @@ def build(
     flags: Sequence[str] = (),
     experiment: str = "",
     goarch: str = "",
+    goos: str = "",
+    fips: str = "",
 ) -> Path:
     """The executable of tests/programs/PROGRAM (or of a directory), named as the directory.
 
-    `go` is a release as in ALL, "" the one at hand; `flags` are further ones of `go build`, `experiment` and `goarch`
-    are GOEXPERIMENT and GOARCH. Raises MissingTool, BuildFailed. Safe to call from several processes.
+    `go` is a release as in ALL, "" the one at hand; `flags` are further ones of `go build`; `experiment`, `goarch`,
+    `goos` and `fips` are GOEXPERIMENT, GOARCH, GOOS and GOFIPS140. Raises MissingTool, BuildFailed. Safe to call from
+    several processes.
     """
     source = program if isinstance(program, Path) else PROGRAMS / program
     recipe = MODES[mode]
     _check_tools(recipe)
     version = f"go{go}" if go else _local_version()
-    variables = {**dict(recipe.environment), "GOEXPERIMENT": experiment, "GOARCH": goarch}
+    variables = {**dict(recipe.environment), "GOEXPERIMENT": experiment, "GOARCH": goarch, "GOOS": goos}
+    variables["GOFIPS140"] = fips
     variables = {name: value for name, value in variables.items() if value}
     arguments = [*recipe.flags, *flags]
     digest = _digest(source, version, *arguments, *map(str, variables.items()))
@@ -123,6 +127,13 @@ def go_tool(go: str, *arguments: str, stdin: str = "") -> str:
     if done.returncode:
         raise BuildFailed(f"go {' '.join(arguments)}:\n{done.stderr}")
     return done.stdout
+
+
+def typed(go: str, command: str, directory: Path) -> None:
+    """Types a command of the shell in a directory, where `go` is that release. Raises BuildFailed."""
+    environment = _environment(go)
+    environment["PATH"] = f"{go_tool(go, 'env', 'GOROOT').strip()}/bin:{environment['PATH']}"
+    _run(["/bin/sh", "-ec", command], directory, environment)
 
 
 def _compile(source: Path, scratch: Path, go: str, flags: list[str], variables: dict[str, str]) -> Path:

@@ -1,0 +1,3 @@
+module example.com/pluginserver
+
+go 1.18
