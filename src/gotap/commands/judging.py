@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from gotap.errors import GotapError
 from gotap.image.facts import Facts
-from gotap.process.errors import NoSuchName, gone, not_permitted
+from gotap.process.errors import NoSuchName, NotPermitted, gone, not_permitted
 from gotap.process.facts_cache import FileKey, file_key
 from gotap.process.language import language_of, needs_mappings
 from gotap.process.proc import Process
@@ -107,7 +107,7 @@ class Judge:
         name = process.exe_path
         _, found = self._executable(process, name)
         surroundings = self.observer.read(process, found.facts.language, inside=inside)
-        facts = found.facts
+        facts = _unpacked(process, found.facts) if inside and found.facts.packed else found.facts
         if facts.go is None and surroundings.language:
             facts = replace(facts, language=surroundings.language)
         situation = Situation(facts=facts, file=name, process=surroundings, host=self.host, coverage=found.coverage)
@@ -146,6 +146,16 @@ class Judge:
     @cached_property
     def host(self) -> Host:
         return read_host()
+
+
+def _unpacked(process: Process, packed: Facts) -> Facts:
+    """What a packed program is, from its memory; as its file tells it, when its memory may not be read."""
+    from gotap.process.unpacked import read_unpacked_facts
+
+    try:
+        return read_unpacked_facts(process, packed) or packed
+    except NotPermitted:
+        return packed
 
 
 def read_file(path: str, name: str) -> FileFacts:
