@@ -166,3 +166,10 @@ def test_who_set_breakpoints_as_far_as_it_can_be_told() -> None:
     assert "[uprobes] is mapped" in uprobes.evidence
     (debugger,) = find_agents("/app", [], (), changes, 17)
     assert debugger.name == "debugger (pid 17)"
+
+
+def test_agent_does_not_sit_in_its_own_processes() -> None:
+    library = Mapping(0x1000, 0x2000, "r-xp", 0, 5, "/opt/datadog-agent/embedded/lib/libssl.so.3")
+    assert find_agents("/opt/datadog-agent/bin/agent/agent", [library], (), (), 0) == ()
+    (found,) = find_agents("/app/server", [library], (), (), 0)
+    assert (found.name, found.kind) == ("Datadog", "mapping")

@@ -20,7 +20,7 @@ _KNOWN = {
     "Dynatrace OneAgent": r"oneagent|liboneagent\w*\.so|ruxitagent",
     "Frida": r"frida-agent|frida-gadget|libfrida|re\.frida\.server|linjector",
     "bpftime": r"libbpftime",
-    "Datadog": r"datadog|dd-trace|libddtrace|ddprof|libdd_profiling|libdd_wls",
+    "Datadog": r"datadog|dd-?trace|libddwaf|ddprof|libdd_profiling",
     "New Relic": r"newrelic|libnewrelic",
     "AppDynamics": r"appdynamics|libappdprocess|appd-libzip",
     "Instana": r"instana",
@@ -29,13 +29,13 @@ _KNOWN = {
     "Elastic APM": r"elastic-apm|elasticapm",
     "Odigos": r"/odigos/|libodigos",
     "Splunk": r"splunk-otel|libsplunk",
-    "Contrast": r"contrast-security|libcontrast",
+    "Contrast": r"contrast-security",
     "SkyWalking": r"skywalking",
-    "Pixie": r"/pl_|libpx_|px-java-agent",
+    "Pixie": r"px-java-agent",
     "memray": r"memray/_inject",
     "Valgrind": r"/vgpreload_",
     "heaptrack": r"libheaptrack",
-    "Alibaba ARMS": r"/\.apsara-apm/|instgo",
+    "Alibaba ARMS": r"/\.apsara-apm/",
 }
 _AGENT = re.compile("|".join(f"(?P<a{number}>{pattern})" for number, pattern in enumerate(_KNOWN.values())), re.I)
 _NAMES = tuple(_KNOWN)
@@ -100,8 +100,9 @@ def find_agents(
         mapped = next((path for path in paths if os.path.basename(path.removesuffix(" (deleted)")) == wanted), None)
         if mapped is not None:
             add(Agent(agent_of(library) or wanted, "preload", f"{where} names {library}, mapped from {mapped}"))
+    itself = agent_of(exe)  # the agent's own processes have its libraries, which is no news
     for path in paths:
-        if (known := agent_of(path)) is not None:
+        if (known := agent_of(path)) is not None and known != itself:
             add(Agent(known, "mapping", f"{path} is mapped"))
     for agent in _from_changes(changes, [path for path in paths if path.startswith("[uprobes")], tracer):
         add(agent)
