@@ -39,7 +39,7 @@ def nm(path: Path) -> dict[int, set[str]]:
         raise BuildFailed(f"go tool nm {path}:\n{done.stderr}")
     found: dict[int, set[str]] = {}
     for line in done.stdout.splitlines():
-        address, kind, name = (line.split(None, 2) + ["", ""])[:3]
+        address, kind, name = [*line.split(None, 2), "", ""][:3]
         if kind in ("T", "t"):
             found.setdefault(int(address, 16), set()).add(name)
     return found
@@ -49,7 +49,8 @@ def _compile(go: str, goos: str, goarch: str, flags: tuple[str, ...], scratch: P
     root = _root(go)
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(Path.home()), "GOROOT": root, "GOPATH": str(scratch / "path"),
-        "GOENV": "off", "GO111MODULE": "off", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOOS": goos, "GOARCH": goarch,
+        "GOENV": "off", "GO111MODULE": "off", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0",
+        "GOOS": goos, "GOARCH": goarch,
     }  # fmt: skip
     command = [f"{root}/bin/go", "build", *flags, "-o", str(scratch / "built"), SOURCE.name]
     done = subprocess.run(command, cwd=SOURCE.parent, env=environment, capture_output=True, text=True)

@@ -148,7 +148,9 @@ def without_sections(content: bytes) -> bytes:
     return bytes(cut)
 
 
-@pytest.mark.parametrize(("go", "system"), [("1.27.4", "linux/s390x"), ("1.27.4", "linux/386"), ("1.17.13", "linux/386")])
+@pytest.mark.parametrize(
+    ("go", "system"), [("1.27.4", "linux/s390x"), ("1.27.4", "linux/386"), ("1.17.13", "linux/386")]
+)
 def test_no_section_is_needed(go: str, system: str) -> None:
     path = build_plain(go, *system.split("/"))
     whole = tables_of(open_container(path))
