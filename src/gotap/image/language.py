@@ -43,7 +43,7 @@ _C_COMPILERS = re.compile(rb"GCC: \([^\0]{1,80}|(?:Debian |Ubuntu |Apple )?clang
 _C_SYMBOLS = ((b"\0__libc_start_main\0", "symbol __libc_start_main"), (b"\0__cxa_throw\0", "symbol __cxa_throw"))
 _C_LIBRARIES = ("libstdc++.so", "libc++.so", "libc.so", "libc.musl-")
 _NT_GNU_ABI_TAG = 1
-_PIECE = 4 << 20
+_PIECE = 2 << 20
 _OVERLAP = 128
 
 
@@ -101,4 +101,5 @@ def _data(container: Container) -> Iterator[bytes]:
         if apart and segment.flags & PF_X:
             continue
         for at in range(segment.offset, segment.offset + segment.filesz, _PIECE):
-            yield bytes(container.data[at : min(at + _PIECE + _OVERLAP, segment.offset + segment.filesz)])
+            yield container.data[at : min(at + _PIECE + _OVERLAP, segment.offset + segment.filesz)]
+            container.give_back()

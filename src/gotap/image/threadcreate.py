@@ -8,9 +8,7 @@ looked at, on amd64: what constant goes in as the name.
 from __future__ import annotations
 
 import struct
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator
 
 from gotap.image.container import Container
 from gotap.image.errors import BadAddress
@@ -21,11 +19,11 @@ from gotap.image.told import Told
 _NAME = b"threadcreate"
 _SERVERS = ("net/http/pprof.Index", "net/http/pprof.handler.ServeHTTP", "net/http/pprof.init.0")
 _LOOKUP = "runtime/pprof.Lookup"
+_CALL = b"\xe8"
 #: How far before a call its arguments are looked for, in bytes.
 _REACH = 48
 _LEA_RAX = b"\x48\x8d\x05"  # lea disp32(%rip), %rax: the name's text
 _LENGTH = b"\xbb" + struct.pack("<I", len(_NAME))  # mov $12, %ebx: its length
-_PIECE = 1 << 22
 
 
 def threadcreate_profile(file: GoFile, lookups: list[int]) -> Told[bool | None]:
@@ -38,34 +36,30 @@ def threadcreate_profile(file: GoFile, lookups: list[int]) -> Told[bool | None]:
         return Told(False, f"neither net/http/pprof nor {_LOOKUP} is linked in")
     if file.container.arch != "amd64":
         return Told(None, f"{_LOOKUP} is linked in; which profile it is asked for is looked at on amd64 only")
-    calls = [call for address in lookups for call in calls_of(file.container, address)]
-    for call in calls:
+    for call in calls_with_length(file.container, set(lookups)):
         if _is_name(file.container, call):
             return Told(True, f'{_LOOKUP} is called with "{_NAME.decode()}" at {call:#x}')
-    return Told(False, f'{_LOOKUP} is called {len(calls)} times, never with the constant "{_NAME.decode()}"')
+    return Told(False, f'{_LOOKUP} is linked in, but no call of it has the constant "{_NAME.decode()}"')
 
 
-def calls_of(container: Container, target: int) -> list[int]:
-    """Addresses of the amd64 instructions `call target`, and of what only looks like one. Raises nothing."""
-    found: list[int] = []
-    for segment in container.loads:
-        if not segment.flags & PF_X:
-            continue
-        for start in range(0, segment.filesz, _PIECE):
-            low = segment.offset + start
-            piece = np.frombuffer(container.data[low : low + min(_PIECE + 4, segment.filesz - start)], np.uint8)
-            found += [segment.vaddr + start + at for at in _near_calls(piece, target - segment.vaddr - start)]
-    return found
+def calls_with_length(container: Container, targets: set[int]) -> Iterator[int]:
+    """Addresses of amd64 calls of one of the targets, shortly behind an instruction that makes %ebx the name's length.
+
+    What only looks like such instructions may be among them.
+    """
+    for offset in container.search(_LENGTH, [segment for segment in container.loads if segment.flags & PF_X]):
+        address = container.address_of(offset)
+        if address is not None:
+            yield from _near_calls(container.data[offset : offset + _REACH], address, targets)
 
 
-def _near_calls(code: NDArray[np.uint8], target: int) -> list[int]:
-    """Where e8 stands in front of the distance to a place `target` bytes from the code's start."""
-    at = np.flatnonzero(code[:-4] == 0xE8) if len(code) > 4 else np.zeros(0, np.int64)
-    distances = np.zeros(len(at), np.uint32)
-    for byte in range(4):
-        distances |= code[at + 1 + byte].astype(np.uint32) << np.uint32(8 * byte)
-    hits: list[int] = at[at + 5 + distances.view(np.int32) == target].tolist()
-    return hits
+def _near_calls(code: bytes, address: int, targets: set[int]) -> Iterator[int]:
+    """Where `code`, which stands at `address`, has e8 and the distance to a target."""
+    at = code.find(_CALL)
+    while 0 <= at < len(code) - 4:
+        if address + at + 5 + int.from_bytes(code[at + 1 : at + 5], "little", signed=True) in targets:
+            yield address + at
+        at = code.find(_CALL, at + 1)
 
 
 def _is_name(container: Container, call: int) -> bool:
