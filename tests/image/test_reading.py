@@ -88,6 +88,7 @@ def test_musl_by_the_internal_linker() -> None:
 def test_shared_objects(mode: str) -> None:
     found = go_facts(build("hello", mode="external", flags=[f"-buildmode={mode}"]))
     assert (found.build_mode, found.linkage, found.linker, found.cgo) == (mode, "dynamic", "external", True)
+    assert found.trimpath is False
 
 
 def test_c_archive_in_a_c_program(tmp_path: Path) -> None:
@@ -124,6 +125,16 @@ def test_linking_holds_without_build_info_symbols_and_section_table(mode: str, t
     assert (found.section_table, found.symtab, found.dwarf) == (False, False, False)
     assert found.settings == {}
     assert found.trimpath
+
+
+def test_vendored_shows_in_file_names_when_the_build_info_is_gone() -> None:
+    facts = read_facts(read_container(without_build_info(build("vendored", mode="vendored"))))
+    assert facts.go is not None
+    assert facts.go.vendored
+    assert "/vendor/" in facts.evidence["go.vendored"]
+    plain = read_facts(read_container(without_build_info(build("httpserver")))).go
+    assert plain is not None
+    assert plain.vendored is False
 
 
 @pytest.mark.parametrize(("mode", "left"), [("plain", True), ("stripped", False), ("pie_stripped", False)])

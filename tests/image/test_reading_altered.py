@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from gobuild import OLDEST, build, go_tool
-from gotap.image.container import read_container
+from gotap.image.buildinfo import read_build_info
+from gotap.image.container import open_container, read_container
 from gotap.image.reading import read_facts
+from gotap.image.tables import read_tables
 from packers import garbled, upx_for_windows, upx_packed
 
 
@@ -109,3 +111,36 @@ def _link(source: str, to: str) -> None:
 
 def _not_needed(directory: str, names: list[str]) -> set[str]:
     return {name for name in names if name in ("test", "testdata", "doc", "api", "misc")}
+
+
+def test_a_moduledata_of_a_layout_not_known_yet() -> None:
+    """One more word in its middle, as a later release may have."""
+    path = build("hello")
+    container = read_container(path.read_bytes())
+    tables = read_tables(container)
+    assert tables is not None
+    at = container.offset_of(tables.module.address)
+    assert at is not None
+    content = bytearray(path.read_bytes())
+    content[at + 24 * 8 : at + 52 * 8] = content[at + 25 * 8 : at + 53 * 8]
+    facts = read_facts(read_container(bytes(content)))
+    assert facts.language == "go"
+    assert facts.go is not None
+    assert (facts.go.pclntab, facts.go.functions) == (None, None)
+    assert "layout that is not known yet" in facts.evidence["go.pclntab"]
+    assert facts.go.version_source == "buildinfo"
+
+
+def test_a_build_info_alone_is_no_go_program(tmp_path: Path) -> None:
+    """Tools carry its magic, and some carry a whole one."""
+    blob = b"\xff Go buildinf:\x08\x02" + bytes(16) + b"\x08go1.26.8\0"
+    numbers = ", ".join(map(str, blob))
+    (tmp_path / "main.c").write_text(
+        f"const unsigned char info[64] __attribute__((aligned(16))) = {{{numbers}}};\n"
+        "const unsigned char *volatile used = info;\nint main(void) { return 0; }\n"
+    )
+    subprocess.run(["gcc", "-o", "app", "main.c"], cwd=tmp_path, check=True)
+    container = open_container(tmp_path / "app")
+    assert read_build_info(container) is not None
+    facts = read_facts(container)
+    assert (facts.go, facts.language) == (None, "c/c++")

@@ -13,7 +13,9 @@ class GoFile(Struct, frozen=True, kw_only=True):
     """A Go program of the compiler gc.
 
     `names` is empty when there is no function table or its names are scrambled, which `why_no_names` then says.
-    `entry_name`: the Go function that begins at the entry point. `main_file`: the source file of runtime.main.
+    `entry_name`: the Go function that begins at the entry point. `source`: (function, its source file) for
+    runtime.main, or for another where there is none. `vendored_source`: a source file in a vendor directory; looked
+    for only when there is no build info.
     """
 
     container: Container
@@ -21,7 +23,8 @@ class GoFile(Struct, frozen=True, kw_only=True):
     names: Names = Names()
     why_no_names: str = ""
     entry_name: str | None = None
-    main_file: str | None = None
+    source: tuple[str, str] | None = None
+    vendored_source: str | None = None
 
     @property
     def settings(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from gotap.image.language import language_of
 from gotap.image.other_compilers import OtherGo, other_compiler
 from gotap.image.packers import go_text, packer
 from gotap.image.reading_go import GoReader, stripping
-from gotap.image.tables import read_tables
+from gotap.image.tables import read_tables, unknown_layout
 from gotap.image.told import Evidence, Told
 
 _BUILD_INFO_SECTIONS = (".go.buildinfo", "__DATA,__go_buildinfo")
@@ -74,7 +74,10 @@ def _read_plain(container: Container, evidence: Evidence) -> tuple[GoFacts | Non
     if (other := other_compiler(container)) is not None:
         return _of_other(container, other, evidence), Told("go", f"{other.compiler.value}: {other.compiler.evidence}")
     if (sign := _sign_of_go(container, info)) is not None:
-        return GoReader(container, None, info).read(evidence), Told("go", f"{sign}; its function table is not found")
+        missing = "no function table to which a moduledata points"
+        if unknown_layout(container):
+            missing = "the moduledata that points to its function table has a layout that is not known yet"
+        return GoReader(container, None, info, no_table=missing).read(evidence), Told("go", f"{sign}; {missing}")
     return None, language_of(container)
 
 

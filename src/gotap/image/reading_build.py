@@ -88,25 +88,29 @@ def vendored(file: GoFile) -> Told[bool | None]:
     """At least one module came from a vendor directory; `-mod=vendor` itself is not recorded.
 
     cmd/go/internal/load: a dependency has no sum only with -mod=vendor or when a directory replaces it.
-    Names hold the vendor directory only when built without modules; the standard library's own begin with `vendor/`.
+    Function names hold the vendor directory only when built without modules; the standard library's own begin with
+    `vendor/`. File names hold it unless they were trimmed.
     """
     for module in file.info.deps if file.info is not None else ():
         if not module.sum and module.replace is None and module.version.startswith("v"):
             return Told(True, f"build info: {module.path} {module.version} has no checksum")
     if (name := file.names.with_part("/vendor/")) is not None:
         return Told(True, f"function {name}")
+    if file.vendored_source is not None:
+        return Told(True, f"source file {file.vendored_source}")
     if file.info is not None and file.info.path:
         return Told(False, "every module of the build info has its checksum or a replacement")
     if file.names:
-        return Told(False, "no vendor directory in the function names")
+        return Told(False, "no vendor directory in the names of functions and files")
     return Told(None, f"no build info, and {file.why_no_names}")
 
 
 def trimpath(file: GoFile) -> Told[bool | None]:
-    """Whether file names are without directories, by that of runtime.main."""
-    if (path := file.main_file) is not None:
+    """Whether file names are without directories."""
+    if file.source is not None:
+        function, path = file.source
         absolute = path.startswith("/") or path[1:3] in (":/", ":\\")
-        return Told(not absolute, f"runtime.main is in {path}")
+        return Told(not absolute, f"{function} is in {path}")
     if (value := file.settings.get("-trimpath")) is not None:
         return Told(value == _ON, f"build info: -trimpath={value}")
-    return Told(None, file.why_no_names or "there is no function runtime.main")
+    return Told(None, file.why_no_names or "no function names its source file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, TypeVar
 
 from gotap.image import reading_build as build
@@ -13,6 +14,7 @@ from gotap.image.errors import ImageError
 from gotap.image.facts import GoFacts, ModuleFacts, TableFacts
 from gotap.image.gofile import GoFile
 from gotap.image.names import Names
+from gotap.image.pclntab import Function, Pclntab
 from gotap.image.reading_version import VersionFacts, read_version
 from gotap.image.tables import GoTables
 from gotap.image.threadcreate import threadcreate_profile
@@ -26,9 +28,21 @@ _PLUGIN_FUNCTIONS = ("plugin.open", "plugin.lastmoduleinit")
 
 
 class GoReader:
-    """One program of gc. `tables` is None when there is no function table, `packer` empty for an ordinary file."""
+    """One program of gc. `tables` is None when there is no function table, `packer` empty for an ordinary file.
 
-    def __init__(self, container: Container, tables: GoTables | None, info: BuildInfo | None, packer: str = "") -> None:
+    `no_table` says what is wrong with the table.
+    """
+
+    def __init__(
+        self,
+        container: Container,
+        tables: GoTables | None,
+        info: BuildInfo | None,
+        *,
+        packer: str = "",
+        no_table: str = "",
+    ) -> None:
+        self._no_table = no_table
         self._container, self._tables, self._info = container, tables, info
         #: Why most facts of a packed file cannot be told; else empty.
         self._hidden = f"packed by {packer}: what the file shows is its unpacker" if packer else ""
@@ -43,7 +57,7 @@ class GoReader:
         self._take_version()
         self._take_modules()
         if not self._hidden:
-            file, lookups = go_file(self._container, self._tables, self._info)
+            file, lookups = go_file(self._container, self._tables, self._info, self._no_table)
             self._take_linking(file)
             for rule in (build.race, build.msan, build.asan, build.cover, build.vendored, build.trimpath):
                 self._take(rule.__name__, rule(file))
@@ -107,7 +121,7 @@ class GoReader:
         tables = self._tables
         self._take("obfuscated", self._obfuscated())
         if tables is None:
-            why = self._hidden or "no function table to which a moduledata points"
+            why = self._hidden or self._no_table
             for key in ("pclntab", "functions", "inlined_calls"):
                 self._take(key, Told(None, why))
             return
@@ -120,37 +134,52 @@ class GoReader:
 
     def _obfuscated(self) -> Told[bool | None]:
         if self._tables is None:
-            return Told(None, self._hidden or "no function table was found, whatever its magic")
+            return Told(None, self._hidden or self._no_table)
         header = self._tables.header
         if header.is_obfuscated:
             return Told(True, f"the function table's magic is {header.magic:#010x}, which no Go writes: garble does")
         return Told(False, f"the function table has the magic of Go {header.format}")
 
 
-def go_file(container: Container, tables: GoTables | None, info: BuildInfo | None) -> tuple[GoFile, list[int]]:
+def go_file(
+    container: Container, tables: GoTables | None, info: BuildInfo | None, no_table: str = ""
+) -> tuple[GoFile, list[int]]:
     """What the rules look at, and the addresses of runtime/pprof.Lookup's bodies."""
-    why = ""
     if tables is None:
-        why = "there is no function table"
+        why = no_table
     elif tables.is_obfuscated:
         why = "the function table is scrambled"
     else:
         try:
-            table = tables.pclntab
-            entry, main = table.function_at(container.entry), table.find("runtime.main")
-            lookups = [function.address for function in table.find_all("runtime/pprof.Lookup")]
+            return _named(container, tables.pclntab, info)
         except ImageError as error:
             why = f"the function table is broken: {error}"
-        else:
-            file = GoFile(
-                container=container,
-                info=info,
-                names=Names(table.name_table),
-                entry_name=entry.name if entry is not None and entry.address == container.entry else None,
-                main_file=main.file if main is not None and main.file else None,
-            )
-            return file, lookups
     return GoFile(container=container, info=info, why_no_names=why), []
+
+
+def _named(container: Container, table: Pclntab, info: BuildInfo | None) -> tuple[GoFile, list[int]]:
+    entry, source = table.function_at(container.entry), _a_source(table)
+    vendored = None
+    if info is None:
+        # GOROOT/src/vendor is the standard library's own.
+        vendored = next((path for path in table.files if "/vendor/" in path and "/src/vendor/" not in path), None)
+    file = GoFile(
+        container=container,
+        info=info,
+        names=Names(table.name_table),
+        entry_name=entry.name if entry is not None and entry.address == container.entry else None,
+        source=(source.name, source.file) if source is not None else None,
+        vendored_source=vendored,
+    )
+    return file, [function.address for function in table.find_all("runtime/pprof.Lookup")]
+
+
+def _a_source(table: Pclntab) -> Function | None:
+    """A function with a source file: runtime.main, which plugins and programs linked with -linkshared lack."""
+    found = table.find("runtime.main")
+    if found is not None and found.file:
+        return found
+    return next((one for one in islice(table.functions(), 64) if one.file and not one.is_autogenerated), None)
 
 
 def stripping(container: Container) -> dict[str, Told[Any]]:
