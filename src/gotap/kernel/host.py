@@ -67,6 +67,11 @@ def ptrace_scope() -> int | None:
     return _number("/proc/sys/kernel/yama/ptrace_scope")
 
 
+def lockdown() -> str | None:
+    """The level in force, the one in brackets of `none [integrity] confidentiality`; None without securityfs."""
+    return ((_read("/sys/kernel/security/lockdown") or "").partition("[")[2].partition("]")[0]) or None
+
+
 def btf() -> int | None:
     """Bytes of the kernel's own BTF."""
     try:
@@ -77,8 +82,8 @@ def btf() -> int | None:
 
 def mount_point(kind: str) -> str | None:
     """Where a file system of that type is mounted, e.g. `tracefs`."""
-    for line in (_read("/proc/self/mounts") or "").splitlines():
-        _, place, name, *_ = line.split(" ")
+    for line in (_read("/proc/self/mounts") or "").split("\n"):  # a path may hold what else ends a line for Python
+        _, place, name, *_ = *line.split(" "), "", "", ""
         if name == kind:
             return place
     return None

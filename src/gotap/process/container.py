@@ -48,8 +48,8 @@ def container_of(cgroup: str, mountinfo: str = "") -> tuple[Container | None, st
         for pattern, runtime in _NAMED:
             if named := pattern.search(path):
                 return Container(next(filter(None, named.groups())), runtime), f"its cgroup is {path}"
-    for line in mountinfo.splitlines():
-        root, place = line.split(" ")[3:5]
+    for line in mountinfo.split("\n"):  # paths may hold what else ends a line for Python
+        root, place = (*line.split(" "), "", "", "", "", "")[3:5]
         for mounts, by in _MOUNTED:
             if mounted := mounts.search(root):
                 return Container(mounted[1], by), f"{root} is mounted at {place}"
@@ -58,12 +58,12 @@ def container_of(cgroup: str, mountinfo: str = "") -> tuple[Container | None, st
 
 def cgroup_path(cgroup: str) -> str | None:
     """The path in the unified hierarchy, else in the first of v1; None when there are no cgroups."""
-    lines = [line.split(":", 2) for line in cgroup.splitlines() if line.count(":") >= 2]
+    lines = [line.split(":", 2) for line in cgroup.split("\n") if line.count(":") >= 2]
     return next((path for number, _, path in lines if number == "0"), lines[0][2] if lines else None)
 
 
 def _paths(cgroup: str) -> Iterator[str]:
-    for line in cgroup.splitlines():
+    for line in cgroup.split("\n"):
         yield line.split(":", 2)[-1]
 
 

@@ -36,6 +36,13 @@ class NotRunning(ProcessError):
     """No process executes this file."""
 
 
+class UnexpectedText(ProcessError):
+    """A file of /proc does not read as the kernel writes it: cut off, or of a kernel that differs."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"/proc/PID/{name} does not read as the kernel writes it", "try again, or update gotap")
+
+
 class LaunchError(ProcessError):
     """The program was not started; `exit_code` is what a shell would exit with (127 not found, 126 cannot execute)."""
 

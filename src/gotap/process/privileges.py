@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from gotap.process.errors import UnexpectedText
 from gotap.process.proc import read_file
 
 #: By bit, include/uapi/linux/capability.h up to Linux 6.18; capabilities(7).
@@ -51,8 +52,14 @@ class Status(Struct, frozen=True):
 
 
 def read_status(fields: dict[str, list[str]], pid: int) -> Status:
-    """`fields` as parse_status gives them."""
+    """`fields` as parse_status gives them. Raises UnexpectedText."""
+    try:
+        return _status(fields, pid)
+    except (KeyError, IndexError, ValueError):
+        raise UnexpectedText("status") from None
 
+
+def _status(fields: dict[str, list[str]], pid: int) -> Status:
     def number(name: str) -> int | None:
         return int(fields[name][0]) if fields.get(name) else None
 

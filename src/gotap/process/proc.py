@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from gotap.process.errors import NotAProgram, ProcessGone, gone, unreadable
+from gotap.process.errors import NotAProgram, ProcessGone, UnexpectedText, gone, unreadable
 from gotap.process.stat import Stat, container_id, parse_stat, parse_status
 
 #: PROC_PID_INIT_INO, include/linux/proc_ns.h: the initial pid namespace's inode number.
@@ -280,17 +280,25 @@ def in_initial_pid_namespace() -> bool:
 
 
 def parse_maps(text: bytes) -> Iterator[Mapping]:
-    """The kernel writes a newline within a path as \\012 and nothing else in another way (fs/seq_file.c)."""
-    for line in text.decode("utf-8", "surrogateescape").splitlines():
+    """The kernel writes a newline within a path as \\012 and nothing else in another way (fs/seq_file.c).
+
+    Other characters at which Python would end a line stay in the path. Raises UnexpectedText.
+    """
+    for line in text.removesuffix(b"\n").split(b"\n") if text else ():
         fields = line.split(None, 5)
-        start, _, end = fields[0].partition("-")
-        major, _, minor = fields[3].partition(":")
-        yield Mapping(
-            start=int(start, 16),
-            end=int(end, 16),
-            permissions=fields[1],
-            offset=int(fields[2], 16),
-            inode=int(fields[4]),
-            path=fields[5].replace("\\012", "\n") if len(fields) > 5 else "",
-            device=os.makedev(int(major, 16), int(minor, 16)),
-        )
+        try:
+            start, _, end = fields[0].partition(b"-")
+            major, _, minor = fields[3].partition(b":")
+            path = fields[5].decode("utf-8", "surrogateescape") if len(fields) > 5 else ""
+            mapping = Mapping(
+                start=int(start, 16),
+                end=int(end, 16),
+                permissions=fields[1].decode(),
+                offset=int(fields[2], 16),
+                inode=int(fields[4]),
+                path=path.replace("\\012", "\n"),
+                device=os.makedev(int(major, 16), int(minor, 16)),
+            )
+        except (IndexError, ValueError, OverflowError):
+            raise UnexpectedText("maps") from None
+        yield mapping

@@ -6,6 +6,8 @@ import re
 
 from msgspec import Struct
 
+from gotap.process.errors import UnexpectedText
+
 #: include/linux/sched.h; field 9 of stat.
 _PF_KTHREAD = 0x00200000
 
@@ -29,22 +31,26 @@ class Stat(Struct, frozen=True):
 
 
 def parse_stat(text: bytes) -> Stat:
-    """The comm stands between the first `(` and the last `)`, and may hold both."""
+    """The comm stands between the first `(` and the last `)`, and may hold both. Raises UnexpectedText."""
     head, _, tail = text.rpartition(b")")
     fields = tail.split()
-    return Stat(
-        comm=head.partition(b"(")[2].decode("utf-8", "replace"),
-        state=fields[0].decode(),
-        parent=int(fields[1]),
-        flags=int(fields[6]),
-        start_time=int(fields[19]),
-    )
+    try:
+        return Stat(
+            comm=head.partition(b"(")[2].decode("utf-8", "replace"),
+            state=fields[0].decode(),
+            parent=int(fields[1]),
+            flags=int(fields[6]),
+            start_time=int(fields[19]),
+        )
+    except (IndexError, ValueError):
+        raise UnexpectedText("stat") from None
 
 
 def parse_status(text: bytes) -> dict[str, list[str]]:
     """`Uid: 0 0 0 0` → `{"Uid": ["0", "0", "0", "0"]}`."""
-    lines = (line.partition(":") for line in text.decode("utf-8", "replace").splitlines())
-    return {key: value.split() for key, _, value in lines}
+    # Names may hold any character that ends a line for Python, and so look like a field: only \n is none of theirs.
+    lines = (line.partition(":") for line in text.decode("utf-8", "replace").split("\n"))
+    return {key: value.split() for key, colon, value in lines if colon}
 
 
 #: How runtimes name a container's cgroup: the whole last element, or `RUNTIME-ID.scope` (systemd driver);
@@ -58,7 +64,7 @@ def container_id(cgroup: str) -> str:
 
     In a cgroup namespace of its own a process shows `/` only: read the file of the process from outside.
     """
-    for line in cgroup.splitlines():
+    for line in cgroup.split("\n"):
         path = line.split(":", 2)[-1]
         for element in reversed(path.split("/")):
             # containerd under systemd, misconfigured as many are: SLICE:cri-containerd:ID in one element.
