@@ -264,6 +264,8 @@ class _Parser:
             return [first for first, _ in entries]
         types: list[str] = []
         for _, second in reversed(entries):  # in `a, b T` the type stands with the last name
+            if not (second or types):
+                raise self._error("the last parameter has no type")
             types.append(second or types[-1])
         return types[::-1]
 

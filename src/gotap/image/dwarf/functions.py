@@ -63,7 +63,7 @@ class Subprogram(Struct, frozen=True):
         if self.code is None:
             return 0
         high = self.code.number(Attribute.HIGH_PC)
-        return high if self.code.forms[Attribute.HIGH_PC] == Form.ADDR else self.low_pc + high
+        return high if self.code.forms.get(Attribute.HIGH_PC) == Form.ADDR else self.low_pc + high
 
 
 def subprogram(debug: DebugInfo, entry: Entry) -> Subprogram | None:
