@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gotap.errors import GotapError
 from gotap.image.buildinfo import read_build_info
 from gotap.image.elf import Elf
 from gotap.image.pcheader import find_headers
-from gotap.image.reading_go import go_file
-from gotap.image.reading_linkage import build_mode
+from gotap.image.reading import read_facts
 from gotap.image.reading_version import read_version
 from gotap.image.tables import GoTables, read_tables
 from gotap.process.errors import NotPermitted
@@ -44,7 +44,7 @@ class _Found(Struct, frozen=True):
 def read_go_images(process: Process, root: int | None, mappings: list[Mapping], exe: tuple[int, int]) -> GoImages:
     """`exe`: device and inode of /proc/PID/exe, as stat(2) tells them."""
     found = [image for file in mapped_files(mappings) if (image := _look(process, root, file, exe)) is not None]
-    images = [one.shown for one in found]
+    images = _with_versions([one.shown for one in found])
     if not found:
         return GoImages((), False, "no Go image is mapped")
     try:
@@ -62,6 +62,15 @@ def read_go_images(process: Process, root: int | None, mappings: list[Mapping], 
         return GoImages(tuple(images), None, denied or "no moduledata of it could be read")
     more = f", of which {len(jit)} in memory without a Go file" if jit else ""
     return GoImages(tuple(images), False, f"the chain of moduledata has {len(modules)}{more}; none is a plugin's")
+
+
+def _with_versions(images: list[MappedImage]) -> list[MappedImage]:
+    """Plugins of Go ≤ 1.20 do not name their version, but only load into a program of the very same."""
+    version = next((image.version for image in images if image.role == "exe"), None)
+    return [
+        replace(image, version=version) if image.version is None and image.role in ("plugin", "shared") else image
+        for image in images
+    ]
 
 
 def _look(process: Process, root: int | None, file: MappedFile, exe: tuple[int, int]) -> _Found | None:
@@ -82,19 +91,23 @@ def _look(process: Process, root: int | None, file: MappedFile, exe: tuple[int, 
         if tables is None:
             return None
         bias = file.bias((segment.offset, segment.vaddr, segment.filesz) for segment in elf.loads)
-        mode, version = _mode_and_version(elf, tables)
-        return _Found(file, MappedImage(file.path, "exe" if is_exe else _ROLES.get(mode, "exe"), bias, version), tables)
+        role, version = _role_and_version(elf, tables, is_exe)
+        return _Found(file, MappedImage(file.path, role, bias, version), tables)
     except GotapError:
         return None
     finally:
         os.close(descriptor)
 
 
-def _mode_and_version(elf: Elf, tables: GoTables) -> tuple[str, str | None]:
-    """By the rules of the facts of files."""
-    info, layout = read_build_info(elf), tables.module.layout
-    file, _ = go_file(elf, tables, info)
-    return build_mode(file).value or "exe", read_version(elf, info, layout).number
+def _role_and_version(elf: Elf, tables: GoTables, is_exe: bool) -> tuple[str, str | None]:
+    """By the rules of the facts of files; no version where only the tables' form bounds it."""
+    if is_exe:
+        version = read_version(elf, read_build_info(elf), tables.module.layout)
+        return "exe", version.number if version.source != "tables" else None
+    go = read_facts(elf).go
+    if go is None:
+        return "exe", None
+    return _ROLES.get(go.build_mode or "", "exe"), go.version if go.version_source != "tables" else None
 
 
 def _modules(process: Process, found: list[_Found]) -> dict[int, LoadedModule]:
