@@ -208,9 +208,9 @@ def _named(name: str) -> list[int]:
 def read_host() -> Host:
     """What this host allows this gotap, by trying it."""
     from gotap.kernel import host
-    from gotap.kernel.features import essential
+    from gotap.kernel.features import essential, lockdown_level
 
-    return host_of(essential(), host.capabilities_finding().ok, lockdown())
+    return host_of(essential(), not (host.missing_capabilities() or host.in_user_namespace()), lockdown_level())
 
 
 def host_of(features: Features, privileged: bool, lockdown: str | None) -> Host:
@@ -222,13 +222,3 @@ def host_of(features: Features, privileged: bool, lockdown: str | None) -> Host:
         lockdown=lockdown,
         missing=missing,
     )
-
-
-def lockdown() -> str | None:
-    """The level that is in force: the bracketed one of `none [integrity] confidentiality`."""
-    try:
-        with open("/sys/kernel/security/lockdown") as file:
-            text = file.read()
-    except OSError:
-        return None
-    return text.partition("[")[2].partition("]")[0] or None

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from gotap.kernel import host, trials
+from gotap.kernel import cgroup, host, trials
 from gotap.kernel.findings import Feature, Features
+from gotap.kernel.lockdown import level, lockdown
 from gotap.kernel.trials import Bench
 
-__all__ = ["Feature", "Features", "essential", "probe"]
+__all__ = ["Feature", "Features", "essential", "lockdown_level", "probe"]
 
 _Trial = Callable[[Bench], Iterator[Feature]]
 
 _NEEDED: tuple[_Trial, ...] = (trials.bpf, trials.program, trials.ringbuf)
 _HELPFUL: tuple[_Trial, ...] = (trials.bpf_loop, trials.attach_cookie, trials.no_prealloc)
-_TOLD: tuple[_Trial, ...] = (trials.nop5, trials.stats, trials.jit, trials.memlock, trials.write_user)
+_TOLD: tuple[_Trial, ...] = (trials.nop5, trials.stats, trials.jit, trials.memlock, trials.write_user, lockdown)
 
 
 def essential() -> Features:
@@ -40,9 +41,16 @@ def probe() -> Features:
             host.tracefs_finding(),
             host.paranoid_finding(),
             host.yama_finding(),
+            cgroup.memory_finding(),
         ]
         bench.finish_closing()
     return _features(found)
+
+
+def lockdown_level() -> str | None:
+    """"none", "integrity" or "confidentiality"; None when nothing tells. A millisecond."""
+    with Bench() as bench:
+        return level(bench)
 
 
 def _run(bench: Bench, wanted: Iterable[_Trial]) -> Iterator[Feature]:

@@ -81,7 +81,7 @@ def _counting() -> Code:
     return asm.finish()
 
 
-def _calling(helper: Helper, size: int = 8) -> Code:
+def calling(helper: Helper, size: int = 8) -> Code:
     """Calls `helper(stack buffer, size, its own context's word)`: enough for the verifier to say whether it may."""
     asm = Assembler()
     asm.load(R3, R1)
@@ -107,13 +107,13 @@ def _reason(error: KernelError | OSError) -> str:
     return errno_text(error.errno or 0)
 
 
-_UNKNOWN = "not tried: bpf(2) is not allowed"
+UNTRIED = "not tried: bpf(2) is not allowed"
 
 
 def _loads(bench: Bench, id_: str, name: str, code: Callable[[], Code], yes: str, remedy: str, *, needed: bool = False
            ) -> Iterator[Feature]:
     if bench.counter is None:
-        yield Feature(id_, name, False, _UNKNOWN, needed=needed, tried=False)
+        yield Feature(id_, name, False, UNTRIED, needed=needed, tried=False)
         return
     try:
         bench.load(code())
@@ -162,7 +162,7 @@ def _or_capabilities(remedy: str) -> str:
 
 
 def program(bench: Bench) -> Iterator[Feature]:
-    return _loads(bench, "program", "programs for uprobes", lambda: _calling(Helper.PROBE_READ_USER),
+    return _loads(bench, "program", "programs for uprobes", lambda: calling(Helper.PROBE_READ_USER),
                   "load, and may read the watched process's memory",
                   _or_capabilities("the kernel needs CONFIG_BPF_EVENTS=y"), needed=True)
 
@@ -170,7 +170,7 @@ def program(bench: Bench) -> Iterator[Feature]:
 def ringbuf(bench: Bench) -> Iterator[Feature]:
     name = "BPF ring buffer"
     if bench.counter is None:
-        yield Feature("ringbuf", name, False, _UNKNOWN, needed=True, tried=False)
+        yield Feature("ringbuf", name, False, UNTRIED, needed=True, tried=False)
         return
     try:
         Map.create(MapType.RINGBUF, 0, 0, os.sysconf("SC_PAGESIZE"), name="gotap_probe").close()
@@ -208,7 +208,7 @@ def _uprobe_sum(multi: Feature, perf: Feature | None) -> Feature:
     if perf is not None and perf.ok:
         return Feature("uprobes", name, True, "work, one by one: detaching takes longer", needed=True)
     detail = perf.detail if perf is not None else multi.detail
-    if detail == _UNKNOWN:
+    if detail == UNTRIED:
         return Feature("uprobes", name, False, detail, needed=True, tried=False)
     remedy = _or_capabilities("the kernel needs CONFIG_UPROBE_EVENTS=y")
     return Feature("uprobes", name, False, detail, remedy, needed=True)
@@ -222,8 +222,8 @@ def _uprobe_multi(bench: Bench, offsets: tuple[int, ...]) -> Iterator[Feature]:
     link_name, name = "uprobe_multi link", "uprobe_multi for whole processes"
     remedy = "use Linux 6.6 or newer; gotap falls back to perf_event uprobes"
     if bench.counter is None:
-        yield Feature("uprobe_multi_link", link_name, False, _UNKNOWN, tried=False)
-        yield Feature("uprobe_multi", name, False, _UNKNOWN, tried=False)
+        yield Feature("uprobe_multi_link", link_name, False, UNTRIED, tried=False)
+        yield Feature("uprobe_multi", name, False, UNTRIED, tried=False)
         return
     try:
         page = bench.playground()
@@ -251,7 +251,7 @@ def _perf_uprobe(bench: Bench) -> Feature:
     name = "perf_event uprobes"
     remedy = _or_capabilities("the kernel needs CONFIG_UPROBE_EVENTS=y; gotap does not need it beside uprobe_multi")
     if bench.counter is None:
-        return Feature("perf_uprobe", name, False, _UNKNOWN, tried=False)
+        return Feature("perf_uprobe", name, False, UNTRIED, tried=False)
     try:
         page = bench.playground()
         program = bench.load(_counting())
@@ -294,7 +294,7 @@ def bpf_loop(bench: Bench) -> Iterator[Feature]:
 
 
 def attach_cookie(bench: Bench) -> Iterator[Feature]:
-    return _loads(bench, "attach_cookie", "attach cookies", lambda: _calling(Helper.GET_ATTACH_COOKIE), "work",
+    return _loads(bench, "attach_cookie", "attach cookies", lambda: calling(Helper.GET_ATTACH_COOKIE), "work",
                   "use Linux 5.15 or newer; each site gets a program of its own without them")
 
 
@@ -303,7 +303,7 @@ def no_prealloc(bench: Bench) -> Iterator[Feature]:
     id_, name = "no_prealloc", "hash maps that grow"
     remedy = "maps take their full memory from the start without it"
     if bench.counter is None:
-        yield Feature(id_, name, False, _UNKNOWN, tried=False)
+        yield Feature(id_, name, False, UNTRIED, tried=False)
         return
     asm = Assembler()
     asm.mov(R6, R1)
@@ -329,7 +329,7 @@ def nop5(bench: Bench) -> Iterator[Feature]:
     """Whether the breakpoint on a 5-byte nop became a call (after `uprobes` has hit it)."""
     name = "fast uprobes on 5-byte nops"
     if bench.counter is None:
-        yield Feature("nop5", name, False, _UNKNOWN, tried=False)
+        yield Feature("nop5", name, False, UNTRIED, tried=False)
     elif bench.nop5 == b"\xe8":
         yield Feature("nop5", name, True, "become calls: about a third of a breakpoint's cost")
     else:
@@ -340,7 +340,7 @@ def nop5(bench: Bench) -> Iterator[Feature]:
 def stats(bench: Bench) -> Iterator[Feature]:
     name = "run time statistics"
     if bench.counter is None:
-        yield Feature("stats", name, False, _UNKNOWN, tried=False)
+        yield Feature("stats", name, False, UNTRIED, tried=False)
         return
     try:
         with enable_stats():
@@ -357,7 +357,7 @@ def stats(bench: Bench) -> Iterator[Feature]:
 def jit(bench: Bench) -> Iterator[Feature]:
     name = "JIT compiler"
     if bench.counter is None:
-        yield Feature("jit", name, False, _UNKNOWN, tried=False)
+        yield Feature("jit", name, False, UNTRIED, tried=False)
         return
     try:
         compiled = bench.load(_counting()).jited()
@@ -372,7 +372,7 @@ def memlock(bench: Bench) -> Iterator[Feature]:
     """Kernels before 5.11 charge maps to RLIMIT_MEMLOCK: with a limit of 0 they refuse every map."""
     name = "memory for maps"
     if bench.counter is None:
-        yield Feature("memlock", name, False, _UNKNOWN, tried=False)
+        yield Feature("memlock", name, False, UNTRIED, tried=False)
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, hard))
@@ -394,6 +394,6 @@ def memlock(bench: Bench) -> Iterator[Feature]:
 
 def write_user(bench: Bench) -> Iterator[Feature]:
     """Refused under lockdown; where it is allowed, the kernel logs a warning about this very probe."""
-    return _loads(bench, "write_user", "writing to watched processes", lambda: _calling(Helper.PROBE_WRITE_USER),
+    return _loads(bench, "write_user", "writing to watched processes", lambda: calling(Helper.PROBE_WRITE_USER),
                   "the kernel would allow it (no lockdown)",
                   "the kernel is locked down (lockdown=integrity, often by secure boot); gotap does not need it")

@@ -19,7 +19,7 @@ CONDITIONS = (
         id="packed",
         holds=_packed,
         effects=KERNEL,
-        message="packed: its code is not in the file but unpacked into memory, where the kernel sets no probes",
+        message="its code is not in the file but unpacked into memory, where the kernel sets no probes",
         remedy="upx -d {file}",
     ),
     Condition(

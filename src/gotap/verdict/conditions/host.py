@@ -55,7 +55,7 @@ def _privilege_remedy(situation: Situation) -> str:
 
 def _lockdown(situation: Situation) -> str | None:
     level = situation.host.lockdown if situation.host else None
-    return f"/sys/kernel/security/lockdown: {level}" if level not in (None, "none") else None
+    return f"lockdown: {level}" if level not in (None, "none") else None
 
 
 CONDITIONS = (
