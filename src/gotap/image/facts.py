@@ -30,10 +30,11 @@ class GoFacts(Struct, frozen=True, kw_only=True):
     version         as a release number ("1.26.8", "1.27rc1", "1.28-devel"); version_text as it stands in the file
     version_source  "buildinfo", "data" (a text among the program's constants), "tables" (the layout's first release),
                     "dwarf" or "symbols"
-    fips            "boringcrypto", "native" (GOFIPS140) or "openssl"
+    fips            "boringcrypto", "native" (GOFIPS140), "openssl", "cng" (Windows) or "darwin" (macOS)
     build_mode      "exe", "pie", "c-shared", "c-archive", "plugin" or "shared"
     linker          "internal" (Go's) or "external"; linkage "static" or "dynamic"
-    libc            "glibc", "musl" or another name; None for none; libc_inside: linked into the file
+    libc            "glibc", "musl", "bionic", "uclibc", "libSystem" (macOS), "msvcrt", "ucrt" (Windows), elsewhere the
+                    library's file name; None for none; libc_inside: linked into the file
     linkshared      Go's own libraries are separate files (`-linkshared`)
     vendored        at least one module came from a vendor directory; trimpath: file names without directories
     packed          the packer's name ("upx")
