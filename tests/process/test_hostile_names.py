@@ -55,7 +55,8 @@ def test_a_name_that_looks_like_a_field_is_none(tmp_path: Path) -> None:
 
 def test_mount_points_and_cgroups_of_any_name() -> None:
     id_ = "ab" * 32
-    mounts = f"36 35 98:0 /a{ENDS} /b{ENDS} rw - ext3 /dev/root rw\n1 2 0:3 /docker/containers/{id_}/hosts /etc/hosts rw\n"
+    hosts = f"1 2 0:3 /docker/containers/{id_}/hosts /etc/hosts rw\n"
+    mounts = f"36 35 98:0 /a{ENDS} /b{ENDS} rw - ext3 /dev/root rw\n{hosts}"
     found, _ = container_of(f"0::/x{ENDS}y\n", mounts)
     assert found is not None
     assert found.id == id_

@@ -29,6 +29,13 @@ class TruncatedFile(ImageError):
     """The file is shorter than its own headers say."""
 
 
+class ChangedFile(ImageError):
+    """The file was cut or written to while it was read, or its disk failed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} changed while it was read, or can no longer be read", "try again when it is complete")
+
+
 class MalformedFile(ImageError):
     """The headers contradict themselves, or use a form that is not supported."""
 

@@ -57,6 +57,7 @@ class Image:
         """Opens an executable that must be Go's; `name` is for messages. Raises ImageError or this module's errors."""
         image = cls(Elf.open(path, name))
         _ = image.moduledata, image.go_version
+        image.elf.check_unchanged()
         return image
 
     # -- Go's tables --------------------------------------------------------------------------------------------

@@ -7,10 +7,51 @@ import mmap
 import os
 import stat
 
-from gotap.image.errors import NotExecutable, UnreadableFile
+from gotap.image.errors import ChangedFile, NotExecutable, UnreadableFile
 
 
-def map_file(path: str | os.PathLike[str], name: str = "") -> mmap.mmap:
+class FileMap(mmap.mmap):
+    """A mapped file that may change under the reader's hands: see `check`, and `gotap.image.bus_errors`."""
+
+    name: str
+    #: Its addresses in this process.
+    first: int
+    end: int
+    #: A part of it could no longer be read, and is zeros since.
+    is_cut: bool
+    _path: str | os.PathLike[str]
+    _state: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, descriptor: int, status: os.stat_result, path: str | os.PathLike[str], name: str) -> FileMap:
+        """Maps what the descriptor has open. Raises OSError."""
+        from gotap.image.bus_errors import address_of, guard  # it loads ctypes, which not every start needs
+
+        mapped = cls(descriptor, 0, access=mmap.ACCESS_READ)
+        mapped.name, mapped._path, mapped._state, mapped.is_cut = name, path, _state(status), False
+        mapped.first = address_of(mapped)
+        mapped.end = mapped.first + -(-len(mapped) // mmap.PAGESIZE) * mmap.PAGESIZE
+        guard(mapped)
+        return mapped
+
+    def check(self) -> None:
+        """Raises ChangedFile when what was read may not belong together: the file was cut or written to meanwhile.
+
+        One that another file replaced is as it was: the map keeps it.
+        """
+        try:
+            now = _state(os.stat(self._path))
+        except OSError:
+            now = self._state
+        if self.is_cut or (now[:2] == self._state[:2] and now != self._state):
+            raise ChangedFile(self.name)
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def map_file(path: str | os.PathLike[str], name: str = "") -> FileMap:
     """Maps a regular file that is not empty; `name` is what messages call it. Raises UnreadableFile, NotExecutable.
 
     Never waits: opening a FIFO without O_NONBLOCK would, for its writer.
@@ -25,7 +66,7 @@ def map_file(path: str | os.PathLike[str], name: str = "") -> mmap.mmap:
                 raise UnreadableFile(f"{name} is {kind}, not a regular file", "name an executable file")
             if status.st_size == 0:
                 raise NotExecutable(f"{name} is not an executable: it is empty", "name an executable file", "empty")
-            return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            return FileMap.of(descriptor, status, path, name)
         finally:
             os.close(descriptor)
     except (OSError, ValueError, OverflowError) as error:  # ValueError: NUL in the path

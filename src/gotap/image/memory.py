@@ -13,6 +13,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from gotap.image.errors import BadAddress, MalformedFile
+from gotap.image.mapping import FileMap
 
 PT_LOAD = 1
 PF_X, PF_W, PF_R = 1, 2, 4
@@ -96,6 +97,11 @@ class Memory:
         """
         if isinstance(self.data, mmap.mmap):
             self.data.madvise(mmap.MADV_DONTNEED)
+
+    def check_unchanged(self) -> None:
+        """For whoever is done reading. Raises ChangedFile when the file was cut or written to since it was opened."""
+        if isinstance(self.data, FileMap):
+            self.data.check()
 
     def notes(self) -> Iterator[Note]:
         """ELF's notes; other formats have none."""

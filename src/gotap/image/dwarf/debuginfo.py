@@ -243,7 +243,7 @@ class DebugInfo:
                     cache[abbreviation_offset] = _abbreviations(tables, abbreviation_offset)
                 unit.abbreviations = cache[abbreviation_offset]
                 self._read_unit_entry(unit)
-            except (struct.error, IndexError) as error:
+            except (struct.error, IndexError, ValueError) as error:  # ValueError: a text without end
                 raise DwarfError(f"the debug information is cut off in the unit at {offset:#x}") from error
             yield unit
             offset = unit.end
