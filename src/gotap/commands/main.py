@@ -89,7 +89,7 @@ def _run(words: list[str]) -> int:
     options = command.parse_args(words[1:])
     from gotap.commands.memory import keep_small
 
-    keep_small()
+    keep_small(numpy_later=words[0] == "ps")  # what it needs of executables is in its cache
     code = module.run(options)
     return int(code)
 

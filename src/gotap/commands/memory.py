@@ -21,10 +21,16 @@ _MOVING = {_TRIM_THRESHOLD: 4 << 20, _MMAP_THRESHOLD: 2 << 20}
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
-def keep_small() -> None:
-    """To be called before numpy is loaded and before threads start: each would have a heap of its own."""
+def keep_small(numpy_later: bool = False) -> None:
+    """To be called before numpy is loaded and before threads start: each would have a heap of its own.
+
+    `numpy_later`: for a command that may do without numpy and starts no programs.
+    """
     _set(_SETTINGS)
-    _load_numpy()
+    if numpy_later:
+        os.environ.setdefault(_BLAS_THREADS, "1")
+    else:
+        _load_numpy()
 
 
 def keep_for_batches() -> None:
