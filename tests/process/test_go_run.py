@@ -41,10 +41,10 @@ def test_program_of_go_run(go: str, tmp_path: Path) -> None:
     [
         ("/tmp/go-build3914783911/b001/exe/main", True),
         ("/var/tmp/own/go-build1/b001/exe/server", True),
-        (f"/root/.cache/go-build/01/{HASH}-d/server", True),
+        (f"/cache/go-build/01/{HASH}-d/server", True),
         ("/tmp/go-build/b001/exe/main", False),
         ("/opt/go-build12/bin/server", False),
-        (f"/root/.cache/go-build/01/{HASH}-d", False),
+        (f"/cache/go-build/01/{HASH}-d", False),
         ("/usr/bin/go", False),
     ],
 )
@@ -54,6 +54,6 @@ def test_paths(exe: str, expected: bool) -> None:
 
 
 def test_tools_of_a_module_are_run_from_the_same_place() -> None:
-    exe = f"/root/.cache/go-build/01/{HASH}-d/stringer"
+    exe = f"/cache/go-build/01/{HASH}-d/stringer"
     assert read_go_run(exe, "go", ("go", "tool", "stringer"))[0] is False
     assert read_go_run(exe, "", ()) == (True, "it lies in Go's build cache, and the go command is gone")
