@@ -137,7 +137,7 @@ def test_executable_of_the_vendors_loader(program: Path, tmp_path: Path) -> None
     [
         ("/opt/dynatrace/oneagent/agent/lib64/liboneagentproc.so", "Dynatrace OneAgent"),
         ("/memfd:frida-agent-64.so (deleted)", "Frida"),
-        ("/root/.bpftime/libbpftime-agent.so", "bpftime"),
+        ("/opt/.bpftime/libbpftime-agent.so", "bpftime"),
         ("/opt/datadog/apm/library/ddprof/libdd_profiling.so", "Datadog"),
         ("/usr/lib/newrelic/x.so", "New Relic"),
         ("/opt/appdynamics/x.so", "AppDynamics"),
