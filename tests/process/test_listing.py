@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 from gotap.process.listing import list_processes
 from processes import python, running
@@ -25,3 +27,20 @@ def test_descriptors_do_not_pile_up() -> None:
         assert len(os.listdir("/proc/self/fd")) <= before + 2
         if process.pid > os.getpid():
             break
+
+
+def test_a_list_does_without_numpy() -> None:
+    """Which takes longer to load than 300 processes to list."""
+    code = (
+        "import sys\n"
+        "from gotap.errors import GotapError\n"
+        "from gotap.process.facts_cache import facts_cache\n"
+        "from gotap.process.listing import list_processes\n"
+        "from gotap.process.reading import Observer\n"
+        "observer = Observer()\n"
+        "for process in list_processes():\n"
+        "    try: observer.read(process, inside=False)\n"
+        "    except GotapError: pass\n"
+        "print('numpy' in sys.modules)\n"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
