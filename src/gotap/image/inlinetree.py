@@ -122,7 +122,7 @@ class InlineTree:
         first = np.flatnonzero(np.concatenate([[True], offsets[1:] != offsets[:-1]]))
         uses = np.diff(first, append=len(offsets))  # functions that are alike share a table
         tables, known = offsets[first], table.pc_tables()
-        ends = known[np.searchsorted(known, tables, side="right")]
+        ends = known[np.searchsorted(known, tables.astype(np.uint32), side="right")].astype(np.int64)
         return int((distinct_values(table.pctab, tables, ends) * uses).sum())
 
     def _tree_offset(self, function: Function) -> int | None:

@@ -116,7 +116,9 @@ class Pclntab:
     def name_table(self) -> bytes:
         """All names, each with a NUL behind it; before Go 1.16, among other things."""
         start, end = self._names_at
-        return self.elf.data[start:end]
+        names = self.elf.data[start:end]
+        self.elf.give_back()  # so that they are not in memory twice
+        return names
 
     def _list_functions(self, row: int) -> None:
         """Entries and records of all functions, and the end of the last one."""
@@ -271,16 +273,19 @@ class Pclntab:
         """The rows of the PC-value table at an offset of pctab."""
         return pcvalue.decode(self.pctab, offset, self.header.quantum)
 
-    def pc_tables(self) -> NDArray[np.int64]:
+    def pc_tables(self) -> NDArray[np.uint32]:
         """Offsets of all PC-value tables that functions name, sorted, and at last the end of pctab."""
-        found = [self._column(word).astype(np.int64) for word in (_PCSP, _PCFILE, _PCLN)]
+        found = [self._column(word) for word in (_PCSP, _PCFILE, _PCLN)]
         counts = self._column(_NPCDATA)
         behind = (self.records + self.record_size) // 4
         for number in range(min(int(counts.max()), _MOST_PCDATA)):
             places = behind[counts > number] + number
-            found.append(self.words[places[places < len(self.words)]].astype(np.int64))
-        offsets = np.concatenate([*found, [len(self.pctab)]])
-        return np.sort(np.minimum(offsets, len(self.pctab)))
+            found.append(self.words[places[places < len(self.words)]])
+        end = np.array([len(self.pctab)], np.uint32)
+        offsets = np.concatenate([*found, end]).astype(np.uint32, copy=False)
+        np.minimum(offsets, end, out=offsets)
+        offsets.sort()
+        return offsets
 
     def stack_depths(self, function: Function) -> list[Row]:
         """pcsp: (start, end, bytes between SP and its value at entry), offsets from the entry."""

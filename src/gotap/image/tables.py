@@ -51,7 +51,9 @@ class GoTables:
     @cached_property
     def inlined_calls(self) -> int | None:
         """How many calls were inlined into the functions; None before Go 1.18, whose trees are not read."""
-        return self.pclntab.count_inlined_calls()
+        count = self.pclntab.count_inlined_calls()
+        self.container.give_back()  # all functions' tables were looked at
+        return count
 
 
 def read_tables(container: Container) -> GoTables | None:
