@@ -16,6 +16,7 @@ FROZEN: dict[str, dict[str, str]] = {
         "file": "null|string",
         "bits": "integer|null",
         "big_endian": "boolean|null",
+        "packed": "null|string",
         "interpreter": "null|string",
         "needed": "[string]",
         "evidence": "{string}",

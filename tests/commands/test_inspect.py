@@ -13,7 +13,7 @@ import gobuild
 from cli import gotap
 from goservers import Server
 from gotap.commands.main import main
-from processes import python
+from processes import python, running
 from sandbox import NOBODY
 
 #: A terminal as small as they come.
@@ -102,9 +102,15 @@ def test_processes_by_pid(server: Server) -> None:
     assert lines[1].split()[1] == "uprobe"
 
 
-def test_processes_by_name(server: Server) -> None:
-    heads = [line.partition(":")[0] for line in lines_of("httpserver") if ": httpserver, go" in line]
-    assert str(server.pid) in heads
+def test_processes_by_name(tmp_path: Path) -> None:
+    name = f"sleeper-{os.getpid()}"
+    program = shutil.copy(shutil.which("sleep") or "", tmp_path / name)
+    with running(program, "60") as first, running(program, "60") as second:
+        heads = [line.partition(":")[0] for line in lines_of(name) if f": {name}, " in line]
+        assert heads == [str(one.pid) for one in sorted((first, second), key=lambda one: one.pid)]
+    done = gotap("inspect", name)
+    assert done.code == 1
+    assert f"neither a file nor a running process named '{name}'" in done.err
 
 
 def test_a_file_of_that_name_is_meant_before_processes(server: Server, hello: Path, tmp_path: Path) -> None:

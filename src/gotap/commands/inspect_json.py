@@ -118,6 +118,7 @@ class Document(Struct, frozen=True, kw_only=True):
     file: str | None
     bits: int | None
     big_endian: bool | None
+    packed: str | None
     interpreter: str | None
     needed: tuple[str, ...]
     evidence: dict[str, str]
@@ -149,6 +150,7 @@ def document(judged: Judged, parts: Parts) -> Document:
         file=situation.file if situation else None,
         bits=facts.bits if facts else None,
         big_endian=facts.big_endian if facts else None,
+        packed=facts.packed if facts else None,
         interpreter=facts.interpreter if facts else None,
         needed=facts.needed if facts else (),
         evidence=facts.evidence if facts else {},

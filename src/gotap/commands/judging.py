@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from gotap.errors import GotapError
 from gotap.image.facts import Facts
-from gotap.process.errors import NoSuchName, NotPermitted, gone, not_permitted
+from gotap.process.errors import NoSuchName, NotPermitted, ProcessGone, gone, not_permitted
 from gotap.process.facts_cache import FileKey, file_key
 from gotap.process.language import language_of, needs_mappings
 from gotap.process.proc import Process
@@ -81,11 +81,20 @@ class Judge:
             yield self.file(target)
         else:
             try:
-                pids = _named(target)
+                yield from self._of_name(target)
             except GotapError as error:
                 yield Judged(target, error=error)
-                return
-            yield from (self.process(target, pid) for pid in pids)
+
+    def _of_name(self, name: str) -> Iterator[Judged]:
+        """Those that end meanwhile are no longer meant. Raises NoSuchTarget when there are none."""
+        found = False
+        for pid in _named(name):
+            judged = self.process(name, pid)
+            if not isinstance(judged.error, ProcessGone):
+                found = True
+                yield judged
+        if not found:
+            raise NoSuchTarget(f"all processes named {name!r} have ended", "`gotap ps` lists those that run")
 
     def file(self, target: str) -> Judged:
         try:
@@ -159,13 +168,17 @@ def _unpacked(process: Process, packed: Facts) -> Facts:
 
 
 def read_file(path: str, name: str) -> FileFacts:
-    """Facts of an executable file, and what of the catalogue is in it. `name` is for messages."""
+    """Facts of an executable file, and what of the catalogue is in it. `name` is for messages.
+
+    Raises ImageError, also when the file was changed meanwhile.
+    """
     from gotap.image.container import open_container
     from gotap.image.reading import read_facts
 
     container = open_container(path, name)
     facts = read_facts(container)
     coverage = cover(container, facts)
+    container.check_unchanged()
     if coverage is not None and not coverage.refused and not any(one.present for one in coverage.operations):
         facts = replace(facts, language="go proxy")
     return FileFacts(facts, coverage)
