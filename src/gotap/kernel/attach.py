@@ -87,9 +87,10 @@ def close_all(links: Sequence[Link], meanwhile: Callable[[], None] | None = None
         return
     with Pool(_CLOSING, "gotap-detach") as pool:
         calls = [pool.start(partial(os.close, fd)) for fd in descriptors]
-        for call in calls if meanwhile is not None else ():
-            while not call.wait(_MEANWHILE):
-                meanwhile()
+        if meanwhile is not None:
+            for call in calls:
+                while not call.wait(_MEANWHILE):
+                    meanwhile()
     for call in calls:
         call.result()
 
