@@ -6,6 +6,7 @@ thousands of times a second. Layouts: see `gotap.image.pcheader`, `pclntab`, `mo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tiny_bytes import Bytes
@@ -40,9 +41,14 @@ class Program(NamedTuple):
     runtime_types: int
 
 
+def buffers(recipe: Recipe) -> Callable[[int], Bytes]:
+    """Makes buffers of that word size and byte order, by their address."""
+    return lambda address: Bytes(address, recipe.bits, recipe.big_endian)
+
+
 def make_program(recipe: Recipe, start: int) -> Program:
     """The pieces, laid out from address `start` on."""
-    new = lambda base: Bytes(base, recipe.bits, recipe.big_endian)  # noqa: E731
+    new = buffers(recipe)
     text = new(start)
     text.align(16)
     text.raw(b'\xff Go build ID: "tiny/tiny"\n \xff')

@@ -7,13 +7,15 @@ information. `Tiny.fields` are the places of all numbers that were written.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tiny_bytes import Bytes
 from tiny_dwarf import debug_sections
-from tiny_go import Program, Recipe, make_program
+from tiny_go import Program, Recipe, buffers, make_program
 
-_HEADER = 0x400  # room for a format's headers in front of the code
+#: Room for a format's headers in front of the code.
+HEADER = 0x400
 _BASE = 0x400000
 #: Recipe's word size and byte order → ELF machine and its relocation `base + addend`.
 _MACHINES = {(64, False): (62, 8), (32, False): (3, 8), (64, True): (22, 12), (32, True): (20, 22)}
@@ -50,9 +52,9 @@ def _pieces(program: Program) -> tuple[Bytes, ...]:
 def make_elf(recipe: Recipe, relocated: bool = False) -> Tiny:
     """`relocated`: a PIE whose words are zero and whose values stand in RELA entries (REL with 32 bits)."""
     base = 0 if relocated else _BASE
-    program = make_program(recipe, base + _HEADER)
+    program = make_program(recipe, base + HEADER)
     machine, relative = _MACHINES[recipe.bits, recipe.big_endian]
-    new = lambda at: Bytes(at, recipe.bits, recipe.big_endian)  # noqa: E731
+    new = buffers(recipe)
     extra = new(program.data.here)
     places = _elf_extra(extra, recipe, program, relative, relocated)
     header = new(base)
@@ -75,7 +77,7 @@ def make_elf(recipe: Recipe, relocated: bool = False) -> Tiny:
         if not wide:
             header.number(4, flags)
         header.word(8)
-    header.raw(bytes(_HEADER - len(header.data)))
+    header.raw(bytes(HEADER - len(header.data)))
     for piece in (*_pieces(program), extra, tail):
         header.append(piece)
     if relocated and recipe.bits == 64:
@@ -85,7 +87,9 @@ def make_elf(recipe: Recipe, relocated: bool = False) -> Tiny:
     return _tiny(form + ("-garbled" if recipe.magic else ""), recipe, header)
 
 
-def _elf_extra(out: Bytes, recipe: Recipe, program: Program, relative: int, relocated: bool) -> dict[int, tuple[int, int]]:  # fmt: skip
+def _elf_extra(
+    out: Bytes, recipe: Recipe, program: Program, relative: int, relocated: bool
+) -> dict[int, tuple[int, int]]:
     """Interpreter, notes, relocations and the dynamic section: program header's type → where it is."""
     interpreter = out.raw(b"/lib64/ld-linux-x86-64.so.2\0")
     places = {3: (interpreter, out.here)} if relocated else {}
@@ -116,16 +120,16 @@ def _elf_sections(out: Bytes, base: int, recipe: Recipe, program: Program) -> tu
     symbol_names = b"\0main.main\0runtime.types\0"
     parts: dict[str, tuple[int, int, bytes]] = {".strtab": (3, 0, symbol_names)}
     symbols = Bytes(0, recipe.bits, recipe.big_endian)
-    for name, value in ((0, 0), (1, program.entry), (11, program.runtime_types)):
-        symbols.number(4, name)
+    for name_at, value in ((0, 0), (1, program.entry), (11, program.runtime_types)):
+        symbols.number(4, name_at)
         if wide:
             symbols.number(1, 0x12, 0)
-            symbols.number(2, bool(name))
+            symbols.number(2, bool(name_at))
             symbols.word(value, 16)
         else:
             symbols.word(value, 16)
             symbols.number(1, 0x12, 0)
-            symbols.number(2, bool(name))
+            symbols.number(2, bool(name_at))
     parts[".symtab"] = 2, 0, bytes(symbols.data)
     if wide and not recipe.big_endian:
         for name, content in debug_sections(5 if recipe.release >= (1, 26) else 4).items():
@@ -156,7 +160,7 @@ def _elf_sections(out: Bytes, base: int, recipe: Recipe, program: Program) -> tu
 
 def make_pe(recipe: Recipe) -> Tiny:
     """PE32+ or PE32 with an import directory and a COFF symbol table."""
-    program = make_program(recipe, _BASE + _HEADER)
+    program = make_program(recipe, _BASE + HEADER)
     wide = recipe.bits == 64
     extra = Bytes(program.data.here, recipe.bits)
     library = extra.raw(b"kernel32.dll\0")
@@ -181,16 +185,19 @@ def make_pe(recipe: Recipe) -> Tiny:
     header.number(2, 0x20B if wide else 0x10B, 0)
     header.number(4, 0, 0, 0, program.entry - _BASE, 0x1000, *([] if wide else [0]))
     header.word(_BASE)
-    header.number(4, 0x1000, 0x200, 0, 0, 0, 0, 0x10000, _HEADER, 0)
+    header.number(4, 0x1000, 0x200, 0, 0, 0, 0, 0x10000, HEADER, 0)
     header.number(2, 3, 0x8160)
     header.word(0, 0, 0, 0)
     header.number(4, 0, 16, 0, 0, imports - _BASE, 40, *(0,) * 28)
-    pieces = ((b".text", program.text, program.text.here, 0x60000020), (b".rdata", program.rodata, program.rodata.here, 0x40000040),
-              (b".data", program.data, extra.here, 0xC0000040))  # fmt: skip
+    pieces = (
+        (b".text", program.text, program.text.here, 0x60000020),
+        (b".rdata", program.rodata, program.rodata.here, 0x40000040),
+        (b".data", program.data, extra.here, 0xC0000040),
+    )
     for name, piece, end, flags in pieces:
         header.raw(name.ljust(8, b"\0"))
         header.number(4, end - piece.base, piece.base - _BASE, end - piece.base, piece.base - _BASE, 0, 0, 0, flags)
-    header.raw(bytes(_HEADER - len(header.data)))
+    header.raw(bytes(HEADER - len(header.data)))
     for piece in (*_pieces(program), extra, tail):
         header.append(piece)
     return _tiny(f"pe{recipe.bits}", recipe, header)
@@ -202,9 +209,9 @@ def make_pe(recipe: Recipe) -> Tiny:
 def make_macho(recipe: Recipe, chained: bool = False) -> Tiny:
     """With symbols, a library, a loader and, where `chained`, pointers as chained fixups of the newer linkers."""
     base = 0x100000000 if recipe.bits == 64 else 0x1000
-    program = make_program(recipe, base + _HEADER)
+    program = make_program(recipe, base + HEADER)
     wide = recipe.bits == 64
-    new = lambda at: Bytes(at, recipe.bits, recipe.big_endian)  # noqa: E731
+    new = buffers(recipe)
     tail = new(program.data.here)
     if chained:
         _chain(program, base)
@@ -239,7 +246,7 @@ def make_macho(recipe: Recipe, chained: bool = False) -> Tiny:
     header.number(4, sum(len(command.data) for command in commands), 0x200000, *([0] if wide else []))
     for command in commands:
         header.append(command)
-    header.raw(bytes(_HEADER - len(header.data)))
+    header.raw(bytes(HEADER - len(header.data)))
     for piece in (*_pieces(program), tail):
         header.append(piece)
     return _tiny(f"macho{recipe.bits}{'-chained' if chained else ''}", recipe, header)
@@ -252,18 +259,18 @@ def _chain(program: Program, base: int) -> None:
         program.data.set(offset, 8, value - base | (following - offset) // 4 << 51)
 
 
-def _command(new: type[Bytes] | object, number: int, fields: tuple[int, ...], text: bytes = b"") -> Bytes:
-    command: Bytes = new(0)  # type: ignore[operator]
+def _command(new: Callable[[int], Bytes], number: int, fields: tuple[int, ...], text: bytes = b"") -> Bytes:
+    command = new(0)
     command.number(4, number, 8 + 4 * len(fields) + len(text), *fields)
     command.raw(text)
     return command
 
 
-def _macho_segment(new: object, program: Program, index: int, base: int, wide: bool) -> Bytes:
+def _macho_segment(new: Callable[[int], Bytes], program: Program, index: int, base: int, wide: bool) -> Bytes:
     piece = _pieces(program)[index]
     name = (b"__TEXT", b"__DATA_CONST", b"__DATA")[index].ljust(16, b"\0")
     low, rights = (base, 5) if index == 0 else (piece.base, 3)
-    command: Bytes = new(0)  # type: ignore[operator]
+    command = new(0)
     command.number(4, 0x19 if wide else 1, (72 + 80) if wide else (56 + 68))
     command.raw(name)
     command.word(low, piece.here - low, low - base, piece.here - low)
