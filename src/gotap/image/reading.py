@@ -23,8 +23,8 @@ _BUILD_INFO_SECTIONS = (".go.buildinfo", "__DATA,__go_buildinfo")
 def read_facts(source: str | os.PathLike[str] | Container, name: str = "") -> Facts:
     """The facts of an executable, given by path or opened; `name` is what messages call a path.
 
-    Raises UnreadableFile, NotExecutable (which says what the file is instead), TruncatedFile, MalformedFile,
-    ChangedFile.
+    Raises UnreadableFile, NotExecutable (which says what the file is instead), TruncatedFile, MalformedFile, BadAddress
+    (what the headers point at is not there), ChangedFile.
     """
     container = open_container(source, name) if isinstance(source, str | os.PathLike) else source
     evidence = Evidence()

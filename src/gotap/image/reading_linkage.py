@@ -42,8 +42,9 @@ def linker(file: GoFile) -> Told[str | None]:
 def _linker_by_code(file: GoFile) -> Told[str | None]:
     """By the first instruction on amd64: `_rt0_amd64_*` is one jump."""
     container = file.container
-    if container.arch == "amd64" and container.offset_of(container.entry) is not None:
-        code = container.read(container.entry, 8)
+    at = container.offset_of(container.entry)
+    if container.arch == "amd64" and at is not None:
+        code = container.data[at : at + 8]
         if code[0] in _JUMPS:
             return Told("internal", f"the code at the entry {container.entry:#x} is one jump, as in _rt0_amd64_*")
         if code.startswith(_C_START):
