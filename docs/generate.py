@@ -272,6 +272,7 @@ def conditions() -> str:
 
 
 def _condition(one: Condition) -> Iterator[str]:
+    """One condition; remedies are those of a program of which nothing but the names is known."""
     yield f"### {one.id}"
     message = _in_capitals(one.message)
     yield f"{message[0].upper()}{message[1:]}."
@@ -279,7 +280,7 @@ def _condition(one: Condition) -> Iterator[str]:
     for mechanism, effect in one.effects.items():
         effects.setdefault(effect, []).append(code(mechanism))
     lines = [f"- {effect}: {', '.join(mechanisms)}" for effect, mechanisms in effects.items()] or ["- limits nothing"]
-    remedy = _in_capitals(one.remedy) if isinstance(one.remedy, str) else one.remedy(_SAMPLE)
+    remedy = _in_capitals(one.remedy) if isinstance(one.remedy, str) else one.remedy(_sample(one))
     lines += [f"- remedy: {code(remedy)}"] if remedy else []
     lines += [f"- OneAgent's documentation: {one.vendor}"] if one.vendor else []
     yield "\n".join(lines)
@@ -289,14 +290,11 @@ def _in_capitals(text: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: match[1].upper(), text)
 
 
-#: A program of which nothing but its names is known.
-_SAMPLE = Situation(
-    facts=Facts(
-        format="elf", os="linux", arch="amd64", bits=64, big_endian=False, language="go",
-        go=GoFacts(compiler="gc", package="PACKAGE"),
-    ),
-    file="PROGRAM",
-)  # fmt: skip
+def _sample(one: Condition) -> Situation:
+    os, arch = {"foreign-os": ("windows", "amd64"), "foreign-arch": ("linux", "arm64")}.get(one.id, ("linux", "amd64"))
+    facts = Facts(format="elf", os=os, arch=arch, bits=64, big_endian=False, language="go",
+                  go=GoFacts(compiler="gc", package="PACKAGE"))  # fmt: skip
+    return Situation(facts=facts, file="PROGRAM")
 
 
 def inspect_schema() -> str:

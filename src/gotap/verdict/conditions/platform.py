@@ -28,6 +28,12 @@ def _windows(situation: Situation) -> str | None:
     return evidence(situation, "format", "the file is a PE, the format of Windows")
 
 
+def _for_linux_amd64(situation: Situation) -> str:
+    """One build for both conditions, since either alone would leave the other."""
+    changes = {"GOARCH": "amd64"} if situation.facts.arch != "amd64" else {}
+    return rebuild(environment={**changes, **({"GOOS": "linux"} if situation.facts.os != "linux" else {})})(situation)
+
+
 CONDITIONS = (
     Condition(
         id="not-go",
@@ -40,14 +46,14 @@ CONDITIONS = (
         holds=_foreign_arch,
         effects=NO_CODE,
         message="built for {arch}; machine code is watched on amd64 only, so far",
-        remedy=rebuild(environment={"GOARCH": "amd64"}),
+        remedy=_for_linux_amd64,
     ),
     Condition(
         id="foreign-os",
         holds=_foreign_os,
         effects={**NO_CODE, "network": RULES_OUT},
         message="built for {os}; processes are watched on Linux only",
-        remedy=rebuild(environment={"GOOS": "linux"}),
+        remedy=_for_linux_amd64,
     ),
     Condition(
         id="windows-dynamic",
