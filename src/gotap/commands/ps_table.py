@@ -10,6 +10,7 @@ from rich.cells import cell_len, set_cell_size
 from gotap.commands.inspect_text import version_word
 from gotap.commands.judging import Glance
 from gotap.errors import GotapError
+from gotap.process.errors import NotPermitted
 from gotap.sinks.sanitize import printable
 from gotap.verdict.model import PLANNED, Answer
 
@@ -41,14 +42,15 @@ def row(seen: Glance) -> Row:
 
 def unreadable(pid: int, name: str, error: GotapError) -> Row:
     """The row of a process that could not be read."""
-    return Row(pid, printable(name), "unknown", "--", printable(str(error)), _UNKNOWN)
+    why = "this user may not look at it" if isinstance(error, NotPermitted) else str(error)
+    return Row(pid, printable(name), "unknown", "--", printable(why), _UNKNOWN)
 
 
 def _why(seen: Glance) -> str:
     answer, coverage = seen.mechanisms["uprobe"], seen.file.coverage
     operations = [one.name for one in coverage.bound] if coverage and answer.works else []
-    because = [one for one in answer.because if one != "not-go"]  # the program's language says so
     later = _later(seen.mechanisms) if seen.file.facts.go is None else ""
+    because = [one for one in answer.because if one != "not-go" or not later]  # the program's language says so
     return "; ".join(filter(None, (", ".join(operations), ", ".join(because), later)))
 
 
