@@ -11,7 +11,6 @@ Go 1.20–1.27: {u8 funcID, 3 × u8, i32 name, i32 parentPc, i32 startLine}.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +36,9 @@ _MAX_DEPTH = 1 << 8
 #: Bytes allowed for the last tree, whose length nothing tells before it is decoded.
 _LAST_TREE = 1 << 16
 
+#: Sorted offsets of all trees from gofunc, their functions' indices, words from the first tree on, its offset.
+Forest = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32], int]
+
 
 class InlinedCall(Struct, frozen=True):
     """One inlined call. Addresses are unrelocated.
@@ -60,11 +62,14 @@ class InlinedCall(Struct, frozen=True):
 
 
 class InlineTree:
-    """The inline trees of one function table."""
+    """The inline trees of one function table: a view for as long as a question takes.
 
-    def __init__(self, table: Pclntab) -> None:
+    The table keeps what was found (`find_trees`), not this, which would hold it and its file by a reference cycle.
+    """
+
+    def __init__(self, table: Pclntab, forest: Forest) -> None:
         self._table = table
-        self._is_known = table.header.format in ("1.18", "1.20")
+        self._forest = forest
         self._entry_size, self._name_at, self._parent_at = (16, 4, 8) if table.has_start_line else (20, 12, 16)
 
     def calls(self, function: Function) -> list[InlinedCall]:
@@ -109,7 +114,7 @@ class InlineTree:
     def count(self) -> int | None:
         """How many `calls` all functions have together; None where the tables' format has no such trees."""
         table = self._table
-        if not self._is_known:
+        if not _has_trees(table):
             return None
         _, owners, _, _ = self._forest
         records = table.records[owners] // 4
@@ -130,29 +135,33 @@ class InlineTree:
         at = np.flatnonzero(owners == function.index)
         return int(trees[at[0]]) if len(at) else None
 
-    @cached_property
-    def _forest(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32], int]:
-        """(Sorted offsets of all trees from gofunc, their functions' indices, words from the first on, its offset)."""
-        table = self._table
-        if not self._is_known:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint32), 0
-        records = table.records // 4
-        last = table.words[records + table.record_size // 4 - 1]  # funcID, flag, padding, nfuncdata: bytes
-        nfuncdata = (last & 0xFF if table.elf.big_endian else last >> 24).astype(np.int64)
-        places = records + table.record_size // 4 + table.words[records + _NPCDATA].astype(np.int64) + _FUNCDATA_INLTREE
-        owners = np.flatnonzero((nfuncdata > _FUNCDATA_INLTREE) & (places < len(table.words)))
-        trees = table.words[places[owners]].astype(np.int64)
-        owners, trees = owners[trees != _NO_FUNCDATA], trees[trees != _NO_FUNCDATA]
-        order = np.argsort(trees, kind="stable")
-        owners, trees = owners[order], trees[order]
-        if not len(trees):
-            return trees, owners, np.zeros(0, np.uint32), 0
-        start = int(trees[0])
-        segment, offset = table.elf.segment_of(table.gofunc + start), table.elf.offset_of(table.gofunc + start)
-        if segment is None or offset is None:
-            raise BadAddress(f"{table.elf.name} has no inline trees at {table.gofunc + start:#x}")
-        size = min(segment.offset + segment.filesz - offset, int(trees[-1]) - start + _LAST_TREE)
-        return trees, owners, np.frombuffer(table.elf.data, table.elf.order + "u4", size // 4, offset), start
+
+def find_trees(table: Pclntab) -> Forest:
+    """(Sorted offsets of all trees from gofunc, their functions' indices, words from the first on, its offset)."""
+    if not _has_trees(table):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint32), 0
+    records = table.records // 4
+    last = table.words[records + table.record_size // 4 - 1]  # funcID, flag, padding, nfuncdata: bytes
+    nfuncdata = (last & 0xFF if table.elf.big_endian else last >> 24).astype(np.int64)
+    places = records + table.record_size // 4 + table.words[records + _NPCDATA].astype(np.int64) + _FUNCDATA_INLTREE
+    owners = np.flatnonzero((nfuncdata > _FUNCDATA_INLTREE) & (places < len(table.words)))
+    trees = table.words[places[owners]].astype(np.int64)
+    owners, trees = owners[trees != _NO_FUNCDATA], trees[trees != _NO_FUNCDATA]
+    order = np.argsort(trees, kind="stable")
+    owners, trees = owners[order], trees[order]
+    if not len(trees):
+        return trees, owners, np.zeros(0, np.uint32), 0
+    start = int(trees[0])
+    segment, offset = table.elf.segment_of(table.gofunc + start), table.elf.offset_of(table.gofunc + start)
+    if segment is None or offset is None:
+        raise BadAddress(f"{table.elf.name} has no inline trees at {table.gofunc + start:#x}")
+    size = min(segment.offset + segment.filesz - offset, int(trees[-1]) - start + _LAST_TREE)
+    return trees, owners, np.frombuffer(table.elf.data, table.elf.order + "u4", size // 4, offset), start
+
+
+def _has_trees(table: Pclntab) -> bool:
+    """Trees of older formats have pointers and another entry."""
+    return table.header.format in ("1.18", "1.20")
 
 
 def _ranges(rows: list[Row], parents: list[int]) -> list[list[tuple[int, int]]]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gotap.image import pcvalue
 from gotap.image.container import Container
-from gotap.image.inlinetree import InlinedCall, InlineTree
+from gotap.image.inlinetree import Forest, InlinedCall, InlineTree, find_trees
 from gotap.image.pcheader import PcHeader
 from gotap.image.pcvalue import MalformedPclntab, Row
 
@@ -336,17 +336,17 @@ class Pclntab:
     # -- inlining -----------------------------------------------------------------------------------------------
 
     @cached_property
-    def _inlining(self) -> InlineTree:
-        return InlineTree(self)
+    def _trees(self) -> Forest:
+        return find_trees(self)
 
     def inlined_calls(self, function: Function) -> list[InlinedCall]:
         """The calls that were inlined into a function, by their index in its tree; see `InlinedCall`."""
-        return self._inlining.calls(function)
+        return InlineTree(self, self._trees).calls(function)
 
     def count_inlined_calls(self) -> int | None:
         """How many `inlined_calls` all functions have; None for tables before Go 1.18, whose trees are not read."""
-        return self._inlining.count()
+        return InlineTree(self, self._trees).count()
 
     def where_inlined(self, name: str) -> list[InlinedCall]:
         """Every place where the function of exactly that name was inlined, by address."""
-        return self._inlining.places(name)
+        return InlineTree(self, self._trees).places(name)
