@@ -1,0 +1,126 @@
+"""Coverage of real binaries: what is there, what binds, and copies that the compiler inlined, by its own word (-m)."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import gobuild
+from gotap.image.image import Image
+from gotap.probe.catalogue import Library, libraries, load_library, runtime
+from gotap.verdict.coverage import coverage_of
+from gotap.verdict.model import Coverage
+
+SOURCE = """package main
+
+import "os"
+
+// Small enough to be inlined, and kept by a variable so that it has a body of its own, too.
+func both(n int) int { return n*3 + len(os.Args) }
+
+// Inlined everywhere, so that nothing is left of it.
+func gone(n int) int { return n*5 + len(os.Args) }
+
+//go:noinline
+func whole(n int) int { return n*7 + len(os.Args) }
+
+// Inlined, and calls what is watched.
+func outer(n int) int { return whole(n) + 1 }
+
+var kept = both
+
+//go:noinline
+func caller(n int) int { return both(n) + gone(n) + whole(n) + outer(n) }
+
+func main() { println(caller(len(os.Args)), kept(2)) }
+"""
+OPERATION = """
+  {name}:
+    span: {{kind: internal, name: "{name}"}}
+    begin:
+{begins}
+    end:
+      - outcome: returned
+        return: (m int)
+    attributes: {{}}
+"""
+
+
+def operation(name: str, *functions: str) -> str:
+    begins = "\n".join(f"      - function: {one}(n int)" for one in functions)
+    return OPERATION.format(name=name, begins=begins)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    directory = tmp_path_factory.mktemp("inlining") / "inlining"
+    directory.mkdir()
+    (directory / "go.mod").write_text("module example.com/inlining\n\ngo 1.18\n")
+    (directory / "main.go").write_text(SOURCE)
+    return Image.open(gobuild.build(directory, gobuild.NEWEST))
+
+
+def covered(image: Image, *operations: str) -> Coverage:
+    text = "library: main\nrequest: {}\noperations:" + "".join(operations)
+    library: Library = load_library(text, "test.yaml")
+    return coverage_of(image, [library], runtime())
+
+
+def test_the_compiler_inlines_as_the_tests_below_assume(tmp_path: Path) -> None:
+    (tmp_path / "main.go").write_text(SOURCE)
+    command = ["go", "build", "-gcflags=-m", "-o", "/dev/null", "main.go"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stderr
+    assert {name for name in ("both", "gone", "outer", "whole") if f"inlining call to {name}" in told} == {
+        "both", "gone", "outer",
+    }  # fmt: skip
+
+
+def test_a_function_that_has_copies_too_is_bound_and_they_are_told(image: Image) -> None:
+    [one] = covered(image, operation("job", "main.both")).operations
+    assert one.sites
+    assert one.inlined == {"main.both": "also as 1 copy in main.caller"}
+
+
+def test_a_function_that_is_only_inlined_does_not_bind(image: Image) -> None:
+    found = covered(image, operation("job", "main.gone"))
+    [one] = found.operations
+    assert one.present
+    assert not one.sites
+    assert one.inlined == {"main.gone": "only as 1 copy in main.caller"}
+    assert "it was inlined into main.caller" in found.missing["job"]
+
+
+def test_a_function_that_is_never_inlined_has_no_copies(image: Image) -> None:
+    [one] = covered(image, operation("job", "main.whole")).operations
+    assert one.sites
+    assert one.inlined == {}
+
+
+def test_a_copy_that_calls_what_is_watched_is_seen_there(image: Image) -> None:
+    """outer is inlined into caller, but its copy calls whole, which has a probe."""
+    [one] = covered(image, operation("job", "main.whole", "main.outer")).operations
+    assert one.inlined == {}
+
+
+def test_what_the_binary_does_not_hold_is_absent_and_not_missing(image: Image) -> None:
+    found = covered(image, operation("job", "main.whole"), operation("other", "main.nothing"))
+    assert [one.name for one in found.bound] == ["job"]
+    assert found.missing == {}
+    assert found.operations[1].reason == "main.nothing is not in this binary"
+
+
+def test_nothing_is_bound_where_nothing_is_held(image: Image) -> None:
+    found = coverage_of(image, libraries(), runtime())
+    assert [one.present for one in found.operations] == [False] * len(found.operations)
+    assert found.missing == {}
+
+
+@pytest.mark.parametrize("go", gobuild.every_version())
+def test_net_http_is_covered_whole_and_its_version_is_gos(go: str) -> None:
+    found = coverage_of(Image.open(gobuild.build("httpserver", go)), libraries(), runtime())
+    assert {one.name: bool(one.sites) for one in found.operations} == {"http.server": True, "http.client": True}
+    assert {one.name: one.inlined for one in found.operations} == {"http.server": {}, "http.client": {}}
+    assert found.versions == {"net/http": go}
+    assert found.unwatched == ()
