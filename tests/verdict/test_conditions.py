@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gotap.process.surroundings import Agent, Container, MappedImage, Relative, Surroundings
+from gotap.process.surroundings import NO_LIBC, Agent, Container, MappedImage, Relative, Surroundings
 from gotap.verdict.judge import judge
 from gotap.verdict.model import Coverage, Finding, Host, Situation
 from situations import ALLOWING, CLIENT, SERVER, facts, go, process, running, situation
@@ -103,10 +103,12 @@ PROCESSES: list[tuple[Situation, set[str]]] = [
     (running(go_run=True), {"go-run"}),
     (running(ptrace_allowed=False, ptrace_denied="Yama: ptrace_scope 2"), {"ptrace-denied"}),
     (running(ptrace_allowed=None), set()),
-    (running(container=Container("a" * 64), libc_in_root=None), {"no-libc-in-container"}),
-    (running(foreign_namespaces=("mnt",), libc_in_root=None), {"no-libc-in-container"}),
+    (running(container=Container("a" * 64), evidence={"libc_in_root": NO_LIBC}), {"no-libc-in-container"}),
+    (running(foreign_namespaces=("mnt",), evidence={"libc_in_root": NO_LIBC}), {"no-libc-in-container"}),
+    (running(foreign_namespaces=("mnt",), evidence={"libc_in_root": "Permission denied"}), set()),
+    (running(foreign_namespaces=("mnt",)), set()),
     (running(container=Container("a" * 64), libc_in_root="/lib/libc.so.6"), set()),
-    (running(libc_in_root=None), set()),
+    (running(evidence={"libc_in_root": NO_LIBC}), set()),
     (running(exe_replaced="the path holds another file"), {"exe-replaced"}),
     (running(exe_state="deleted"), {"deleted-exe"}),
     (running(exe_state="memfd"), {"deleted-exe"}),

@@ -13,7 +13,7 @@ from gotap.process.libc_in_root import find_libc
 from gotap.process.memory import Memory
 from gotap.process.proc import Mapping, Process
 from gotap.process.rootfs import open_root
-from gotap.process.surroundings import Inside
+from gotap.process.surroundings import NO_LIBC, Inside
 
 
 def read_inside(
@@ -33,7 +33,7 @@ def read_inside(
         if root is not None:
             os.close(root)
     if root is not None:
-        evidence["libc_in_root"] = f"{libc[0]} is {libc[1]}" if libc else "its root directory has no libc"
+        evidence["libc_in_root"] = f"{libc[0]} is {libc[1]}" if libc else NO_LIBC
     if go is not None:
         evidence["plugin_loaded"] = go.evidence
     return Inside(

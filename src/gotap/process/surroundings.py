@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+#: Evidence for `libc_in_root`: its root was looked through, and there is none. Otherwise None means not looked at.
+NO_LIBC = "its root directory has no libc"
+
 
 class MappedImage(Struct, frozen=True):
     """A Go image among the mappings: `path` as mapped, `role` "exe", "plugin", "c-shared", "shared" or "jit".
@@ -63,7 +66,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     exe_replaced    the path now holds another file, or a loader runs in the program's stead: one line, else None
     namespaces      name → inode, of "pid", "mnt", "net", "user", …; `foreign_namespaces`: those not gotap's own
     namespace_pid   its pid in its own pid namespace; `entry_point`: that is 1 and the namespace is not the host's
-    libc_in_root    path of a libc within the process' root, resolved in that root; None for none
+    libc_in_root    path of a libc within the process' root, resolved in that root; None for none (NO_LIBC) or unknown
     dumpable        /proc/PID belongs to the process' own user; None for root's, which it belongs to either way
     ptrace_scope    Yama's sysctl, None without Yama; seccomp 0 none, 1 strict, 2 filter; lsm_label as the LSM tells it
     ptrace_allowed  whether this gotap may read and write its memory; ptrace_denied says why not

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from gotap.process.surroundings import Surroundings
+from gotap.process.surroundings import NO_LIBC, Surroundings
 from gotap.verdict.conditions.rules import INSIDE, NO_CODE, of_process, seen
 from gotap.verdict.filling import package, rebuild
 from gotap.verdict.model import LIMITS, RULES_OUT, Condition, Situation
@@ -61,9 +61,7 @@ def _ptrace_remedy(situation: Situation) -> str:
 
 def _no_libc(situation: Situation, process: Surroundings) -> str | None:
     inside = process.container is not None or "mnt" in process.foreign_namespaces
-    if not inside or process.libc_in_root is not None:
-        return None
-    return seen(situation, "libc_in_root", "no libc.so and no ld-musl in the container's root")
+    return NO_LIBC if inside and process.evidence.get("libc_in_root") == NO_LIBC else None
 
 
 def _traced(situation: Situation, process: Surroundings) -> str | None:
