@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gotap.commands.inspect_json import schema
 from gotap.commands.main import main
 from gotap.verdict.conditions import ALL
 from inspect_keys import FROZEN
+from processes import running
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "inspect.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
@@ -143,13 +145,26 @@ def test_a_list_that_cannot_be_made_leaves_the_rest(hello: Path) -> None:
 
 
 def test_hostile_names_are_escaped_by_json(hello: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    hostile = tmp_path / "\x1b[2J\nname"
-    hostile.symlink_to(hello)
-    assert main(["inspect", "--json", str(hostile)]) == 0
-    out = capsys.readouterr().out
-    assert out.count("\n") == 1
-    assert "\x1b" not in out
-    assert json.loads(out)["target"] == str(hostile)
+    for name in ("\x1b[2J\nname", "\x9b2J \x7f \u202e", os.fsdecode(b"\xff\xfe")):
+        hostile = tmp_path / name
+        hostile.symlink_to(hello)
+        assert main(["inspect", "--json", str(hostile)]) == 0
+        out = capsys.readouterr().out
+        assert out.count("\n") == 1
+        assert out[:-1].isascii()
+        assert out[:-1].isprintable()
+        assert json.loads(out)["target"] == str(hostile)
+
+
+@pytest.mark.parametrize("command", [["ps", "--json"], ["ps"], ["inspect", "--json"], ["inspect", "-v"]])
+def test_processes_with_hostile_names(tmp_path: Path, command: list[str]) -> None:
+    program = shutil.copy(shutil.which("sleep") or "", tmp_path / os.fsdecode(b"\xff\x1b[2J"))
+    with running(program, "60") as child:
+        target = [str(child.pid)] if command[0] == "inspect" else []
+        done = gotap(*command, *target, environment={"XDG_CACHE_HOME": str(tmp_path)})
+    assert done.code == 0, done.err
+    assert b"\x1b" not in done.out
+    assert str(child.pid).encode() in done.out
 
 
 @pytest.mark.parametrize("mode", gobuild.every_mode())

@@ -86,7 +86,6 @@ def _show_json(judged: Judged, parts: Parts | None = None) -> None:
 def _text(judged: Judged, arguments: argparse.Namespace) -> list[str]:
     from gotap.commands import inspect_parts, inspect_text
     from gotap.commands.screen import columns
-    from gotap.sinks.sanitize import printable
 
     situation, verdict = judged.situation, judged.verdict
     assert situation is not None
@@ -95,7 +94,7 @@ def _text(judged: Judged, arguments: argparse.Namespace) -> list[str]:
     target = situation.file if situation.process is None else str(situation.process.pid)
     if inspect_parts.wanted(arguments):
         head = inspect_text.folded(f"{target}: {inspect_text.identity(situation)}", width)
-        return [*head, *(printable(line) for line in inspect_parts.lines(judged, arguments))]
+        return [*head, *map(inspect_text.safe_line, inspect_parts.lines(judged, arguments))]
     if arguments.verbose:
         head = inspect_text.folded(f"{target}: {inspect_text.identity(situation)}", width)
         marks = [line for name, one in verdict.mechanisms.items()

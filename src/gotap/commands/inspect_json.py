@@ -6,6 +6,7 @@ New keys may come; none is renamed or removed, and none changes its type.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -128,8 +129,10 @@ class Document(Struct, frozen=True, kw_only=True):
 
 
 def line(judged: Judged, parts: Parts | None = None) -> str:
-    """One line of JSON."""
-    return msgspec.json.encode(document(judged, parts or Parts())).decode()
+    """One line of JSON in ASCII: whatever stands in names, it does not steer a terminal, and bytes of a path that are
+    no UTF-8 are lone surrogates (`\\udcff`), as Python has them."""
+    plain = msgspec.to_builtins(document(judged, parts or Parts()))
+    return json.dumps(plain, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
 def document(judged: Judged, parts: Parts) -> Document:

@@ -18,6 +18,7 @@ from gotap.verdict.model import Answer, Finding, Situation, Verdict
 
 #: A screen, less the line of the prompt.
 SCREEN = 23
+_LONGEST = 4096
 _MARKS = {True: "ok", False: "no", "partly": "~~"}
 _FLAGS = ("cgo", "race", "msan", "asan", "cover", "vendored", "trimpath", "obfuscated")
 
@@ -169,9 +170,14 @@ def _value(value: object) -> str:
             return "-"
 
 
+def safe_line(text: str) -> str:
+    """The text made safe to print, cut where nobody reads on: a name may have a megabyte."""
+    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+
+
 def folded(text: str, width: int, indent: str = "    ") -> list[str]:
     """The text made safe, as lines of at most `width`."""
-    safe = printable(text)
+    safe = safe_line(text)
     if not width or len(safe) <= width:
         return [safe]
     return textwrap.wrap(safe, width, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False)

@@ -143,7 +143,8 @@ class Judge:
         except OSError:
             raise gone(process.pid) from None
         if key not in self._known:
-            self._known[key] = self._read(process.exe, name)
+            # Facts are kept: their messages name the file in what can be written as UTF-8.
+            self._known[key] = self._read(process.exe, os.fsencode(name).decode("utf-8", "replace"))
         return key, self._known[key]
 
     @cached_property
