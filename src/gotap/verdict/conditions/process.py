@@ -53,10 +53,23 @@ def _ptrace_denied(situation: Situation, process: Surroundings) -> str | None:
 
 
 def _ptrace_remedy(situation: Situation) -> str:
+    """By what stands in the way, as far as it is known."""
     process = situation.process
-    if process is None or process.container is None:
-        return f"sudo gotap attach {process.pid if process else 'PID'}"
-    return "docker run --cap-add=SYS_PTRACE IMAGE"
+    if process is None:
+        return "sudo gotap attach PID"
+    if process.tracer:
+        return f"ps -fp {process.tracer}"
+    if process.ptrace_scope in (1, 2):  # 3 lasts until reboot
+        return "sudo sysctl kernel.yama.ptrace_scope=0"
+    return "docker run --cap-add=SYS_PTRACE IMAGE" if process.container else f"sudo gotap attach {process.pid}"
+
+
+def _seccomp_remedy(situation: Situation) -> str:
+    """A container's profile is given when it is started; otherwise the filter is that of the process' unit."""
+    process = situation.process
+    if process is not None and process.container is None:
+        return f"systemctl status {process.pid}"
+    return "docker run --security-opt seccomp=unconfined IMAGE"
 
 
 def _no_libc(situation: Situation, process: Surroundings) -> str | None:
@@ -119,8 +132,9 @@ CONDITIONS = (
         id="seccomp",
         holds=of_process(_seccomp),
         effects=dict.fromkeys(INSIDE, LIMITS),
-        message="a system call filter is on: code put into the process could not make every call; uprobes need none",
-        remedy="docker run --security-opt seccomp=unconfined IMAGE",
+        message="a system call filter is on (the container's profile, or SystemCallFilter= of its unit): code put into "
+        "the process could not make every call; uprobes need none",
+        remedy=_seccomp_remedy,
     ),
     Condition(
         id="other-agent",
