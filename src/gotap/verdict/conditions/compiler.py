@@ -72,7 +72,8 @@ CONDITIONS = (
         id="not-gc",
         holds=of_go(_not_gc),
         effects={**NO_CODE, "weave": RULES_OUT},
-        message="compiled by {compiler}, which has neither Go's calling convention nor its tables; gc is needed",
+        message="compiled by {compiler}, which has neither Go's calling convention nor its tables: gotap will see it "
+        "at its sockets, by the network mechanism",
         remedy=rebuild(flags=("-compiler=gc",)),
         vendor="Rejected: the toolchain must be gc; gccgo and others are not supported",
     ),

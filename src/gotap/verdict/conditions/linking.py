@@ -115,7 +115,8 @@ CONDITIONS = (
         id="linkshared",
         holds=of_linux_go(_linkshared),
         effects={**NO_CODE, "weave": RULES_OUT},
-        message="built with -linkshared: Go's packages are in other files, and gotap watches executables only",
+        message="built with -linkshared: Go's packages are in other files, and gotap watches executables only; it will "
+        "see it at its sockets, by the network mechanism",
         remedy=rebuild(without=("-linkshared",)),
         vendor="Rejected: -linkshared and -buildmode=shared",
     ),
