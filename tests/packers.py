@@ -44,8 +44,13 @@ def garbled(program: str = "hello") -> Path:
 
 def upx_packed(path: Path, to: Path) -> Path:
     """A copy of the executable packed by UPX. Raises MissingTool."""
-    _run([str(_upx() / "upx-linux-amd64"), "-q", "-o", str(to), str(path)], to.parent, dict(os.environ))
+    _run([str(upx()), "-q", "-o", str(to), str(path)], to.parent, dict(os.environ))
     return to
+
+
+def upx() -> Path:
+    """UPX for this machine. Raises MissingTool."""
+    return _upx() / "upx-linux-amd64"
 
 
 def upx_for_windows() -> Path:

@@ -70,9 +70,10 @@ def watched(pid: int, ask: Callable[[], int], *, works: object = True) -> str:
     return f"uprobe: {REQUESTS} requests, {len(spans)} spans"
 
 
-def left_to(found: Verdict, mechanism: str) -> str:
-    """Of a program that nothing of today observes: nothing stands in the way of that planned mechanism."""
+def left_to(found: Verdict, mechanism: str, condition: str) -> str:
+    """Of a program that nothing of today observes: the condition names the planned mechanism, which nothing hinders."""
     assert not any(one.works for one in found.mechanisms.values())
+    assert mechanism in held(found)[condition].message
     assert found.mechanisms[mechanism] == Answer(False, ("planned",))
     return f"planned: {mechanism}"
 
@@ -87,17 +88,17 @@ def module(program: str) -> Iterator[Path]:
         yield Path(shutil.copytree(gobuild.PROGRAMS / program, Path(directory) / program))
 
 
-def rebuilt(finding: Finding, go: str, program: str, prepare: str = "true") -> str:
+def rebuilt(finding: Finding, go: str, program: str, *, prepare: str = "true", works: bool = True) -> str:
     """Types a rebuild where the program's module is: the condition is gone, and uprobes work on what it leaves.
 
-    `prepare` is typed before it, as who made the program had done.
+    `prepare` is typed before it, as who made the program had done; `works` is False for one without any library.
     """
     with module(program) as directory:
         gobuild.typed(go, prepare, directory)
         gobuild.typed(go, finding.remedy, directory)
         found = verdict(directory / program)
     assert finding.id not in held(found), finding.remedy
-    assert found.mechanisms["uprobe"].works is True, finding.remedy
+    assert found.mechanisms["uprobe"].works is works, finding.remedy
     return "it no longer holds"
 
 

@@ -74,6 +74,17 @@ def test_build(way: Way, go: str, table: list[Seen]) -> None:
         table.append(seen(conditions[id], go, way.made, watching, outcome))
 
 
+@pytest.mark.matrix
+def test_fips_boringcrypto() -> None:
+    """A module of C in place of Go's cryptography, as the vendor's case of OpenSSL has it."""
+    executable = gobuild.build("httpserver", gobuild.NEWEST, mode="external", experiment="boringcrypto")
+    with serving(executable) as server:
+        found = held(verdict(server.pid))["fips"]
+        assert "boringcrypto" in found.evidence
+        observed(server.pid, server.http)
+    rebuilt(found, gobuild.NEWEST, "httpserver")
+
+
 @pytest.mark.parametrize("go", releases("vendored"))
 def test_vendored(go: str, table: list[Seen]) -> None:
     """The server of golang.org/x/net/http2, from a vendor directory, is what its requests go through."""

@@ -22,9 +22,9 @@ def test_gccgo(compiler: str, tmp_path: Path, table: list[Seen]) -> None:
     executable = gccgo_build(gobuild.PROGRAMS / "pprofserver" / "main.go", tmp_path / "pprofserver")
     with serving(executable) as server:
         found = verdict(server.pid)
-    condition = held(found)["not-gc"]
+    condition, later = held(found)["not-gc"], left_to(found, "network", "not-gc")
     outcome = rebuilt(condition, gobuild.NEWEST, "pprofserver")
-    table.append(seen(condition, compiler, f"`{compiler} -static-libgo main.go`", left_to(found, "network"), outcome))
+    table.append(seen(condition, compiler, f"`{compiler} -static-libgo main.go`", later, outcome))
 
 
 @pytest.mark.matrix
@@ -48,11 +48,11 @@ def test_linkshared(go: str, tmp_path: Path, table: list[Seen]) -> None:
     executable = linked_against_shared_runtime(gobuild.PROGRAMS / "pprofserver" / "main.go", go, tmp_path)
     with serving(executable) as server:
         found = verdict(server.pid)
-    condition = held(found)["linkshared"]
+    condition, later = held(found)["linkshared"], left_to(found, "network", "linkshared")
     outcome = rebuilt(condition, go, "pprofserver")
     made = "`go install -buildmode=shared runtime sync/atomic && go build -linkshared`"
     names = {str(tmp_path): "…"}
-    table.append(seen(condition, go, made, left_to(found, "network"), outcome, names))
+    table.append(seen(condition, go, made, later, outcome, names))
 
 
 @pytest.mark.parametrize("go", releases("windows-dynamic"))
@@ -63,5 +63,6 @@ def test_windows(go: str, table: list[Seen]) -> None:
     assert not conditions.keys() & {"static", "cgo-disabled", "pie-without-libc", "static-cgo"}
     outcome = rebuilt(conditions["foreign-os"], go, "httpserver")
     told = replace(conditions["windows-dynamic"], remedy=conditions["foreign-os"].remedy)
-    table.append(seen(told, go, "`GOOS=windows go build`", left_to(found, "weave"), outcome))
+    later = left_to(found, "weave", "foreign-os")
+    table.append(seen(told, go, "`GOOS=windows go build`", later, outcome))
 
