@@ -56,7 +56,10 @@ def parse_status(text: bytes) -> dict[str, list[str]]:
 #: How runtimes name a container's cgroup: the whole last element, or `RUNTIME-ID.scope` (systemd driver);
 #: docker, containerd (cri-containerd-), CRI-O (crio-), podman (libpod-, with a child `container`), and garden's and
 #: Kubernetes' bare ids. ECS on Fargate joins a task id and a number: 32 hex digits, `-`, decimal digits.
-_CONTAINER = re.compile(r"^(?:[a-z0-9]+(?:[-_.][a-z]+)*[-:])*([0-9a-f]{64}|[0-9a-f]{32}-[0-9]+)(?:\.scope)?$")
+#: Each text has one way to match: with several, a name of a hundred letters and hyphens would take minutes.
+_CONTAINER = re.compile(
+    r"^(?:[a-z0-9]+(?:[-:][a-z0-9]+|[_.][a-z]+)*[-:])?([0-9a-f]{64}|[0-9a-f]{32}-[0-9]+)(?:\.scope)?$"
+)
 
 
 def container_id(cgroup: str) -> str:
