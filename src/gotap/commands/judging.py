@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gotap.errors import GotapError
+from gotap.image.errors import ImageError
 from gotap.image.facts import Facts
 from gotap.process.errors import NoSuchName, NotPermitted, ProcessGone, gone, not_permitted
 from gotap.process.facts_cache import FileKey, file_key
@@ -143,8 +144,13 @@ class Judge:
         except OSError:
             raise gone(process.pid) from None
         if key not in self._known:
-            # Facts are kept: their messages name the file in what can be written as UTF-8.
-            self._known[key] = self._read(process.exe, os.fsencode(name).decode("utf-8", "replace"))
+            try:
+                # Facts are kept: their messages name the file in what can be written as UTF-8.
+                self._known[key] = self._read(process.exe, os.fsencode(name).decode("utf-8", "replace"))
+            except ImageError:
+                if not process.is_alive():  # its link is gone, not the file
+                    raise gone(process.pid) from None
+                raise
         return key, self._known[key]
 
     @cached_property
