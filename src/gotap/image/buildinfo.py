@@ -26,12 +26,12 @@ _INLINE = 2
 #: Places that look like the blob; tools that read it hold its magic as a constant.
 _MAX_CANDIDATES = 64
 #: The longest module list known is below 1 MiB (go.dev/issue/61644).
-_MAX_TEXT = 1 << 24
+_MAX_TEXT = 1 << 21
 _VERSION = re.compile(rb"go1\.\d{1,2}(?:\.\d{1,2}|rc\d|beta\d)?(?:[ -]X:[\w,]+| \([ -~]{1,64}?\))?(?![\w.])")
 _WHOLE = re.compile(rb"(?:devel )?go1\.\d{1,2}[ -~]*")
 _LONGEST_VERSION = 100
 #: Bytes of a segment of variables that are looked through; known ones are far smaller.
-_MAX_DATA = 1 << 27
+_MAX_DATA = 1 << 25
 
 
 class Module(Struct, frozen=True):
@@ -211,5 +211,10 @@ _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 def _unquoted(text: str) -> str:
     """strconv.Unquote for what strconv.Quote writes."""
     return _ESCAPE.sub(
-        lambda m: _LETTERS.get(m[4], m[4]) if m[4] else chr(min(int(m[1] or m[2] or m[3], 16), 0x10FFFF)), text
+        lambda m: _LETTERS.get(m[4], m[4]) if m[4] else _character(int(m[1] or m[2] or m[3], 16)), text
     )
+
+
+def _character(code: int) -> str:
+    """Half of a surrogate pair is no character, and could not be written anywhere."""
+    return chr(code) if code < 0xD800 or 0xDFFF < code < 0x110000 else "\ufffd"

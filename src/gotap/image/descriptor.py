@@ -34,6 +34,8 @@ _TFLAG_EXTRA_STAR = 2
 _TFLAG_NAMED = 4
 _KIND_MASK = 31  # up to Go 1.25 the bits above are flags
 
+_LONGEST_VARINT = 35  # bits
+
 _NAME_HAS_TAG = 2
 _NAME_HAS_PKG_PATH = 4
 _NAME_EMBEDDED = 8
@@ -278,6 +280,8 @@ def _varint_text(data: memoryview, at: int) -> tuple[bytes, int]:
         shift += 7
         if byte < 0x80:
             break
+        if shift > _LONGEST_VARINT:
+            raise IndexError
     if at + length > len(data):
         raise IndexError
     return bytes(data[at : at + length]), at + length

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gotap.image.elf_machines import goarch, goos
 from gotap.image.elf_relocations import relocated_words
 from gotap.image.elf_sections import (
+    MAX_CONTENT,
     SHF_COMPRESSED,
     SHT_NOBITS,
     SHT_SYMTAB,
@@ -40,6 +41,8 @@ DT_NEEDED, DT_STRTAB, DT_FLAGS_1, DF_1_PIE = 1, 5, 0x6FFFFFFB, 0x08000000
 #: Program headers, and entries of what they lead to: far above any program, far below what takes time.
 _MAX_SEGMENTS = 256
 _MAX_ENTRIES = 1 << 12
+#: Bytes of a note; those of executables are read for their IDs.
+_MAX_NOTE = 1 << 16
 
 
 class NotElf(NotExecutable):
@@ -138,6 +141,8 @@ class Elf(Memory):
             return None
         if section.offset + section.size > self.size:
             self._truncated(f"section {name}")
+        if section.size > MAX_CONTENT:
+            self._malformed(f"a section {name} of {section.size} bytes, more than are read")
         content = self.data[section.offset : section.offset + section.size]
         what = f"section {name} of {self.name}"
         if section.flags & SHF_COMPRESSED:
@@ -226,7 +231,7 @@ class Elf(Memory):
             while at + 12 <= end and left > 0:
                 owner_size, size, type_ = header.unpack_from(self.data, at)
                 content = at + 12 + (owner_size + 3) // 4 * 4
-                if content + size > end:
+                if content + size > end or size > _MAX_NOTE:
                     break
                 owner = self.data[at + 12 : at + 12 + min(owner_size, 64)].rstrip(b"\0")
                 yield Note(owner, type_, self.data[content : content + size])

@@ -15,6 +15,9 @@ from gotap.image.elf_machines import ABSOLUTE, RELATIVE
 
 DT_SYMTAB, DT_RELA, DT_RELASZ, DT_REL, DT_RELSZ = 6, 7, 8, 17, 18
 
+#: Relocations by symbol; Go's plugins have some thousands.
+_MAX_ABSOLUTE = 1 << 17
+
 _Words = NDArray[np.uint64]
 
 
@@ -60,7 +63,7 @@ def _rela(elf: _Elf) -> tuple[_Words, _Words]:
     sites, types, symbols, addends = _table(elf, address, size, ("offset", "info", "addend"))
     values = addends.astype(np.uint64)
     absolute = (types == ABSOLUTE[elf.machine]) & (symbols != 0)
-    for i in np.flatnonzero(absolute):  # c-shared and plugin only, and few there
+    for i in np.flatnonzero(absolute)[:_MAX_ABSOLUTE]:  # c-shared and plugin only, and few there
         values[i] += np.uint64(_symbol_value(elf, int(symbols[i])))
     keep = (types == RELATIVE[elf.machine]) | absolute
     return sites[keep], values[keep]
@@ -72,7 +75,7 @@ def _rel(elf: _Elf) -> tuple[_Words, _Words]:
     if not address or not size:
         return none, none
     sites, types, symbols = _table(elf, address, size, ("offset", "info"))
-    absolute = np.flatnonzero((types == ABSOLUTE[elf.machine]) & (symbols != 0))
+    absolute = np.flatnonzero((types == ABSOLUTE[elf.machine]) & (symbols != 0))[:_MAX_ABSOLUTE]
     mask = (1 << elf.bits) - 1
     values = [(elf.word(int(sites[i])) + _symbol_value(elf, int(symbols[i]))) & mask for i in absolute]
     return sites[absolute], np.array(values, np.uint64)

@@ -18,6 +18,10 @@ from gotap.image.memory import Section
 SHT_SYMTAB, SHT_NOBITS = 2, 8
 SHF_COMPRESSED = 0x800
 
+#: Bytes of a section, decompressed, that are read at once; debug information of the largest Go programs has half of it.
+MAX_CONTENT = 160 << 20
+#: Symbols that are kept.
+MAX_SYMBOLS = 1 << 19
 #: Entries of a section table; linked programs have some dozens.
 _MAX_SECTIONS = 1 << 14
 _MAX_NAME = 1 << 12
@@ -72,7 +76,7 @@ def inflate(packed: bytes, size: int, what: str) -> bytes:
     """The zlib stream's content, which must have that size. Raises MalformedFile."""
     # zlib cannot expand more than 1032 times (its FAQ), so a greater claim is no reason to allocate.
     content = b""
-    if size <= 1032 * len(packed) + 64:
+    if size <= min(1032 * len(packed) + 64, MAX_CONTENT):
         with contextlib.suppress(zlib.error):
             content = zlib.decompressobj().decompress(packed, size or 1)
     if len(content) != size:
@@ -88,6 +92,7 @@ def read_symbols(table: bytes, names: bytes, bits: int, order: str) -> dict[str,
     # STT_SECTION (3) and STT_FILE (4) name no code or data.
     rows = rows[(rows["section"] != 0) & (rows["name"] != 0) & (kinds != 3) & (kinds != 4)]
     symbols: dict[str, tuple[int, int]] = {}
+    rows = rows[:MAX_SYMBOLS]
     columns = (rows[column].tolist() for column in ("name", "value", "size"))
     # Names may share their ends, which a hostile table could use to unfold a megabyte to terabytes.
     left = 8 * len(names) + (1 << 16)

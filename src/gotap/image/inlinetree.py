@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gotap.image.errors import BadAddress
 from gotap.image.pccolumns import distinct_values
-from gotap.image.pcvalue import Row, value_at
+from gotap.image.pcvalue import MalformedPclntab, Row, value_at
 
 if TYPE_CHECKING:
     from gotap.image.pclntab import Function, Pclntab
@@ -30,11 +30,15 @@ _NO_FUNCDATA = 0xFFFFFFFF
 #: The word of a record that has the number of its PCDATA tables.
 _NPCDATA = 7
 #: Entries that one function's tree may have; real trees stay below 10⁴.
-_MAX_ENTRIES = 1 << 20
+_MAX_ENTRIES = 1 << 16
+#: Characters of all names in one tree.
+_MOST_NAMES = 1 << 22
 #: How deep calls may be inlined into each other; the compiler stays below 100.
 _MAX_DEPTH = 1 << 8
 #: Bytes allowed for the last tree, whose length nothing tells before it is decoded.
 _LAST_TREE = 1 << 16
+#: Bytes of all trees; those of the largest programs known are a quarter of it.
+_MOST_TREES = 1 << 26
 
 #: Sorted offsets of all trees from gofunc, their functions' indices, words from the first tree on, its offset.
 Forest = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32], int]
@@ -85,9 +89,12 @@ class InlineTree:
         names, parent_pcs = words[:, self._name_at // 4].tolist(), words[:, self._parent_at // 4].tolist()
         parents = [value_at(rows, pc) for pc in parent_pcs]
         ranges = _ranges(rows, parents)
+        texts = {offset: self._table.name_at(offset) for offset in {names[i] for i in range(count) if ranges[i]}}
+        if sum(map(len, texts.values())) > _MOST_NAMES:
+            raise MalformedPclntab(f"the names of what was inlined into {function.name} overlap")
         return [
             InlinedCall(
-                self._table.name_at(names[i]),
+                texts[names[i]],
                 i,
                 function,
                 tuple((function.address + start, function.address + end) for start, end in ranges[i]),
@@ -155,7 +162,7 @@ def find_trees(table: Pclntab) -> Forest:
     segment, offset = table.elf.segment_of(table.gofunc + start), table.elf.offset_of(table.gofunc + start)
     if segment is None or offset is None:
         raise BadAddress(f"{table.elf.name} has no inline trees at {table.gofunc + start:#x}")
-    size = min(segment.offset + segment.filesz - offset, int(trees[-1]) - start + _LAST_TREE)
+    size = min(segment.offset + segment.filesz - offset, int(trees[-1]) - start + _LAST_TREE, _MOST_TREES)
     return trees, owners, np.frombuffer(table.elf.data, table.elf.order + "u4", size // 4, offset), start
 
 

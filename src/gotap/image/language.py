@@ -43,7 +43,7 @@ _C_COMPILERS = re.compile(rb"GCC: \([^\0]{1,80}|(?:Debian |Ubuntu |Apple )?clang
 _C_SYMBOLS = ((b"\0__libc_start_main\0", "symbol __libc_start_main"), (b"\0__cxa_throw\0", "symbol __cxa_throw"))
 _C_LIBRARIES = ("libstdc++.so", "libc++.so", "libc.so", "libc.musl-")
 _NT_GNU_ABI_TAG = 1
-_PIECE = 2 << 20
+_LARGEST_COMMENT = 2 << 20
 _OVERLAP = 128
 
 
@@ -81,7 +81,7 @@ def _c_or_generic(container: Container, symbol: str | None) -> Told[str]:
     if symbol is not None:
         return Told("c/c++", f"{symbol}, and no mark of another language")
     section = container.sections.get(".comment")
-    if section is not None and section.size < _PIECE:
+    if section is not None and section.size < _LARGEST_COMMENT:
         comment = _C_COMPILERS.search(container.data, section.offset, section.offset + section.size)
         if comment is not None:
             return Told("c/c++", f"compiler {comment[0].decode('utf-8', 'replace')}, and no mark of another language")
@@ -97,9 +97,5 @@ def _first(names: Iterable[str], prefixes: tuple[str, ...]) -> str | None:
 def _data(container: Container) -> Iterator[bytes]:
     """What is loaded, in pieces that overlap; without code where the constants have a segment of their own."""
     apart = any(not segment.flags & (PF_X | PF_W) for segment in container.loads) and container.format != "macho"
-    for segment in container.loads:
-        if apart and segment.flags & PF_X:
-            continue
-        for at in range(segment.offset, segment.offset + segment.filesz, _PIECE):
-            yield container.data[at : min(at + _PIECE + _OVERLAP, segment.offset + segment.filesz)]
-            container.give_back()
+    segments = [segment for segment in container.loads if not (apart and segment.flags & PF_X)]
+    return (piece for _, piece in container.pieces(segments, _OVERLAP))

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from gotap.image.elf_sections import MAX_CONTENT, MAX_SYMBOLS
 from gotap.image.errors import MalformedFile, NotExecutable, TruncatedFile
 from gotap.image.macho_fixups import Fixups
 from gotap.image.memory import PF_R, PF_W, PF_X, PT_LOAD, Memory, Section, Segment, Words
@@ -214,12 +215,13 @@ class MachO(Memory):
         if not count or self._start + at + count * size > self._end:
             return {}
         strings_at, strings_size = self._strings
+        strings_size = min(strings_size, MAX_CONTENT)
         names = self.data[self._start + strings_at : min(self._start + strings_at + strings_size, self._end)]
         layout = np.dtype([("name", "u4"), ("type", "u1"), ("section", "u1"), ("desc", "u2"),
                            ("value", f"u{size - 8}")]).newbyteorder(">" if self.big_endian else "<")  # fmt: skip
         rows = np.frombuffer(self.data, layout, count, self._start + at)
         # N_STAB (0xE0) is debugging; N_SECT (0x0E of N_TYPE) is defined in a section.
-        rows = rows[(rows["type"] & 0xE0 == 0) & (rows["type"] & 0x0E == 0x0E)]
+        rows = rows[(rows["type"] & 0xE0 == 0) & (rows["type"] & 0x0E == 0x0E)][:MAX_SYMBOLS]
         symbols: dict[str, tuple[int, int]] = {}
         left = 8 * len(names) + (1 << 16)  # names that share their ends must not unfold without bound
         for name_at, value in zip(rows["name"].tolist(), rows["value"].tolist(), strict=True):

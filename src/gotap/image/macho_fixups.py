@@ -19,6 +19,8 @@ from gotap.image.memory import Segment
 _ARM64E, _PTR_64, _PTR_32, _PTR_64_OFFSET, _ARM64E_USERLAND, _ARM64E_USERLAND24 = 1, 2, 3, 6, 9, 12
 _NO_FIXUPS, _MULTIPLE_STARTS = 0xFFFF, 0x8000
 _MAX_PAGES = 1 << 16
+#: Bytes that are looked through at once.
+_STEP = 1 << 20
 
 
 class _Chains(Struct, frozen=True):
@@ -61,12 +63,17 @@ class Fixups:
             if chains.format == _PTR_32:
                 continue
             segment = chains.segment
-            words = np.frombuffer(self._data, f"{self._order}u8", segment.filesz // 8, segment.offset)
-            low = words & np.uint64((1 << 32) - 1)
-            for wanted in {target & 0xFFFFFFFF, (target - self._base) & 0xFFFFFFFF}:
-                for index in np.flatnonzero(low == np.uint64(wanted)).tolist():
-                    if self.value(segment.vaddr + 8 * index) == target:
-                        yield segment.vaddr + 8 * index
+            # Chains reach no further than the pages that the table has starts for.
+            size = min(segment.filesz, chains.page_size * len(chains.starts))
+            for start in range(0, size, _STEP):
+                words = np.frombuffer(
+                    self._data, f"{self._order}u8", min(_STEP, size - start) // 8, segment.offset + start
+                )
+                low = words & np.uint64((1 << 32) - 1)
+                for wanted in {target & 0xFFFFFFFF, (target - self._base) & 0xFFFFFFFF}:
+                    for index in np.flatnonzero(low == np.uint64(wanted)).tolist():
+                        if self.value(segment.vaddr + start + 8 * index) == target:
+                            yield segment.vaddr + start + 8 * index
 
     def _page(self, number: int, page: int) -> dict[int, int]:
         """Address → value of one page's pointers."""

@@ -9,6 +9,9 @@ import stat
 
 from gotap.image.errors import ChangedFile, NotExecutable, UnreadableFile
 
+#: Pieces of data between holes that are told apart; the rest counts as one.
+_MAX_EXTENTS = 256
+
 
 class FileMap(mmap.mmap):
     """A mapped file that may change under the reader's hands: see `check`, and `gotap.image.bus_errors`."""
@@ -19,6 +22,8 @@ class FileMap(mmap.mmap):
     end: int
     #: A part of it could no longer be read, and is zeros since.
     is_cut: bool
+    #: Where the file has data, (start, end), if it has holes: a search need not look through gigabytes of nothing.
+    extents: list[tuple[int, int]] | None
     _path: str | os.PathLike[str]
     _state: tuple[int, int, int, int]
 
@@ -31,6 +36,7 @@ class FileMap(mmap.mmap):
         mapped.name, mapped._path, mapped._state, mapped.is_cut = name, path, _state(status), False
         mapped.first = address_of(mapped)
         mapped.end = mapped.first + -(-len(mapped) // mmap.PAGESIZE) * mmap.PAGESIZE
+        mapped.extents = _extents(descriptor, status)
         guard(mapped)
         return mapped
 
@@ -45,6 +51,22 @@ class FileMap(mmap.mmap):
             now = self._state
         if self.is_cut or (now[:2] == self._state[:2] and now != self._state):
             raise ChangedFile(self.name)
+
+
+def _extents(descriptor: int, status: os.stat_result) -> list[tuple[int, int]] | None:
+    """None for a file without holes, and where the file system does not tell."""
+    if status.st_blocks * 512 >= status.st_size:
+        return None
+    found: list[tuple[int, int]] = []
+    at = 0
+    try:
+        while len(found) < _MAX_EXTENTS:
+            at = os.lseek(descriptor, at, os.SEEK_DATA)
+            start, at = at, os.lseek(descriptor, at, os.SEEK_HOLE)
+            found.append((start, at))
+    except OSError as error:
+        return found if error.errno == errno.ENXIO else None  # ENXIO: nothing but a hole follows
+    return [*found, (at, status.st_size)]
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int, int]:

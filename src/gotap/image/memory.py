@@ -18,6 +18,8 @@ from gotap.image.mapping import FileMap
 PT_LOAD = 1
 PF_X, PF_W, PF_R = 1, 2, 4
 PAGE = 0x1000
+#: Bytes that one read gives: twice the largest table of relocations or types known.
+_MAX_READ = 1 << 26
 #: Zeros that one read may invent for memory without file bytes: far above any Go object, far below a memory bomb.
 _MAX_ZEROS = 1 << 24
 #: Bytes that one search looks through. The largest Go programs known are a quarter of it; holes in a file cost as much.
@@ -146,6 +148,8 @@ class Memory:
         segment = self.segment_of(va)
         if segment is None or not 0 <= size <= segment.memsz - (va - segment.vaddr):
             raise BadAddress(f"{self.name} has no {size} bytes at address {va:#x}")
+        if size > _MAX_READ:
+            raise BadAddress(f"{self.name} has {size} bytes at address {va:#x}, more than any table of Go's is long")
         at = va - segment.vaddr
         content = self.data[segment.offset + at : segment.offset + min(at + size, max(segment.filesz, at))]
         if len(content) < size:
@@ -187,25 +191,38 @@ class Memory:
         Overlapping segments, which only a hostile file has, and holes of gigabytes cannot make it endless.
         """
         hits = 0
-        for start, end in self.ranges(self.code_last() if segments is None else segments):
+        for start, piece in self.pieces(self.code_last() if segments is None else segments, len(pattern) - 1):
+            at = piece.find(pattern)
+            while at >= 0 and hits < _MAX_HITS:
+                yield start + at
+                hits += 1
+                at = piece.find(pattern, at + 1)
+
+    def pieces(self, segments: Iterable[Segment], overlap: int) -> Iterator[tuple[int, bytes]]:
+        """(File offset, content) of what a search looks through, `overlap` bytes of the next piece at each end.
+
+        Copies: up to Python 3.11, a mapping's own find looks at one byte after the other, and its pages would stay.
+        """
+        for start, end in self._ranges(segments):
             for step in range(start, end, _STEP):
-                # A copy: up to Python 3.11, a mapping's own find looks at one byte after the other.
-                piece = self.data[step : min(step + _STEP + len(pattern) - 1, end)]
-                at = piece.find(pattern)
-                while at >= 0 and hits < _MAX_HITS:
-                    yield step + at
-                    hits += 1
-                    at = piece.find(pattern, at + 1)
+                piece = self.data[step : min(step + _STEP + overlap, end)]
+                yield step, piece
                 if isinstance(self.data, mmap.mmap):
                     self.data.madvise(mmap.MADV_DONTNEED, step & -PAGE, len(piece))
 
-    def ranges(self, segments: Iterable[Segment]) -> Iterator[tuple[int, int]]:
-        """The segments' file ranges, (start, end), as far as a search may look through them."""
+    def _ranges(self, segments: Iterable[Segment]) -> Iterator[tuple[int, int]]:
+        """The segments' file ranges, (start, end), without holes, as far as a search may look through them."""
         left = _MAX_SEARCHED
-        for start, end in _disjoint(segments):
-            end = min(end, start + left)
-            left -= end - start
-            yield start, end
+        extents = self.data.extents if isinstance(self.data, FileMap) else None
+        for low, high in _disjoint(segments):
+            # A page of zeros on each side of the data, for patterns with zeros at their ends.
+            within = [(low, high)] if extents is None else [
+                (max(low, start - PAGE), min(high, end + PAGE)) for start, end in extents
+            ]  # fmt: skip
+            for start, end in within:
+                end = min(end, start + left)
+                left -= max(end - start, 0)
+                yield start, end
 
     # -- pointers -----------------------------------------------------------------------------------------------
 
@@ -239,7 +256,7 @@ class Memory:
     def words_pointing_at(self, target: int) -> Iterator[int]:
         """Addresses of the aligned words whose `pointer` is `target`, relocated ones first, then data before code."""
         sites, values = self.relocated
-        yield from (int(site) for site in sites[values == np.uint64(target)])
+        yield from (int(site) for site in sites[values == np.uint64(target)][:_MAX_HITS])
         size = self.word_size
         if target >> self.bits:
             return

@@ -11,6 +11,8 @@ from gotap.image.told import Told
 
 _UPX = b"UPX!"
 _HEAD, _TAIL = 4096, 64
+#: Bytes of a packed file that are looked through; the texts stand near its start.
+_MOST_PACKED = 1 << 26
 #: What a compressor leaves as it is in a Go program, where it comes first in the data: the magic of the build info, the
 #: build ID, the function names of the runtime's assembly.
 _GO_TEXTS = (b" Go buildinf:", b'Go build ID: "', b"runtime.memequal_varlen", b"internal/cpu.", b"internal/bytealg.",
@@ -32,5 +34,5 @@ def packer(container: Container) -> Told[str | None]:
 
 def go_text(container: Container) -> str | None:
     """A text of Go's that shows through the compression of a packed file."""
-    content = container.data[:]
+    content = container.data[:_MOST_PACKED]
     return next((text.decode() for text in _GO_TEXTS if text in content), None)

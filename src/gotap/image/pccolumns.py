@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 #: Bytes of tables that are decoded together: bounds the memory that the columns take to some megabytes.
 _CHUNK = 1 << 17
 _LONGEST_VARINT = 5
+#: Bytes of one table; the longest known, of a function of a megabyte, has some thousands.
+_LONGEST_TABLE = 1 << 19
 
 _Column = NDArray[np.int64]
 
@@ -18,9 +20,10 @@ def distinct_values(pctab: bytes | memoryview, starts: _Column, ends: _Column) -
     """How many different values ≥ 0 each of the tables has.
 
     `starts` are the tables' offsets in pctab, ascending, and `ends` where something else begins at the latest.
-    Tables that reach beyond are cut there.
+    Tables that reach beyond are cut there, and those that are longer than any compiler's.
     """
     raw = np.frombuffer(pctab, np.uint8)
+    ends = np.minimum(ends, starts + _LONGEST_TABLE)
     counts = np.zeros(len(starts), np.int64)
     for low, high in _chunks(ends - starts):
         counts[low:high] = _count(raw, starts[low:high], ends[low:high])

@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from itertools import islice
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,7 +34,10 @@ FORMATS = {MAGIC_1_2: "1.2", MAGIC_1_16: "1.16", MAGIC_1_18: "1.18", MAGIC_1_20:
 #: Releases whose binaries carry a magic that is too old for probing.
 OLD_MAGICS = {MAGIC_1_2: "1.2 to 1.15", MAGIC_1_16: "1.16 or 1.17"}
 
-_MAX_FUNCTIONS = 1 << 24
+#: The largest programs known have some 600,000.
+_MAX_FUNCTIONS = 1 << 20
+#: Places in a megabyte that may look like a header without its magic; real data has a few.
+_MAX_SHAPES = 1 << 10
 #: What instruction lengths are multiples of, where it is not 4 (MinLC in cmd/internal/sys/arch.go).
 _QUANTA = {"amd64": (1,), "386": (1,), "s390x": (2,), "riscv64": (4, 2)}
 
@@ -93,9 +97,10 @@ def find_shapes(container: Container) -> Iterator[PcHeader]:
     count = rb"\0{%d}[\s\S]{3}" % (word - 3) if container.big_endian else rb"[\s\S]{3}\0{%d}" % (word - 3)
     pattern = re.compile(rb"\0\0[\1\2\4]" + re.escape(bytes((word,))) + count * 2)
     data = [segment for segment in container.loads if not segment.flags & PF_X or container.format == "macho"]
-    for start, end in container.ranges(data):
-        for match in pattern.finditer(container.data, start, end):
-            header = _header_at(container, match.start() - 4)
+    length = 4 + 2 * word
+    for start, piece in container.pieces(data, length - 1):
+        for match in islice(pattern.finditer(piece), _MAX_SHAPES):
+            header = _header_at(container, start + match.start() - 4)
             if header is not None and header.is_obfuscated:
                 yield header
 

@@ -32,6 +32,10 @@ _NAME, _PCSP, _PCFILE, _PCLN, _NPCDATA, _UNIT, _START_LINE = 0, 3, 4, 5, 6, 7, 8
 _MOST_PCDATA = 8
 #: Bytes of a name; instances of generic functions have had some thousands.
 _LONGEST_NAME = 1 << 16
+#: Bytes of all names, or of all files; before Go 1.16 of the whole table. Four times those of the largest known.
+_MOST_TEXT = 1 << 27
+#: Ends of names in their table.
+_MOST_ENDS = 1 << 22
 #: How much longer all names may be than their table, as functions share them: instances of generic functions do.
 _MOST_NAMES = 16
 #: What the compiler gives as the file of code it generated: ABI wrappers, method wrappers.
@@ -116,6 +120,8 @@ class Pclntab:
     def name_table(self) -> bytes:
         """All names, each with a NUL behind it; before Go 1.16, among other things."""
         start, end = self._names_at
+        if end - start > _MOST_TEXT:
+            raise MalformedPclntab(f"{end - start} bytes of names")
         names = self.elf.data[start:end]
         self.elf.give_back()  # so that they are not in memory twice
         return names
@@ -252,7 +258,10 @@ class Pclntab:
     def _check_names(self) -> None:
         """Names lie side by side, so that all are no longer than their table; overlapping ones could be terabytes."""
         offsets = self._by_name_offset[0]
-        ends = np.flatnonzero(np.frombuffer(self.name_table, np.uint8) == 0)
+        is_end = np.frombuffer(self.name_table, np.uint8) == 0
+        if np.count_nonzero(is_end) > _MOST_ENDS:
+            raise MalformedPclntab("its names are empty")
+        ends = np.flatnonzero(is_end)
         places = np.searchsorted(ends, offsets)
         if not len(ends) or int(places.max()) == len(ends):
             raise MalformedPclntab("a name has no end")
@@ -329,9 +338,22 @@ class Pclntab:
     def files(self) -> tuple[str, ...]:
         """All source files' names, as the compiler got them."""
         if self.header.format == "1.2":
-            return tuple(filter(None, (self._file(0, number) for number in range(1, len(self._units)))))
+            return tuple(self._listed_files())
         start, end = self._files_at
+        if end - start > _MOST_TEXT:
+            raise MalformedPclntab(f"{end - start} bytes of file names")
         return tuple(part.decode("utf-8", "replace") for part in self.elf.data[start:end].split(b"\0") if part)
+
+    def _listed_files(self) -> Iterator[str]:
+        """Before Go 1.16: offsets of names, which may overlap in a hostile file."""
+        left = len(self.name_table)
+        for number in range(1, len(self._units)):
+            file = self._file(0, number)
+            left -= len(file)
+            if left < 0:
+                raise MalformedPclntab("its files' names overlap")
+            if file:
+                yield file
 
     # -- inlining -----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from gotap.image.errors import ImageError
 
+#: Rows of one table: a function of a megabyte has some ten thousand.
+_MOST_ROWS = 1 << 18
 #: (start, end, value), offsets in bytes from the function's entry
 Row = tuple[int, int, int]
 
@@ -30,6 +32,8 @@ def decode(table: bytes | memoryview, offset: int, quantum: int) -> list[Row]:
                 return rows
             value += _unzigzag(delta)
             step, at = _varint(table, at)
+            if len(rows) == _MOST_ROWS:
+                raise MalformedPclntab(f"the PC table at offset {offset:#x} has too many rows")
             rows.append((pc, pc + step * quantum, value))
             pc += step * quantum
     except IndexError:

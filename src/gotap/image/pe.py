@@ -25,6 +25,7 @@ _SYMBOL_SIZE = 18
 #: The loader of Windows takes 96 sections; objects have more.
 _MAX_SECTIONS = 256
 _MAX_IMPORTS = 1 << 10
+_MAX_SYMBOLS = 1 << 20
 
 
 class Pe(Memory):
@@ -163,7 +164,7 @@ class Pe(Memory):
     @cached_property
     def _symbols(self) -> dict[str, tuple[int, int]]:
         end = self._symbols_at + self._symbol_count * _SYMBOL_SIZE
-        if not self._symbol_count or end > self.size:
+        if not self._symbol_count or end > self.size or self._symbol_count > _MAX_SYMBOLS:
             return {}
         symbols: dict[str, tuple[int, int]] = {}
         rows = struct.iter_unpack("<8sIhHBB", self.data[self._symbols_at : end])

@@ -8,9 +8,10 @@ the linker does; a type declared inside a function goes without the number (`·1
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cached_property, partial
 
-from gotap.image.descriptor import Descriptor, Descriptors, TypesDamaged
+from gotap.image.descriptor import Descriptor, Descriptors, StructField, TypesDamaged
 from gotap.image.elf import Elf
 from gotap.image.gotypes import Field, Kind, Type, TypeRef
 from gotap.image.goversion import GoVersion
@@ -18,6 +19,9 @@ from gotap.image.linkname import escape_import_path, escape_type_name
 from gotap.image.typeindex import TypeIndex, TypesModuleIndex
 
 _MAP_INTERNAL = re.compile(r"(?:noalg\.)?map\.(bucket|group)(\[.*)")
+
+#: Characters of a full name; those of instances of generic types have had some thousands.
+_LONGEST_NAME = 1 << 16
 
 
 class RuntimeTypes:
@@ -56,9 +60,9 @@ class RuntimeTypes:
             self._names[address] = header.text  # should damaged data make a type part of itself
             try:
                 name = self._make_name(header)
-            except TypesDamaged:
+            except (TypesDamaged, RecursionError):
                 del self._names[address]
-                raise
+                raise TypesDamaged(address) from None
             self._names[address] = name
         return name
 
@@ -148,32 +152,45 @@ class RuntimeTypes:
 
     def _signature(self, descriptor: Descriptor) -> str:
         parameters, results, variadic = self._descriptors.signature(descriptor)
-        inputs = [self.name_at(address) for address in parameters]
+        inputs = _bounded(descriptor, (self.name_at(address) for address in parameters))
         if variadic and inputs:
             inputs[-1] = "..." + inputs[-1].removeprefix("[]")
-        outputs = [self.name_at(address) for address in results]
+        outputs = _bounded(descriptor, (self.name_at(address) for address in results))
         text = f"({', '.join(inputs)})"
         if len(outputs) == 1:
             return f"{text} {outputs[0]}"
         return f"{text} ({', '.join(outputs)})" if outputs else text
 
     def _interface_name(self, descriptor: Descriptor) -> str:
-        methods = [
+        methods = _bounded(descriptor, (
             _member(method.package, method.name) + self._signature(self._header(method.type))
             for method in self._descriptors.methods(descriptor)
-        ]
+        ))  # fmt: skip
         return f"interface {{ {'; '.join(methods)} }}" if methods else "interface {}"
 
     def _struct_name(self, descriptor: Descriptor) -> str:
-        read = self._descriptors
-        package = read.struct_package(descriptor)
-        fields = []
-        for field in read.struct_fields(descriptor):
-            text = self.name_at(field.type)
-            if not field.embedded:
-                text = f"{_member(package, field.name)} {text}"
-            fields.append(text + (f' "{_quoted(field.tag)}"' if field.tag else ""))
+        package = self._descriptors.struct_package(descriptor)
+        members = self._descriptors.struct_fields(descriptor)
+        fields = _bounded(descriptor, (self._field_text(package, field) for field in members))
         return f"struct {{ {'; '.join(fields)} }}" if fields else "struct {}"
+
+    def _field_text(self, package: str, field: StructField) -> str:
+        text = self.name_at(field.type)
+        if not field.embedded:
+            text = f"{_member(package, field.name)} {text}"
+        return text + (f' "{_quoted(field.tag)}"' if field.tag else "")
+
+
+def _bounded(descriptor: Descriptor, parts: Iterable[str]) -> list[str]:
+    """The parts of a name: a struct of two of a struct of two … would double it at each step."""
+    kept: list[str] = []
+    left = _LONGEST_NAME
+    for part in parts:
+        left -= len(part)
+        if left < 0:
+            raise TypesDamaged(descriptor.address)
+        kept.append(part)
+    return kept
 
 
 def _member(package: str, name: str) -> str:

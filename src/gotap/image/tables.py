@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 
 from gotap.image.container import Container
 from gotap.image.moduledata import ModuleData, find_moduledata, points_at_table
 from gotap.image.pcheader import OLD_MAGICS, PcHeader, find_headers, find_shapes
 from gotap.image.pclntab import Function, Pclntab
+
+#: Headers to which a moduledata is looked for, all through the file: the program's own, and those of others it embeds.
+_MAX_HEADERS = 32
 
 
 class GoTables:
@@ -59,7 +63,7 @@ class GoTables:
 def read_tables(container: Container) -> GoTables | None:
     """The first table that a moduledata points at, scrambled ones last; None when there is none."""
     for find in (find_headers, find_shapes):
-        for header in find(container):
+        for header in islice(find(container), _MAX_HEADERS):
             module = find_moduledata(container, header)
             if module is not None:
                 return GoTables(container, header, module)
@@ -69,4 +73,5 @@ def read_tables(container: Container) -> GoTables | None:
 
 def unknown_layout(container: Container) -> bool:
     """Whether a table is pointed at by a moduledata that `read_tables` cannot read: one of a Go yet unknown."""
-    return any(h.magic not in OLD_MAGICS and points_at_table(container, h) for h in find_headers(container))
+    headers = islice(find_headers(container), _MAX_HEADERS)
+    return any(header.magic not in OLD_MAGICS and points_at_table(container, header) for header in headers)

@@ -26,6 +26,8 @@ _TFLAG_UNCOMMON = 1
 _KIND_MASK = 31
 _NO_KINDS = 32
 _MAX_COUNT = 1 << 16  # of fields, methods and parameters; more is damage
+_MAX_PLACES = 1 << 22  # of all of them that one step looks at
+_CHUNK = 1 << 19  # bytes of descriptors that are looked at together
 _TAIL = 8  # bytes of a name's end that are compared at once
 
 
@@ -128,14 +130,15 @@ class TypeIndex:
         first, end = self._start + 8, self._start + self._module.typedesclen
         if not 0 <= self._module.typedesclen <= self._descriptors.end - self._descriptors.start:
             raise TypesDamaged(self._descriptors.start)
-        steps = self._extents(np.arange(first, end, 8, dtype=np.int64)).tolist()
+        chunks = (np.arange(low, min(low + _CHUNK, end), 8, dtype=np.int64) for low in range(first, end, _CHUNK))
+        steps = np.concatenate([np.zeros(0, np.int64), *(self._extents(chunk) for chunk in chunks)])
         offsets = []
         at = 0
         while at < len(steps):
             offsets.append(first + 8 * at)
             if steps[at] <= 0:
                 raise TypesDamaged(self._descriptors.base + offsets[-1])
-            at += steps[at]
+            at += int(steps[at])
         return np.array(offsets, np.int64)
 
     def _extents(self, offsets: _Offsets) -> _Offsets:
@@ -200,7 +203,7 @@ class TypeIndex:
 def _spread(starts: _Offsets, counts: _Offsets, step: int) -> _Offsets:
     """For every start `count` places, `step` bytes apart."""
     total = int(counts.sum())
-    if total > 1 << 24:
+    if total > _MAX_PLACES:
         raise TypesDamaged(int(starts[0]))
     ordinal = np.arange(total, dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.repeat(starts, counts) + step * ordinal

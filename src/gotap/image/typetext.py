@@ -28,6 +28,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 
+#: Types within types; Python's stack holds twice as many.
+_MAX_DEPTH = 100
+
 
 class TypeSyntaxError(GotapError):
     """Text that is no Go type or type declaration of the kind this reads."""
@@ -79,6 +82,7 @@ class _Parser:
         self.text = text
         self.package = package
         self.at = 0
+        self.depth = 0
         self.tokens = self._tokenize()
 
     def _tokenize(self) -> list[str]:
@@ -147,6 +151,14 @@ class _Parser:
     # -- types --------------------------------------------------------------------------------------------------
 
     def type(self) -> TypeSyntax:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise self._error("it is nested too deeply")
+        found = self._type()
+        self.depth -= 1
+        return found
+
+    def _type(self) -> TypeSyntax:
         if self.take("("):
             inner = self.type()
             self.expect(")")

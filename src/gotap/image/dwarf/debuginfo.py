@@ -235,12 +235,15 @@ class DebugInfo:
     def _all_units(self) -> Iterator[Unit]:
         info, tables = self.info, self.section(".debug_abbrev")
         cache: dict[int, dict[int, Abbreviation]] = {}
-        offset = 0
+        offset, left = 0, 2 * len(tables)
         while offset + 11 < len(info):
             try:
                 unit, abbreviation_offset = _unit_header(info, offset)
                 if abbreviation_offset not in cache:
-                    cache[abbreviation_offset] = _abbreviations(tables, abbreviation_offset)
+                    cache[abbreviation_offset], end = _abbreviations(tables, abbreviation_offset)
+                    left -= end - abbreviation_offset
+                    if left < 0:  # tables side by side need half of it; overlapping ones would take hours
+                        raise DwarfError("the debug information's abbreviations overlap")
                 unit.abbreviations = cache[abbreviation_offset]
                 self._read_unit_entry(unit)
             except (struct.error, IndexError, ValueError) as error:  # ValueError: a text without end
@@ -303,12 +306,13 @@ def _unit_header(info: bytes, offset: int) -> tuple[Unit, int]:
     return Unit(offset, at, end, version, offset_size, address_size, {}), abbreviation_offset
 
 
-def _abbreviations(table: bytes, at: int) -> dict[int, Abbreviation]:
+def _abbreviations(table: bytes, at: int) -> tuple[dict[int, Abbreviation], int]:
+    """A table by code, and the offset behind it."""
     abbreviations: dict[int, Abbreviation] = {}
     while True:
         code, at = uleb128(table, at)
         if code == 0:
-            return abbreviations
+            return abbreviations, at
         tag, at = uleb128(table, at)
         has_children = table[at] != 0
         at += 1

@@ -7,6 +7,10 @@ from typing import Protocol
 
 from gotap.image.dwarf.constants import Form
 
+#: Bits of a number; without a bound, megabytes of bytes ≥ 0x80 would be one number that takes minutes.
+_LONGEST_NUMBER = 128
+#: Bytes of a name; instances of generic functions have had some thousands.
+_LONGEST_TEXT = 1 << 16
 #: What an attribute may hold: a number (addresses and references too), or the bytes of a text or a block.
 Value = int | bytes
 
@@ -32,7 +36,7 @@ class Source(Protocol):
 
 
 def uleb128(data: bytes, at: int) -> tuple[int, int]:
-    """An unsigned LEB128 number and the offset behind it."""
+    """An unsigned LEB128 number and the offset behind it. Raises IndexError, ValueError."""
     byte = data[at]
     at += 1
     if byte < 0x80:
@@ -46,6 +50,8 @@ def uleb128(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
+        if shift > _LONGEST_NUMBER:
+            raise ValueError
 
 
 def sleb128(data: bytes, at: int) -> tuple[int, int]:
@@ -76,7 +82,7 @@ def _offset(debug: Source, unit: UnitLayout, at: int) -> tuple[Value, int]:
 
 
 def _string(debug: Source, unit: UnitLayout, at: int) -> tuple[Value, int]:
-    end = debug.info.index(b"\0", at)
+    end = debug.info.index(b"\0", at, at + _LONGEST_TEXT)
     return debug.info[at:end], end + 1
 
 

@@ -110,7 +110,7 @@ def locations(debug: DebugInfo, function: Subprogram, entry: Entry) -> tuple[Loc
     read = _loclists if entry.unit.version >= 5 else _debug_loc
     try:
         places = list(read(debug, entry.unit, location))
-    except IndexError as error:
+    except (IndexError, ValueError) as error:
         raise DwarfError(f"the debug information's location list at {location:#x} is cut off") from error
     return tuple(place for place in places if place.expression and place.low < place.high)
 
