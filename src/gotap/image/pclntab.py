@@ -273,6 +273,8 @@ class Pclntab:
 
     def function_at(self, pc: int) -> Function | None:
         """The function whose code (or the padding behind it) holds that address."""
+        if not 0 <= pc < 1 << 64:
+            return None
         index = int(np.searchsorted(self._bounds, np.uint64(pc), side="right")) - 1
         return self.function(index) if 0 <= index < len(self) else None
 
