@@ -150,8 +150,13 @@ def test_ptrace_denied(go: str, table: list[Seen]) -> None:
         tracer.stdout.readline()
         found = condition(server.pid, "ptrace-denied")
         watching = observed(server.pid, server.http)
-        outcome = attached(found, server.http)
+        told = subprocess.run(["/bin/sh", "-c", found.remedy], capture_output=True, text=True, check=True).stdout
+        assert str(tracer.pid) in told.split()
+        tracer.kill()
+        tracer.wait()
+        assert "ptrace-denied" not in held(verdict(server.pid))
     names = {str(server.pid): "PID", str(tracer.pid): "TRACER"}
+    outcome = "it shows the tracer; when that has ended, it no longer holds"
     table.append(seen(found, go, "a process that another one traces", watching, outcome, names))
 
 
