@@ -37,11 +37,13 @@ def lists(judged: Judged, options: argparse.Namespace) -> Parts:
     if not judged.path or not (options.functions or options.inlined or options.modules):
         return Parts()
     container = open_container(judged.path, judged.situation.file if judged.situation else judged.target)
-    return Parts(
+    parts = Parts(
         functions=functions(_tables(container), options.functions) if options.functions else UNSET,
         inlined=inlined(_tables(container), options.inlined) if options.inlined else UNSET,
         modules=modules(container) if options.modules else UNSET,
     )
+    container.check_unchanged()
+    return parts
 
 
 def lines(judged: Judged, options: argparse.Namespace) -> Iterator[str]:

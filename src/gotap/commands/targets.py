@@ -166,6 +166,7 @@ class Targets:
         if known is None:
             image = Image.open(f"/proc/self/fd/{descriptor}", name)
             binding = bind(image, types_of(image, runtime()), libraries(), runtime())
+            image.elf.check_unchanged()  # else sites might be those of another program
             known = Program(image.elf, image.moduledata, image.go_version, binding)
             image.elf.give_back()
         self._programs[key] = known
