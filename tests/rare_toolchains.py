@@ -7,14 +7,13 @@ by marks that test_other_compilers.py puts on C programs. garble and UPX are in 
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
+from debian import unpacked
 from gobuild import BuildFailed, MissingTool, go_tool
 
 _GCCGO = "gccgo-12"
@@ -37,38 +36,12 @@ def _gccgo() -> tuple[str, ...]:
         return (_GCCGO,)
     if shutil.which("gcc-12") is None:
         raise MissingTool("neither gccgo-12 nor gcc-12, which it builds on, is installed (Debian package gccgo-12)")
-    root = _unpacked()
+    root = unpacked(*_PACKAGES)
     machine = subprocess.run(["gcc-12", "-dumpmachine"], capture_output=True, text=True, check=True).stdout.strip()
     library = root / "usr/lib/gcc" / machine / "12"
     packages = root / "usr/lib" / machine / "go/12"
     parts = (f"-B{library}", f"-B/usr/lib/gcc/{machine}/12", f"-L{library}")
     return str(root / f"usr/bin/{machine}-{_GCCGO}"), *parts, f"-I{packages / machine}", f"-I{packages}"
-
-
-def _unpacked() -> Path:
-    """Debian's packages, as `apt-get download` brings them from where the machine's own come from."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise MissingTool("gccgo-12 is not installed, and there is no apt-get to fetch it")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gotap-tests"
-    cache.mkdir(parents=True, exist_ok=True)
-    root = cache / _GCCGO
-    with (cache / f".{_GCCGO}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.exists():
-            with tempfile.TemporaryDirectory(dir=cache) as name:
-                scratch = Path(name)
-                scratch.chmod(0o755)  # apt-get downloads as a user of its own
-                _run("apt-get", "download", *_PACKAGES, directory=scratch)
-                for package in scratch.glob("*.deb"):
-                    _run("dpkg", "-x", str(package), str(scratch / "root"), directory=scratch)
-                (scratch / "root").replace(root)
-    return root
-
-
-def _run(*command: str, directory: Path) -> None:
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
-    if done.returncode:
-        raise MissingTool(f"gccgo-12 is not installed, and {' '.join(command[:2])} failed: {done.stderr.strip()}")
 
 
 def linked_against_shared_runtime(main: Path, go: str, directory: Path) -> Path:
