@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from gotap.kernel import host, lockdown
@@ -43,8 +46,10 @@ def test_without_the_capability_a_refusal_tells_nothing(monkeypatch: pytest.Monk
 
 @pytest.mark.root
 @needs_bpf
-def test_this_kernel_agrees_with_itself() -> None:
-    told = host.lockdown()
-    if told is None:
-        pytest.skip("securityfs is not mounted, so that there is nothing to compare the verifier with")
-    assert lockdown_level() == told
+def test_this_kernel_agrees_with_itself(tmp_path: Path) -> None:
+    """securityfs need not be mounted: for this test it is, where nobody else sees it."""
+    read = f'mount -t securityfs none "{tmp_path}" && cat "{tmp_path}/lockdown"'
+    done = subprocess.run(["unshare", "-m", "sh", "-c", read], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"securityfs has no lockdown here: {done.stderr.strip()}")
+    assert f"[{lockdown_level()}]" in done.stdout
