@@ -35,7 +35,7 @@ from gotap.process.privileges import read_status
 from gotap.process.proc import parse_maps
 from gotap.process.stat import container_id, parse_stat, parse_status
 from tiny_dwarf import debug_sections
-from tiny_images import HEADER, all_images
+from tiny_images import HEADER, all_images, other_programs
 
 #: How far a walk over types goes, whose graph is cyclic.
 _MOST_TYPES = 50
@@ -64,14 +64,15 @@ def tried(*questions: Callable[[], object]) -> None:
 
 def _of_images() -> Iterator[Target]:
     seeds = [Seed(*tiny) for tiny in all_images()]
+    others = [Seed(*tiny) for tiny in other_programs()]
     starts = (b"!<arch>\n", b"#!/bin/sh -e\n", b"PK\3\4")
     garbage = [Seed(start.decode("latin-1"), start.ljust(64, b"\1")) for start in starts]
     heads = [seed._replace(fields=[field for field in seed.fields if field[0] < HEADER]) for seed in seeds]
     yield Target("headers", heads, _headers, 15)
-    yield Target("container", [*seeds, *garbage], _container, 2)
+    yield Target("container", [*seeds, *others, *garbage], _container, 2)
     yield Target("buildinfo", seeds, _build_info, 3)
     yield Target("tables", seeds, _tables)
-    yield Target("facts", seeds, lambda content: read_facts(read_container(content)))
+    yield Target("facts", [*seeds, *others], lambda content: read_facts(read_container(content)))
     amd64 = [seed for seed in seeds if seed.name.startswith("elf64-") and not seed.name.endswith(("1.5", "1.16"))]
     yield Target("image", amd64, _image)
     yield Target("rtype", [seed for seed in amd64 if "garbled" not in seed.name], _runtime_types)

@@ -42,6 +42,34 @@ def all_images() -> list[Tiny]:
     return [*images, make_fat([make_macho(Recipe((1, 26))), make_macho(Recipe((1, 18), 64, True))])]
 
 
+#: What stands in the data of programs that are not Go's, or of other compilers than gc.
+_MARKS = {"rust": b"/rustc/1.80.0/", "tinygo": b"panic: runtime error at ", "gccgo": b"go1.20 gccgo (D 12.2) 12.2",
+          "nodejs": b"NODE_REPL_EXTERNAL_MODULE", "c/c++": b"GCC: (Debian 12) 12.2", "generic": b"nothing"}  # fmt: skip
+_PYTHON = b" threadcreate PYTHONSTARTUP"
+
+
+def other_programs() -> list[Tiny]:
+    """The same without Go's tables and notes, with the mark of another language or compiler, and one packed by UPX."""
+    tiny = make_elf(Recipe((1, 26)))
+    content = tiny.content
+    for text in (b"\xf1\xff\xff\xff\0\0\1\x08", b" Go buildinf:", b"Go build ID", b"Go\0\0tiny/id"):
+        assert text in content
+        content = content.replace(text, b"x" * len(text))
+    others = []
+    for name, mark in _MARKS.items():
+        marked = content.replace(_PYTHON, mark.ljust(len(_PYTHON), b"\0"))
+        if name == "tinygo":
+            marked = marked.replace(b"\0main.main\0runtime.types\0", b"\0tinygo_longjmp\0xxxxxxxx\0")
+        if name == "gccgo":
+            marked = marked.replace(b"libc.so.6", b"libgo.so\0")
+        if name not in ("c/c++", "gccgo"):
+            marked = marked.replace(b"libc.so.6", b"libx.so.6")
+        others.append(tiny._replace(name=name, content=marked))
+    no_sections = tiny.content[:40] + bytes(8) + tiny.content[48:]
+    packed = no_sections[: HEADER - 64] + b"UPX!" + no_sections[HEADER - 60 :]
+    return [*others, tiny._replace(name="upx", content=packed)]
+
+
 def _pieces(program: Program) -> tuple[Bytes, ...]:
     return program.text, program.rodata, program.data
 

@@ -23,7 +23,7 @@ from gotap.image.reading import read_facts
 from gotap.image.rtype import RuntimeTypes
 from gotap.image.tables import read_tables
 from tiny_go import FILES, INLINED, NAMES
-from tiny_images import Tiny, all_images
+from tiny_images import Tiny, all_images, other_programs
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "tests" / "fuzzing" / "corpus"
@@ -68,6 +68,18 @@ def test_a_tiny_program_is_read_as_what_it_is(tiny: Tiny) -> None:
     assert inlined == (list(INLINED) if since >= (1, 18) else [])
     assert len(container.symbols()) == 2
     assert len(container.needed) == 1
+
+
+@pytest.mark.parametrize("tiny", other_programs(), ids=lambda tiny: tiny.name)
+def test_other_programs_are_read_as_what_they_are(tiny: Tiny) -> None:
+    facts = read_facts(read_container(tiny.content, tiny.name))
+    if tiny.name == "upx":
+        assert (facts.packed, facts.language) == ("upx", "go")
+    elif tiny.name in ("tinygo", "gccgo"):
+        assert facts.go is not None
+        assert facts.go.compiler == tiny.name
+    else:
+        assert facts.language == tiny.name
 
 
 @pytest.mark.parametrize("tiny", [tiny for tiny in all_images() if tiny.name.startswith("elf64-go1.2")],
