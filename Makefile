@@ -24,7 +24,7 @@ demo: setup ## a Go service under load, its spans and RED table on screen (root)
 test: .venv/.tools ## the tests: oldest and newest Go; as root also those that need the kernel
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(PYTEST)
 
-test-matrix: .venv/.tools ## every Go version and build mode; writes docs/versions.md
+test-matrix: .venv/.tools ## every Go version and build mode; writes docs/versions.md, docs/vendor-conditions.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --matrix $(PYTEST)
 
 lint: setup ## ruff, mypy --strict, import directions, docs checks

@@ -103,13 +103,13 @@ def test_parent_that_runs_already(go: str, static: str, table: list[Seen]) -> No
         found = condition(server.pid, "parent-restart")
         watching = observed(server.pid, server.http)
         outcome = attached(found, server.http)
-    names = {str(server.pid): "PID", Path("/proc/self/comm").read_text().strip(): "shell"}
+    names = {str(server.pid): "PID", os.path.basename(os.readlink("/proc/self/exe")): "shell"}
     table.append(seen(found, go, "a static program, started as any other", watching, outcome, names))
 
 
 @pytest.mark.parametrize("go", releases("static-entrypoint"))
 def test_static_entrypoint(go: str, static: str, table: list[Seen]) -> None:
-    with server_below("/usr/bin/unshare", "--pid", "--fork", "--kill-child", static, LEAVES) as (pid, address):
+    with server_below("unshare", "--pid", "--fork", "--kill-child", static, LEAVES) as (pid, address):
         found = condition(pid, "static-entrypoint")
         watching = observed(pid, address)
         outcome = attached(found, address)
@@ -120,7 +120,7 @@ def test_static_entrypoint(go: str, static: str, table: list[Seen]) -> None:
 @pytest.mark.parametrize("go", releases("no-libc-in-container"))
 def test_no_libc_in_container(go: str, static: str, tmp_path: Path, table: list[Seen]) -> None:
     shutil.copy(static, tmp_path / "server")
-    command = ("/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child", "--root", str(tmp_path), "/server")
+    command = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--root", str(tmp_path), "/server")
     with server_below(*command, LEAVES) as (pid, address):
         found = condition(pid, "no-libc-in-container")
         watching = observed(pid, address)
