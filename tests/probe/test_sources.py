@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from fuzz_bombs import sparse_programs, write_sparse
 from gobuild import ALL, NEWEST, OLDEST, build
 from gotap.image.dwarf import DwarfTypes
 from gotap.image.elf import Elf
@@ -46,3 +49,13 @@ def test_dwarf_is_not_read_when_the_metadata_knows_the_types(version: str, monke
     image = Image.open(build("httpserver", version))
     monkeypatch.setattr(Elf, "section_data", refuse)
     assert bind(image, types_of(image, runtime()), libraries(), runtime()).bound
+
+
+def test_debug_information_that_cannot_be_read_is_as_none(tmp_path: Path) -> None:
+    """Sections that claim 50 GB each; what the metadata or the declarations know is told all the same."""
+    path = tmp_path / "program"
+    write_sparse(path, sparse_programs()["sections"])
+    types = types_of(Image.open(path), runtime())
+    path.unlink()
+    assert types.source.lookup("main.T") is not None
+    assert types.source.lookup("main.absent") is None

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gotap.image.declared import DeclaredTypes
+from gotap.image.errors import ImageError
 from gotap.image.gotypes import LayeredTypes, Type, TypeSource
 from gotap.image.image import Image
 from gotap.image.rtype import RuntimeTypes
@@ -27,7 +28,10 @@ class _Dwarf:
         self._image = image
 
     def lookup(self, name: str) -> Type | None:
-        return self._types.lookup(name)
+        try:
+            return self._types.lookup(name)
+        except ImageError:  # compressed in an unknown way, cut off, or more than is read: as if there were none
+            return None
 
     @cached_property
     def _types(self) -> DwarfTypes:
