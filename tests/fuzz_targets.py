@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from fuzz_runner import Target
 from gotap.errors import GotapError
 from gotap.image import pccolumns, pcvalue
 from gotap.image.buildinfo import read_build_info, versions_in_data
+from gotap.image.code import FunctionCode, cost_of
 from gotap.image.container import read_container
 from gotap.image.dwarf import DwarfTypes
 from gotap.image.elf import Elf
@@ -37,13 +39,14 @@ from gotap.process.stat import container_id, parse_stat, parse_status
 from tiny_dwarf import debug_sections
 from tiny_images import HEADER, all_images, other_programs
 
+SEEDS = Path(__file__).parent / "fuzzing" / "seeds"
 #: How far a walk over types goes, whose graph is cyclic.
 _MOST_TYPES = 50
 
 
 @cache
 def all_targets() -> tuple[Target, ...]:
-    return (*_of_images(), *_of_types(), *_of_texts(), *_of_processes())
+    return (*_of_images(), *_of_code(), *_of_types(), *_of_texts(), *_of_processes())
 
 
 def target(name: str) -> Target:
@@ -169,6 +172,29 @@ def _walk(types: RuntimeTypes | DwarfTypes) -> None:
 
 def _parts(type_: Type) -> list[TypeRef | None]:
     return [type_.elem, type_.key, *(field.type for field in type_.fields)]
+
+
+# -- machine code -----------------------------------------------------------------------------------------------
+
+
+def _of_code() -> Iterator[Target]:
+    """Functions of a program of Go 1.20.14 for amd64, cut: fmt.(*pp).printArg with its switch, os.(*File).Write, …"""
+    seeds = [Seed(path.name, path.read_bytes()) for path in sorted((SEEDS / "code").iterdir())]
+    yield Target("code", seeds, _code)
+
+
+def _code(content: bytes) -> None:
+    code = FunctionCode(content, 0x401000, read=lambda address, size: content[:size])
+    calls = code.call_sites()
+    code.entry_site()
+    code.late_site()
+    code.deferred_calls()
+    code.return_sites([0, 8])
+    for call in calls[:4]:
+        code.words_at(call.address)
+        code.after_call(call.address, ["rax"])
+    for at in range(min(len(content), 8)):
+        cost_of(content[at:])
 
 
 # -- types and names --------------------------------------------------------------------------------------------

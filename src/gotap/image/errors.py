@@ -40,5 +40,12 @@ class MalformedFile(ImageError):
     """The headers contradict themselves, or use a form that is not supported."""
 
 
+class NoCode(ImageError):
+    """A function without a single instruction: the table of functions is damaged, or it names a mark, no function."""
+
+    def __init__(self, address: int) -> None:
+        super().__init__(f"the function at {address:#x} has no code", "build the program again")
+
+
 class BadAddress(ImageError):
     """The address lies in no loadable segment."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from .model import Cost
 
 _OPERAND_SIZE = 0x66
-_PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, _OPERAND_SIZE, 0x67, 0xF0, 0xF2, 0xF3))
+_PREFIXES = bytes((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, _OPERAND_SIZE, 0x67, 0xF0, 0xF2, 0xF3))
 _REFUSED_PREFIXES = frozenset((0x26, 0x2E, 0x36, 0x3E, 0xF0))  # is_prefix_bad: es, cs, ss, ds, lock
 _VEX_EVEX = frozenset((0xC4, 0xC5, 0x62))
 
@@ -55,12 +55,12 @@ def cost_of(instruction: bytes, address: int = 0, *, long_nops: bool = True) -> 
 
 
 def _cost_of_opcode(instruction: bytes, long_nops: bool) -> Cost:
-    at = 0
-    while instruction[at] in _PREFIXES:
-        at += 1
+    at = len(instruction) - len(instruction.lstrip(_PREFIXES))
     prefixes = instruction[:at]
-    rex = instruction[at] if instruction[at] & 0xF0 == 0x40 else 0
+    rex = instruction[at] if at < len(instruction) and instruction[at] & 0xF0 == 0x40 else 0
     at += rex != 0
+    if at >= len(instruction):  # nothing but prefixes: the end of damaged code
+        return Cost.FORBIDDEN
     opcode, second = instruction[at], instruction[at + 1] if at + 1 < len(instruction) else 0
     if opcode in _VEX_EVEX or not _REFUSED_PREFIXES.isdisjoint(prefixes):
         return Cost.FORBIDDEN

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 
 from iced_x86 import FlowControl, Mnemonic, OpKind
 
+from gotap.image.errors import NoCode
+
 from .callees import NO_CALLEES, Callees
 from .cost import cost_of
 from .effects import CALLS, REGISTER_NUMBERS, RSP
@@ -30,6 +32,7 @@ class FunctionCode:
     `callees` tells which called functions never return and which are harmless to cross; `read` reads the image
     (for the tables of switches), relocations applied; `long_nops`: see cost_of. Without them fewer sites are found.
     Nothing here is a guess: what cannot be proven is not offered, or is the plain `ret` or first instruction.
+    Raises NoCode.
     """
 
     def __init__(
@@ -41,6 +44,8 @@ class FunctionCode:
         read: Reader | None = None,
         long_nops: bool = True,
     ) -> None:
+        if not code:
+            raise NoCode(address)
         self._code = code
         self._long_nops = long_nops
         self._callees = callees
