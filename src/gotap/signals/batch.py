@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from gotap.probe.record import Output
 
+#: Chosen texts that are less than this part of the memory they lie in are copied out of it: they may wait for long.
+_SPARSE = 4
+
 
 class Ints(Struct):
     """64-bit integers; `present[i]` False: the span has no such attribute."""
@@ -83,8 +86,12 @@ class Texts:
         return self._values
 
     def chosen(self, rows: NDArray[np.intp] | slice) -> Texts:
-        """The texts of those rows, in that order."""
-        return Texts.within(self.heap, self.starts[rows], self.lengths[rows])
+        """The texts of those rows, in that order. A few of many do not keep the memory of all."""
+        part = Texts.within(self.heap, self.starts[rows], self.lengths[rows])
+        kept = np.maximum(part.lengths, 0)
+        if int(kept.sum()) * _SPARSE >= len(self.heap):
+            return part
+        return Texts.within(b"".join(part.pieces()), kept.cumsum() - kept, part.lengths)
 
 
 class Same(Struct):

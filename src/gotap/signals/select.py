@@ -1,4 +1,4 @@
-"""Parts of batches of spans."""
+"""Parts of batches of spans. They may wait in queues for long, so a few spans do not keep the texts of all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gotap.signals.batch import Bools, Coded, Column, Ints, Same, Spans, Texts
+from gotap.signals.codes import number
 
 
 def select(spans: Spans, rows: NDArray[np.intp] | slice) -> Spans:
@@ -21,7 +22,7 @@ def select(spans: Spans, rows: NDArray[np.intp] | slice) -> Spans:
         sampled=spans.sampled[rows],
         start=spans.start[rows],
         end=spans.end[rows],
-        name=Coded(spans.name.codes[rows], spans.name.values),
+        name=_coded(spans.name.codes[rows], spans.name.values),
         error=spans.error[rows],
         attributes={key: _column(column, rows) for key, column in spans.attributes.items()},
     )
@@ -31,9 +32,20 @@ def _column(column: Column, rows: NDArray[np.intp] | slice) -> Column:
     if isinstance(column, Same):
         return column
     if isinstance(column, Coded):
-        return Coded(column.codes[rows], column.values)
+        return _coded(column.codes[rows], column.values)
     if isinstance(column, Texts):
         return column.chosen(rows)
     if isinstance(column, Ints):
         return Ints(column.values[rows], column.present[rows])
     return Bools(column.values[rows], column.present[rows])
+
+
+def _coded(codes: NDArray[np.int32], values: list[str]) -> Coded:
+    """The column with values that occur, where they are more than its rows."""
+    if len(values) <= len(codes):
+        return Coded(codes, values)
+    numbers, examples = number(codes)
+    used = codes[examples]
+    present = used >= 0
+    table = np.where(present, present.cumsum() - 1, -1).astype(np.int32)
+    return Coded(table[numbers], [values[code] for code in used[present].tolist()])
