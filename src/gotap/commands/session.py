@@ -21,7 +21,7 @@ from gotap.commands.streams import say
 from gotap.commands.targets import Target, Targets
 from gotap.errors import GotapError
 from gotap.kernel.codegen.frame import Counter
-from gotap.signals.batch import Spans
+from gotap.signals.batch import Resource, Spans
 from gotap.signals.metrics import Metrics
 from gotap.sinks.sink import InOrder, Sink
 from gotap.sinks.summary import Summary
@@ -92,6 +92,7 @@ class Session(Struct):
     gather: float = GATHER
     look: float = LOOK
     drained_at: float = 0.0  # time.monotonic()
+    ended: list[Resource] = field(default_factory=list)  # of targets that are gone, whose metrics go out once more
     limit_reached: bool = False  # the duration is over, or the count complete
     opened: list[Sink] = field(default_factory=list)  # `sinks` and those that have failed
 
@@ -138,6 +139,8 @@ class Session(Struct):
             now = time.monotonic()
             if now >= next_metrics:
                 next_metrics += self.metric_interval
+                if next_metrics <= now:  # gotap was stopped for long: what was missed is not made up for
+                    next_metrics = now + self.metric_interval
                 self.export_metrics()
             if self.limits.duration is not None and now - started >= self.limits.duration:
                 self.limit_reached = True
@@ -174,6 +177,7 @@ class Session(Struct):
         self.drain()
         self.tally.rejected += target.rejected
         del self.watched[target.attachment.number]
+        self.ended.append(target.resource)
         target.process.close()
 
     def drain(self) -> None:
@@ -202,6 +206,9 @@ class Session(Struct):
         histograms = self.metrics.collect()
         if histograms:
             self.each(lambda sink: sink.export_metrics(histograms))
+        for resource in self.ended:
+            self.metrics.forget(resource)
+        self.ended.clear()
 
     def each(self, action: Callable[[Sink], None]) -> None:
         """Calls every sink. One that fails is told, once; it still gets everything, to keep or to count it as lost."""

@@ -1,0 +1,147 @@
+"""The session's own decisions, with a stand-in for the kernel's side and a clock set by hand."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec.structs
+import pytest
+
+from gotap.commands import session as module
+from gotap.commands.session import Limits, Session, Signals
+from gotap.commands.targets import Target, Targets
+from gotap.signals.batch import Resource, Spans
+from gotap.signals.metrics import Histogram, Metrics
+from span_samples import random_spans
+
+
+class Kept:
+    """A sink that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.collections: list[list[Resource]] = []
+
+    def export(self, spans: Spans) -> None: ...
+
+    def export_metrics(self, histograms: Sequence[Histogram]) -> None:
+        self.collections.append([one.resource for one in histograms])
+
+    def losses(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self, timeout: float) -> None: ...
+
+
+class Ring:
+    """A ring in which `full` bytes wait; never readable."""
+
+    size = 4 << 20
+
+    def __init__(self) -> None:
+        self.full = 0
+        self._end, self._other = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    def wake(self) -> None:
+        self._other.send(b"x")
+
+    def waiting(self) -> int:
+        return self.full
+
+    def read(self) -> None:
+        self.full = 0
+        if self.is_readable():
+            self._end.recv(100)
+
+    def is_readable(self) -> bool:
+        self._end.setblocking(False)
+        try:
+            return bool(self._end.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return False
+
+    def close(self) -> None:
+        self._end.close()
+        self._other.close()
+
+
+class Kernel:
+    """Stands in for the watcher: no record comes out of it."""
+
+    def __init__(self) -> None:
+        self.ring = Ring()
+        self.reads = 0
+
+    def records(self) -> Iterator[tuple[int, int, Any]]:
+        self.reads += 1
+        self.ring.read()
+        return iter(())
+
+    def detach(self, attachment: object, meanwhile: Callable[[], None]) -> int:
+        meanwhile()
+        return 0
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    one = Kernel()
+    yield one
+    one.ring.close()
+
+
+@pytest.fixture
+def session(kernel: Kernel) -> Iterator[Session]:
+    reader, writer = socket.socketpair()
+    targets = cast(Targets, SimpleNamespace(watcher=kernel))
+    with reader, writer:
+        yield Session(targets, [Kept()], Metrics(), Limits(duration=10.0), 60.0, Signals(reader))
+
+
+def watch(session: Session, number: int) -> Resource:
+    """A target in the session that has counted something."""
+    resource = Resource({"process.pid": number})
+    process = SimpleNamespace(close=lambda: None)
+    attachment = SimpleNamespace(number=number)
+    target = SimpleNamespace(attachment=attachment, process=process, rejected=0, resource=resource)
+    session.watched[number] = cast(Target, target)
+    spans = msgspec.structs.replace(random_spans(number, 3), resource=resource)
+    spans.attributes.clear()
+    session.deliver(spans)
+    return resource
+
+
+def test_what_a_process_counted_goes_out_once_more_after_its_end_and_is_forgotten(session: Session) -> None:
+    stays, ends = watch(session, 1), watch(session, 2)
+    session.export_metrics()
+    session.remove(session.watched[2])
+    session.export_metrics()
+    session.export_metrics()
+    sink = session.sinks[0]
+    assert isinstance(sink, Kept)
+    assert sink.collections == [[stays, ends], [stays, ends], [stays]]
+
+
+def test_exports_that_a_stopped_gotap_missed_are_not_made_up_for(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGSTOP, or a host that slept, for an hour."""
+    now = [1000.0]
+    waits = []
+    exports: list[float] = []
+
+    def wait(*_: object, timeout: float) -> list[object]:
+        waits.append(timeout)
+        now[0] += max(timeout, 0.0) + (3600.0 if len(waits) == 3 else 0.0)
+        return []
+
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    session.signals = cast(Signals, SimpleNamespace(wait=wait, received=[]))
+    session.metrics = cast(Metrics, SimpleNamespace(collect=lambda: exports.append(now[0]) or []))  # type: ignore[func-returns-value]
+    session.limits = Limits(duration=3600.0 + 150.0)
+    session.run(alone=True)
+    assert [one - exports[0] for one in exports] == pytest.approx([0.0, 60.0, 120.0])
