@@ -134,10 +134,10 @@ def test_exports_that_a_stopped_gotap_missed_are_not_made_up_for(
     waits = []
     exports: list[float] = []
 
-    def wait(*_: object, timeout: float) -> list[object]:
+    def wait(*_: object, timeout: float) -> set[int]:
         waits.append(timeout)
         now[0] += max(timeout, 0.0) + (3600.0 if len(waits) == 3 else 0.0)
-        return []
+        return set()
 
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     session.signals = cast(Signals, SimpleNamespace(wait=wait, received=[]))
@@ -145,3 +145,10 @@ def test_exports_that_a_stopped_gotap_missed_are_not_made_up_for(
     session.limits = Limits(duration=3600.0 + 150.0)
     session.run(alone=True)
     assert [one - exports[0] for one in exports] == pytest.approx([0.0, 60.0, 120.0])
+
+
+def test_a_wake_up_for_what_has_been_read_does_not_keep_the_session_awake(session: Session, kernel: Kernel) -> None:
+    kernel.ring.wake()
+    session.wait(10.0)
+    assert kernel.reads == 1
+    assert not kernel.ring.is_readable()

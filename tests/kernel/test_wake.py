@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import select
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bpf_interpreter import ArrayMap, Machine, RingMap
 from gotap.kernel.asm import R0, R1, R2, R3, R4, R6, Assembler, Code, Helper, RingFlags
@@ -70,3 +72,28 @@ def test_the_kernel_wakes_the_reader_when_much_waits_and_not_before() -> None:
                 assert poll.poll(0), "it stays so until the ring is read"
                 assert sum(len(rows) for rows in ring.read()) == count + 1
                 assert not poll.poll(0)
+
+
+@pytest.mark.root
+@needs_bpf
+def test_a_record_that_wakes_the_reader_while_it_reads_does_not_wake_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a session would look again and again, until its timer, at a ring in which nothing waits."""
+    with Ring.create(4 << 20) as ring, Map.create(MapType.ARRAY, 4, max(SIZES), 1, name="record") as record:
+        fds = {frame.RING: ring.fd, "record": record.fd}
+        poll = select.poll()
+        poll.register(ring, select.POLLIN)
+        with Program.load(_writer(256).bytes(fds), ProgramType.SOCKET_FILTER) as writer:
+            while ring.waiting() + 264 < WAKE_BYTES:
+                writer.test_run(bytes(64))
+            copy = ring._copy_run
+
+            def slow(at: int, length: int, count: int) -> NDArray[np.uint8]:
+                if not poll.poll(0):
+                    writer.test_run(bytes(64))
+                    assert poll.poll(10_000)
+                return copy(at, length, count)
+
+            monkeypatch.setattr(ring, "_copy_run", slow)
+            ring.read()
+            assert ring.waiting() == 264
+            assert not poll.poll(0)

@@ -67,14 +67,18 @@ class Signals(Struct):
     wake: socket.socket
     received: list[int] = field(default_factory=list)
 
-    def wait(self, *others: HasFileno, timeout: float | None = None) -> None:
-        """Sleeps until a signal comes, one of the others is readable, or for `timeout` seconds."""
+    def wait(self, *others: HasFileno, timeout: float | None = None) -> set[int]:
+        """Sleeps until a signal comes, one of the others is readable, or for `timeout` seconds.
+
+        The descriptors that are readable.
+        """
         poll = select.poll()
         for one in (self.wake, *others):
             poll.register(one, select.POLLIN)
-        for descriptor, _ in poll.poll(None if timeout is None else max(timeout, 0.0) * 1000):
-            if descriptor == self.wake.fileno():
-                self.wake.recv(4096)
+        readable = {descriptor for descriptor, _ in poll.poll(None if timeout is None else max(timeout, 0.0) * 1000)}
+        if self.wake.fileno() in readable:
+            self.wake.recv(4096)
+        return readable
 
 
 class Session(Struct):
@@ -152,7 +156,9 @@ class Session(Struct):
     def wait(self, timeout: float) -> None:
         """Sleeps for `timeout` seconds; a signal, a target's end or a ring that fills cuts it short."""
         processes = (target.process for target in self.watched.values())
-        self.signals.wait(self.targets.watcher.ring, *processes, timeout=timeout)
+        ring = self.targets.watcher.ring
+        if ring.fileno() in self.signals.wait(ring, *processes, timeout=timeout):
+            self.drain()  # whatever waits: the ring stays readable until it is read
         for target in [one for one in self.watched.values() if not one.process.is_alive()]:
             self.remove(target)
 

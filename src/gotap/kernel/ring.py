@@ -79,7 +79,8 @@ class Ring:
     def fileno(self) -> int:
         """For poll: readable once a record has woken the reader (see RingFlags) since it last read.
 
-        The map's own descriptor is readable as long as a single record waits; an edge-triggered epoll is not.
+        The map's own descriptor is readable as long as a single record waits; an edge-triggered epoll is not. A wake-up
+        may come late, for what has been read: then, too, only `read` ends it.
         """
         if self._woken is None:
             self._woken = select.epoll()
@@ -109,8 +110,6 @@ class Ring:
 
         Ends at the first record that is still being written. Frees what it read.
         """
-        if self._woken is not None:
-            self._woken.poll(0)  # the wake-up is dealt with
         at, end = self._at, int(self._end[0])
         runs: dict[int, list[Rows]] = {}
         while at < end:
@@ -129,6 +128,8 @@ class Ring:
         if at != self._at:
             self._at = at
             self._position.value = at
+        if self._woken is not None:
+            self._woken.poll(0)  # also of a wake-up that came during the copying: what it was for is nearly all read
         return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in runs.values()]
 
     def _run(self, at: int, end: int, word: int) -> int:
