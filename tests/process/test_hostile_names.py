@@ -24,17 +24,19 @@ _PR_SET_NAME = 15
 def test_a_program_in_a_directory_with_any_name_is_seen_with_its_mappings(tmp_path: Path) -> None:
     directory = tmp_path / f"a{ENDS}b\nc\udcff \x1b[31m"
     directory.mkdir()
-    program = directory / "sleep"
-    shutil.copy("/bin/sleep", program)
-    running = subprocess.Popen([program, "60"], stdout=subprocess.DEVNULL)
-    try:
+    program = directory / "cat"
+    shutil.copy("/bin/cat", program)
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        running.stdin.write(b"x")
+        running.stdin.flush()
+        assert running.stdout.read(1) == b"x"  # all of it is mapped by now
         with Process(running.pid) as process:
             own = [mapping for mapping in process.mappings() if mapping.path == str(program)]
             assert process.exe_path == str(program)
         assert any(mapping.is_executable for mapping in own)
-    finally:
-        running.kill()
-        running.wait()
+        running.stdin.close()
 
 
 def test_a_name_that_looks_like_a_field_is_none(tmp_path: Path) -> None:
