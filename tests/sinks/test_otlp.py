@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from certificates import self_signed
 from gotap import __version__
 from gotap.sinks.environment import BatchSettings, Environment, OtlpSettings, otlp_settings
 from gotap.sinks.http_post import CertificateUnusable
@@ -379,20 +378,7 @@ def test_certificates_that_cannot_be_used() -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate of 127.0.0.1 with its key, in one PEM file."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    made = tmp_path_factory.mktemp("tls")
-    key, signed, both = made / "key.pem", made / "certificate.pem", made / "both.pem"
-    options = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test -days 2"
-    name = ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(
-        ["openssl", "req", *options.split(), *name, "-keyout", str(key), "-out", str(signed)],
-        check=True,
-        capture_output=True,
-    )
-    both.write_text(key.read_text() + signed.read_text())
-    return both
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 class TestTls:
