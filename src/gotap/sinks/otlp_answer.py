@@ -16,6 +16,9 @@ from gotap.sinks.protobuf import fields
 #: Statuses after which the same request may be sent again.
 RETRYABLE = frozenset({429, 502, 503, 504})
 
+#: Seconds: whoever wants to be left alone for longer is asked again after that.
+_LONGEST_RETRY_AFTER = 3600.0
+
 _REMEDIES = {
     400: "is the server an OTLP receiver of this version?",
     401: "credentials go into OTEL_EXPORTER_OTLP_HEADERS",
@@ -45,27 +48,31 @@ def partial_success(answer: Answer) -> tuple[int, str]:
 
 
 def _partial_success_json(body: bytes) -> tuple[int, str]:
-    decoded: Any = msgspec.json.decode(body)  # DecodeError is a ValueError
+    decoded = _json(body)
     partial = decoded.get("partialSuccess") if isinstance(decoded, dict) else None
     if not isinstance(decoded, dict) or not isinstance(partial, dict | None):
         raise ValueError("no OTLP response")
     if not partial:
         return 0, ""
     rejected = partial.get("rejectedSpans") or partial.get("rejectedDataPoints") or 0
-    return int(rejected), str(partial.get("errorMessage") or "")
+    message = partial.get("errorMessage") or ""
+    if not isinstance(rejected, int | str) or isinstance(rejected, bool) or not isinstance(message, str):
+        raise ValueError("no OTLP response")
+    return int(rejected), message
 
 
 def retry_after(answer: Answer) -> float | None:
     """Seconds that the server wants to be left alone; None: it does not say."""
     value = answer.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), _LONGEST_RETRY_AFTER)
     import email.utils  # 40 modules, for a date that hardly any server gives
 
     try:
-        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (ValueError, TypeError):
+        wanted = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
+    return min(max(wanted, 0.0), _LONGEST_RETRY_AFTER)
 
 
 def refusal(answer: Answer) -> str:
@@ -83,7 +90,7 @@ def _message(answer: Answer) -> str:
     text = ""
     try:
         if _is_json(answer):
-            decoded: Any = msgspec.json.decode(answer.body)
+            decoded = _json(answer.body)
             text = str(decoded.get("message") or "") if isinstance(decoded, dict) else ""
         elif answer.headers.get("content-type", "").startswith("application/x-protobuf"):
             found = [value for number, value in fields(answer.body) if number == 2 and isinstance(value, bytes)]
@@ -94,6 +101,14 @@ def _message(answer: Answer) -> str:
         return ""
     text = " ".join(text.split())
     return text if len(text) <= 200 else text[:199] + "…"
+
+
+def _json(body: bytes) -> Any:
+    """ValueError: it is none, or nested too deep."""
+    try:
+        return msgspec.json.decode(body)  # DecodeError is a ValueError
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def _is_json(answer: Answer) -> bool:
