@@ -152,3 +152,17 @@ def test_a_wake_up_for_what_has_been_read_does_not_keep_the_session_awake(sessio
     session.wait(10.0)
     assert kernel.reads == 1
     assert not kernel.ring.is_readable()
+
+
+def test_the_ring_is_read_while_one_more_target_is_opened(session: Session, kernel: Kernel) -> None:
+    def open_target(pid: int, meanwhile: Callable[[], None]) -> Target:
+        meanwhile()
+        assert kernel.reads == 0, "too little waits to be in a hurry"
+        kernel.ring.full = kernel.ring.size // 2
+        meanwhile()
+        assert kernel.reads == 1
+        attachment = SimpleNamespace(number=1)
+        return cast(Target, SimpleNamespace(attachment=attachment))
+
+    session.targets = cast(Targets, SimpleNamespace(watcher=kernel, open=open_target))
+    session.add(4711)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from goservers import Server
 from gotap.commands import targets
 from gotap.commands.targets import Program, Targets
+from gotap.kernel import watch
+from gotap.kernel.attach import Link
+from gotap.kernel.bpf import Program as KernelProgram
 from gotap.kernel.watch import Watcher
 from gotap.sinks.environment import Environment
+from kernel_access import needs_bpf
+from processes import PATIENCE
+from watching import watching
 
 
 @pytest.fixture
@@ -37,3 +45,37 @@ def test_the_executables_used_last_are_kept(opened: Targets, hello: Path, tmp_pa
     program(opened, third)
     assert program(opened, first) is kept
     assert program(opened, second) is not gone
+
+
+@pytest.mark.root
+@needs_bpf
+def test_who_attaches_can_do_something_meanwhile(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others' records are to be taken: while the executable is read, and while the kernel verifies programs."""
+    load, attach_uprobes = KernelProgram.load, watch.attach_uprobes
+    attached: list[Link] = []
+    called = 0
+    wanted = threading.Condition()
+
+    def meanwhile() -> None:
+        nonlocal called
+        assert not attached, "nothing of this process may come: its number is not known yet"
+        with wanted:
+            called += 1
+            wanted.notify_all()
+
+    def slow(*arguments: Any, **named: Any) -> KernelProgram:
+        with wanted:
+            before = called
+            assert wanted.wait_for(lambda: called >= before + 2, PATIENCE)
+        return load(*arguments, **named)
+
+    def noted(*arguments: Any, **named: Any) -> Link:
+        attached.append(attach_uprobes(*arguments, **named))
+        return attached[-1]
+
+    with watching() as watched:
+        monkeypatch.setattr(KernelProgram, "load", slow)
+        monkeypatch.setattr(watch, "attach_uprobes", noted)
+        target = watched.targets.open(server.pid, meanwhile)
+        watched.watched[target.attachment.number] = target
+        assert target.attachment.links == attached

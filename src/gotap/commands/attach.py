@@ -57,7 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
                 session.add(pid)
             except GotapError as error:
                 refused[pid] = error
-            session.keep_up()  # those that are watched already do not wait
         tell(refused)
         if not session.watched:
             return 128 + session.signals.received[0] if session.signals.received else FAILED

@@ -107,7 +107,7 @@ class Session(Struct):
 
     def add(self, pid: int) -> Target:
         """Attaches to one more process; GotapError says why not."""
-        target = self.targets.open(pid)
+        target = self.targets.open(pid, self.keep_up)
         self.tally.attached_at = self.tally.attached_at or time.monotonic()
         self.watched[target.attachment.number] = target
         self.tally.targets += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 
 import numpy as np
@@ -106,11 +106,14 @@ class Targets:
         self.clock = Clock()
         self._programs: dict[tuple[int, int, int], Program] = {}  # the ones used last, at most _PROGRAMS
 
-    def open(self, pid: int) -> Target:
-        """Reads, binds and attaches one process; GotapError says why not."""
+    def open(self, pid: int, meanwhile: Callable[[], None] = lambda: None) -> Target:
+        """Reads, binds and attaches one process; GotapError says why not.
+
+        `meanwhile` is called now and then: with a large executable this takes a second, in which others are watched.
+        """
         process = Process(pid)
         try:
-            target = self._attach(process)
+            target = self._attach(process, meanwhile)
         except GotapError as error:
             ended = not process.is_alive()
             process.close()
@@ -130,7 +133,7 @@ class Targets:
                 )
         return target
 
-    def _attach(self, process: Process) -> Target:
+    def _attach(self, process: Process, meanwhile: Callable[[], None]) -> Target:
         """The executable is opened once, to be read and to be probed: what an exec brings meanwhile is not touched."""
         execution = process.execution()
         try:
@@ -138,8 +141,9 @@ class Targets:
         except OSError as error:
             raise unreadable(process.pid, "the executable", error) from None
         try:
-            program = self.program(descriptor, process.name)
+            program = self.program(descriptor, process.name, meanwhile)
             give_back()  # before the programs are made, which adds to it
+            meanwhile()
             if not program.binding.bound:
                 raise NothingToWatch(
                     f"{process.name} is a Go program without net/http: there is nothing to watch yet",
@@ -149,23 +153,26 @@ class Targets:
             bias = process.load_bias(program.elf.entry)
             path = f"/proc/self/fd/{descriptor}"
             executable = Executable(process.pid, process.initial_tgid, path, bias)
-            attachment = self.watcher.attach(executable, program.binding)
+            attachment = self.watcher.attach(executable, program.binding, meanwhile)
         finally:
             os.close(descriptor)
         if process.execution() != execution:
-            self.watcher.detach(attachment)
+            self.watcher.detach(attachment, meanwhile)
             raise BecameAnother(
                 f"{process.pid} became another program while it was attached to", "attach to it once more"
             )
         return Target(process, program, attachment, resource, execution)
 
-    def program(self, descriptor: int, name: str) -> Program:
+    def program(self, descriptor: int, name: str, meanwhile: Callable[[], None] = lambda: None) -> Program:
         status = os.fstat(descriptor)
         key = (status.st_dev, status.st_ino, status.st_mtime_ns)
         known = self._programs.pop(key, None)
         if known is None:
             image = Image.open(f"/proc/self/fd/{descriptor}", name)
-            binding = bind(image, types_of(image, runtime()), libraries(), runtime())
+            meanwhile()
+            types = types_of(image, runtime())
+            meanwhile()
+            binding = bind(image, types, libraries(), runtime())
             image.elf.check_unchanged()  # else sites might be those of another program
             known = Program(image.elf, image.moduledata, image.go_version, binding)
             image.elf.give_back()

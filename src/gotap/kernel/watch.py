@@ -36,6 +36,8 @@ RING_SIZE = 4 << 20
 
 #: Programs that are verified at once, where there are that many CPUs.
 _LOADING = 4
+#: Seconds between two calls of what is done meanwhile.
+_MEANWHILE = 0.02
 
 _NO_PREALLOC = 1
 _PROBE_LIMIT = frame.COUNTER_COUNT - Counter.HITS
@@ -115,8 +117,13 @@ class Watcher:
     def _map(self, name: str, kind: MapType, key: int, value: int, entries: int, flags: int = 0) -> None:
         self.maps[name] = Map.create(kind, key, value, entries, flags, f"gotap_{name}"[:15])
 
-    def attach(self, executable: Executable, binding: Binding) -> Attachment:
-        """Puts all probes of the binding into one process; all or nothing."""
+    def attach(self, executable: Executable, binding: Binding, meanwhile: Callable[[], None] | None = None
+               ) -> Attachment:
+        """Puts all probes of the binding into one process; all or nothing.
+
+        `meanwhile` should take the records of others. It is called until the first probe goes in, so it gets none of
+        this process, whose number nobody knows yet.
+        """
         attachment = Attachment(executable, next(self._numbers))
         actions = [probe.action for probe in _probes(binding)]
         target = Target(
@@ -131,7 +138,7 @@ class Watcher:
         )
         before = self._counters()[Counter.NO_BEGIN]
         try:
-            self._attach_probes(attachment, target, list(_probes(binding)))
+            self._attach_probes(attachment, target, list(_probes(binding)), meanwhile)
         except BaseException:
             self._release(attachment)
             self._forget(attachment.number)
@@ -140,7 +147,13 @@ class Watcher:
         self._attached[attachment.number] = attachment
         return attachment
 
-    def _attach_probes(self, attachment: Attachment, target: Target, probes: Sequence[BoundProbe]) -> None:
+    def _attach_probes(
+        self,
+        attachment: Attachment,
+        target: Target,
+        probes: Sequence[BoundProbe],
+        meanwhile: Callable[[], None] | None,
+    ) -> None:
         parts = [(probe, place, sites) for probe in probes for place, sites in _by_place(probe)]
         numbers = {one.name: self._hits.number(one.name) for one in probes}
         # What goes in last, the begins, takes the verifier longest.
@@ -149,13 +162,16 @@ class Watcher:
             for probe, place, _ in reversed(parts)
         )
         executable = attachment.executable
-        for program, (_, _, sites) in zip(reversed(self._load(attachment, codes)), parts, strict=True):
+        programs = self._load(attachment, codes, meanwhile)
+        for program, (_, _, sites) in zip(reversed(programs), parts, strict=True):
             offsets = [(site.file_offset, 0) for site in sites]
             link = attach_uprobes(program, executable.path, offsets, pid=executable.pid, features=self.features)
             attachment.links.append(link)
             attachment.sites += len(sites)
 
-    def _load(self, attachment: Attachment, codes: Iterable[Code]) -> list[Program]:
+    def _load(
+        self, attachment: Attachment, codes: Iterable[Code], meanwhile: Callable[[], None] | None
+    ) -> list[Program]:
         """Loads programs side by side, while the next ones are generated: verifying takes the larger part of attaching.
 
         Also those that were loaded when another one could not be are the attachment's.
@@ -169,7 +185,15 @@ class Watcher:
             return program
 
         with Pool(min(_LOADING, os.cpu_count() or 1), "gotap-load") as pool:
-            calls = [pool.start(partial(load, code)) for code in codes]
+            calls = []
+            for code in codes:
+                calls.append(pool.start(partial(load, code)))
+                if meanwhile is not None:
+                    meanwhile()
+            if meanwhile is not None:
+                for call in calls:
+                    while not call.wait(_MEANWHILE):
+                        meanwhile()
         return [call.result() for call in calls]
 
     def detach(self, attachment: Attachment, meanwhile: Callable[[], None] | None = None) -> int:
