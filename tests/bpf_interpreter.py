@@ -68,6 +68,7 @@ class Machine:
     clock: Callable[[], int] | None = None  # default: starts at 1 000 000 ns, 1000 ns later at every call
     seed: int = 1
     limit: int = 1_000_000  # instructions
+    meanwhile: Callable[[int], None] | None = None  # is called before each instruction: what another CPU does then
     ran: int = field(default=0, init=False)  # instructions of the last run
     signals: list[int] = field(default_factory=list, init=False)
 
@@ -119,6 +120,8 @@ class Machine:
                 if not 0 <= index < len(self._instructions):
                     raise Fault(f"ran out of the program at {index}")
                 self.ran += 1
+                if self.meanwhile is not None:
+                    self.meanwhile(self.ran)
                 if self.ran > self.limit:
                     raise Fault(f"did not end within {self.limit} instructions")
                 one = self._instructions[index]

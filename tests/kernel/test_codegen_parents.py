@@ -26,7 +26,7 @@ from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.frame import Counter
 from gotap.kernel.codegen.program import Place, scoping
 from gotap.probe import ir
-from gotap.probe.record import Layout, RecordFlags
+from gotap.probe.record import HEADER, Layout, RecordFlags
 
 CLIENT = Layout("client", 2, (DEPTH,))
 
@@ -158,6 +158,58 @@ def test_a_client_finds_its_parent_by_its_goroutines_ancestry(process: Process) 
     serve(process, 0xC000040000)  # the next request on the same connection's goroutine
     later = client(process, 0, goid=53)
     assert bytes(later["parent_id"]) == bytes(8), "the goroutine came from the request before"
+
+
+def begun_meanwhile(process: Process, context: int, element: bytearray, other: bytes, moment: int) -> np.void:
+    """The header of a client operation before whose instruction number `moment` the element became another one."""
+
+    def use_again(ran: int) -> None:
+        if ran == moment:
+            element[:] = other
+
+    before, rows = bytes(element), process.machine.maps[frame.ROWS].values
+    open_before = set(rows)
+    process.machine.meanwhile = use_again
+    walk = ir.ContextWalk(ir.Const(0), CONTEXT_ARGUMENT, ())
+    place = Place({CONTEXT_ARGUMENT: Register("rbx")}, None, 0)
+    process.run(ir.Begin(CLIENT, (), None, walk, None, False, True), place, rbx=context, r14=0xC000002000)
+    process.machine.meanwhile = None
+    element[:] = before
+    [row] = (rows.pop(key) for key in set(rows) - open_before)
+    return np.frombuffer(bytes(row[: HEADER.itemsize]), HEADER)[0]
+
+
+@pytest.mark.parametrize("way", ["context", "ancestry"])
+@pytest.mark.parametrize("again", ["made", "filled"])
+def test_a_request_that_ends_while_its_child_begins_is_the_parent_or_there_is_none(
+    process: Process, way: str, again: str
+) -> None:
+    """The kernel gives an element to the next who wants one at once: at any instruction it may be another's."""
+    context = 0xC000040000 if way == "context" else 0
+    serve(process, 0xC000040000)
+    spawn(process, 99, GOID)
+    process.goroutine(0xC000002000, 99 if way == "ancestry" else 98)
+    own = process.target.scoping is not None and way == "ancestry"
+    kind = LAYOUT.operation_id if own else frame.SCOPE_CONTEXT if way == "context" else frame.SCOPE_GOROUTINE
+    values = process.machine.maps[frame.ROWS if own else frame.SCOPES].values
+    [element] = (value for key, value in values.items() if struct.unpack_from("<I", key, 4)[0] == kind)
+    header = np.frombuffer(bytes(element[: HEADER.itemsize]), HEADER)[0]
+    parent = (bytes(header["trace_id"]), bytes(header["span_id"]))
+    other = bytearray(element)
+    for name in ("trace_id", "span_id", "parent_id"):
+        start = frame.field(name)
+        other[start : start + header[name].nbytes] = (b"\x55" if again == "filled" else b"\0") * header[name].nbytes
+    begun_meanwhile(process, context, element, other, 0)
+    found = set()
+    for moment in range(1, process.machine.ran + 1):
+        child = begun_meanwhile(process, context, element, other, moment)
+        if child["parent_id"].any():
+            assert (bytes(child["trace_id"]), bytes(child["parent_id"])) == parent, moment
+        else:
+            assert bytes(child["trace_id"]) not in (parent[0], bytes(16), b"\x55" * 16), moment
+            assert not child["flags"] & RecordFlags.LOCAL_PARENT
+        found.add(bool(child["parent_id"].any()))
+    assert found == {True, False}
 
 
 def test_an_annotation_reaches_the_operation_of_the_creator(process: Process) -> None:

@@ -59,7 +59,8 @@ SCOPE_CONTEXT = 1
 SCOPE_SUBJECT = 2  # what an open operation is about; its number stands above in the kind
 
 #: Value of the scopes map: the header of the operation's row when it began, so that a row may stand for its scope.
-#: Where a record has its end, what names the operation in its row's key (of a subject: the depth of its begin).
+#: Where a record has its end, what names the operation in its row's key (of a subject: the depth of its begin); where
+#: it has its parent, of which a scope tells nobody, the context's data word once more.
 SCOPE_SIZE = HEADER.itemsize
 
 #: Value of the links map: goid that owns the operation, its span id.
@@ -104,3 +105,4 @@ def field(name: str) -> int:
 
 
 SCOPE_ROW = field("end")
+SCOPE_WORD = field("parent_id")

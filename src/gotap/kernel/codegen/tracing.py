@@ -232,31 +232,47 @@ class TraceEmitter:
     def local(self, begin: ir.Begin, done: str, root: str) -> None:
         """The operation's context first, then its goroutine, then the goroutine that created it."""
         asm = self.asm
-        found, goroutine = asm.new_label("scope"), asm.new_label("goroutine")
+        found, goroutine, creator = asm.new_label("scope"), asm.new_label("goroutine"), asm.new_label("creator")
         if begin.context is not None:
             self.walk(begin.context, found, goroutine)
         asm.label(goroutine)
         asm.load(R1, R10, frame.GOID)
         self.goroutines_scope()
-        asm.jne(R0, 0, found)
+        asm.jeq(R0, 0, creator)
+        asm.load(R8, R0, frame.field("span_id"))
+        asm.jump(found)
+        asm.label(creator)
         self.linked(root)
         asm.label(found)
-        asm.mov(R9, R0)
+        self.inherit(root)
+        asm.jump(done)
+
+    def inherit(self, root: str) -> None:
+        """Takes the trace of the scope at R0, whose span id was R8 when it was found; jumps to `root` if that changed.
+
+        The operation may end meanwhile, and elements of a map without preallocation are used again at once, by
+        whoever begins next (kernel/bpf/hashtab.c: free_htab_elem, bpf_mem_cache_free from Linux 6.1 on). So what was
+        read counts only if the span id is still there afterwards; zeros are a row that has just been made.
+        """
+        asm = self.asm
         trace_id = frame.field("trace_id")
-        for source, target in (
-            (trace_id, trace_id),
-            (trace_id + 8, trace_id + 8),
-            (frame.field("span_id"), frame.field("parent_id")),
-        ):
-            asm.load(R1, R9, source)
-            asm.store(R7, target, R1)
-        asm.load(R1, R9, frame.field("flags"), 1)
+        asm.load(R1, R0, trace_id)
+        asm.load(R2, R0, trace_id + 8)
+        asm.load(R3, R0, frame.field("flags"), 1)
+        asm.load(R4, R0, frame.field("span_id"))
+        asm.jne(R4, R8, root)
+        asm.mov(R4, R1)
+        asm.or_(R4, R2)
+        asm.jeq(R4, 0, root)
+        asm.store(R7, trace_id, R1)
+        asm.store(R7, trace_id + 8, R2)
+        asm.store(R7, frame.field("parent_id"), R8)
+        asm.mov(R1, R3)
         asm.and_(R1, int(RecordFlags.SAMPLED))
         asm.or_(R1, int(RecordFlags.LOCAL_PARENT))
         asm.load(R2, R7, frame.field("flags"), 1)
         asm.or_(R1, R2)
         asm.store(R7, frame.field("flags"), R1, 1)
-        asm.jump(done)
 
     def key(self, map: str, kind: int) -> None:
         """R1 = the map, R2 = the key made of process, kind and R1."""
@@ -289,7 +305,7 @@ class TraceEmitter:
         self.asm.call(Helper.MAP_LOOKUP)
 
     def linked(self, none: str) -> None:
-        """R0 = the scope that was open where this goroutine was created, if it still is; else jumps to `none`."""
+        """R0 = the scope that was open where this goroutine was created, R8 = its span id; else jumps to `none`."""
         asm = self.asm
         asm.load(R1, R10, frame.GOID)
         self.link()
@@ -302,9 +318,9 @@ class TraceEmitter:
         asm.jne(R1, R8, none)
 
     def walk(self, walk: ir.ContextWalk, found: str, lost: str) -> None:
-        """Follows contexts to one that opened a scope. Unreadable memory ends the walk: BPF survives it."""
+        """Follows contexts to one that opened a scope: R0, its span id R8. Unreadable memory ends the walk."""
         asm = self.asm
-        loop = asm.new_label("context")
+        loop, step = asm.new_label("context"), asm.new_label("step")
         if walk.behind:
             self.words.word(walk.type, lost)
             asm.store(R10, frame.PAIR, R0)
@@ -315,7 +331,12 @@ class TraceEmitter:
         asm.jeq(R9, 0, lost)
         asm.mov(R1, R9)
         self.scope(frame.SCOPE_CONTEXT)
-        asm.jne(R0, 0, found)
+        asm.jeq(R0, 0, step)
+        asm.load(R8, R0, frame.field("span_id"))
+        asm.load(R1, R0, frame.SCOPE_WORD)
+        asm.jeq(R1, R9, found)  # else the element has been used again since it was looked up
+        asm.jump(lost)
+        asm.label(step)
         if walk.behind:
             self.step_behind(walk.behind, lost)
         asm.mov(R3, R9)
@@ -364,8 +385,11 @@ class TraceEmitter:
         if own_context is not None:
             no_context = asm.new_label("nocontext")
             self.words.word(own_context, no_context)
+            asm.load(R8, R7, frame.SCOPE_WORD)
+            asm.store(R7, frame.SCOPE_WORD, R0)
             asm.mov(R1, R0)
             self.update_scope(frame.SCOPE_CONTEXT)
+            asm.store(R7, frame.SCOPE_WORD, R8)
             asm.label(no_context)
 
     def update_scope(self, kind: int) -> None:
