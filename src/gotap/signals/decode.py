@@ -20,6 +20,7 @@ from gotap.signals import batch
 from gotap.signals.clock import Clock
 from gotap.signals.codes import combine, numbered, present, value_at
 from gotap.signals.inputs import Input, Key, Records
+from gotap.signals.memory import Memory
 from gotap.signals.plan import Plan
 
 #: Span.flags (opentelemetry-proto trace.proto, SpanFlags): the W3C sampled bit, whether `remote` is known, `remote`.
@@ -28,9 +29,6 @@ _FLAG_HAS_IS_REMOTE = 0x100
 _FLAG_IS_REMOTE = 0x200
 
 ERROR_TYPE = "error.type"
-
-#: Span names that are remembered; beyond, they are all forgotten.
-_NAMES = 4096
 
 
 class Decoder:
@@ -132,7 +130,7 @@ class _Name:
 
     def __init__(self, template: str) -> None:
         self._template = template
-        self._known: dict[tuple[Value | None, ...], str] = {}
+        self._known: Memory[tuple[Value | None, ...], str] = Memory()
         self.keys = tuple(dict.fromkeys(match["key"] for match in self._PLACE.finditer(template)))
 
     def column(self, attributes: Mapping[str, batch.Column], length: int) -> batch.Coded:
@@ -147,11 +145,7 @@ class _Name:
 
     def _remembered(self, keys: tuple[str, ...], values: tuple[Value | None, ...]) -> str:
         text = self._known.get(values)
-        if text is None:
-            if len(self._known) >= _NAMES:
-                self._known.clear()
-            text = self._known[values] = self._text(dict(zip(keys, values, strict=True)))
-        return text
+        return self._known.keep(values, self._text(dict(zip(keys, values, strict=True)))) if text is None else text
 
     def _text(self, values: Mapping[str, Value | None]) -> str:
         def place(match: re.Match[str]) -> str:

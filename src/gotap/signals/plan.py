@@ -13,9 +13,8 @@ from gotap.probe.record import Attribute, Column, ColumnKind, Layout
 from gotap.signals import batch
 from gotap.signals.codes import Codes, combine
 from gotap.signals.inputs import Input, Key, RawTexts
+from gotap.signals.memory import Memory
 
-#: Results that are remembered; beyond, they are all forgotten.
-_MEMORY = 8192
 _UNKNOWN = object()
 
 #: Free texts are numbered when each occurs this often; when not, that is tried again so many batches later.
@@ -45,7 +44,7 @@ class Plan:
         self._verbatim = chosen.verbatim
         self._convert: Convert = chosen.bind(attribute, options)
         self._type_name = type_name
-        self._memory: dict[Key, Any] = {}
+        self._memory: Memory[Key, Any] = Memory()
         self._separator = chosen.separator
         self._pause = self._doubt = 0  # batches in which something is not tried
 
@@ -120,10 +119,7 @@ class Plan:
             result = None  # OTLP has no such integer
         if self._free and isinstance(result, str):
             result = result.encode("utf-8", "replace")
-        if len(self._memory) >= _MEMORY:
-            self._memory.clear()
-        self._memory[key] = result
-        return result
+        return self._memory.keep(key, result)
 
     def _python(self, key: Any, column: Column | None) -> Value | None:
         """What the conversion is given."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gotap.signals.batch import Bools, Coded, Ints, Same, Spans, Texts
 from gotap.signals.codes import Codes, combine, number
+from gotap.signals.memory import Memory
 
 #: trace.proto, enum SpanKind.
 SPAN_KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
@@ -22,9 +23,6 @@ SPAN_KINDS = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer"
 Rows = NDArray[np.intp] | None  # None: all of a batch's rows
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
-
-#: Attributes remembered as they were written; beyond, they are all forgotten.
-_MEMORY = 8192
 
 #: A column with more distinct values than this stays out of the combinations: it would multiply them.
 _FEW = 32
@@ -57,7 +55,7 @@ class SpanAssembler(ABC):
     statuses: ClassVar[tuple[bytes, bytes]]
 
     def __init__(self) -> None:
-        self._attributes: dict[tuple[str, str | int], bytes] = {}
+        self._attributes: Memory[tuple[str, str | int], bytes] = Memory()
 
     @abstractmethod
     def trace_state(self, value: bytes) -> bytes: ...
@@ -113,11 +111,7 @@ class SpanAssembler(ABC):
         if isinstance(value, bool):  # equal to a number, and written otherwise
             return self.attribute(key, value)
         known = self._attributes.get((key, value))
-        if known is None:
-            if len(self._attributes) >= _MEMORY:
-                self._attributes.clear()
-            known = self._attributes[key, value] = self.attribute(key, value)
-        return known
+        return self._attributes.keep((key, value), self.attribute(key, value)) if known is None else known
 
 
 def _pieces(codes: NDArray[Any], table: list[bytes]) -> Pieces:
