@@ -13,6 +13,8 @@ import pytest
 from gotap.commands import session as module
 from gotap.commands.session import Limits, Session, Signals
 from gotap.commands.targets import Target, Targets
+from gotap.kernel.codegen.frame import Counter
+from gotap.kernel.watch import Totals
 from gotap.signals.batch import Resource, Spans
 from gotap.signals.metrics import Histogram, Metrics
 from span_samples import random_spans
@@ -86,6 +88,9 @@ class Kernel:
         meanwhile()
         return 0
 
+    def totals(self) -> Totals:
+        return Totals(dict.fromkeys(Counter, 0) | {Counter.HEAP_FULL: 5}, {}, 0, 0)
+
 
 @pytest.fixture
 def kernel() -> Iterator[Kernel]:
@@ -107,7 +112,7 @@ def watch(session: Session, number: int) -> Resource:
     resource = Resource({"process.pid": number})
     process = SimpleNamespace(close=lambda: None)
     attachment = SimpleNamespace(number=number)
-    target = SimpleNamespace(attachment=attachment, process=process, rejected=0, resource=resource)
+    target = SimpleNamespace(attachment=attachment, process=process, rejected=2, broken_texts=3, resource=resource)
     session.watched[number] = cast(Target, target)
     spans = msgspec.structs.replace(random_spans(number, 3), resource=resource)
     spans.attributes.clear()
@@ -166,3 +171,12 @@ def test_the_ring_is_read_while_one_more_target_is_opened(session: Session, kern
 
     session.targets = cast(Targets, SimpleNamespace(watcher=kernel, open=open_target))
     session.add(4711)
+
+
+def test_texts_that_spans_lack_are_told(session: Session) -> None:
+    watch(session, 1)
+    watch(session, 2)
+    session.remove(session.watched[1])
+    summary = session.close()
+    assert summary.left_out == {"no room in the record": 5, "not understood": 6}
+    assert summary.drops == {"record not understood": 4}

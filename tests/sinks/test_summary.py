@@ -16,18 +16,18 @@ def test_everything_that_was() -> None:
         hits=61725,
         run_time=0.037,
         runs=61725,
+        left_out={"no room in the record": 1234, "not understood": 0},
     )
     assert summary.lines() == [
         "12,345 spans, 25 errors (0.2 %), 1,003 dropped (3 ring full, 1,000 export failed); attached for 3:07",
         "without a span: 2 in flight at the attach, 1 at the detach",
+        "texts left out of spans: 1,234 no room in the record",
         "61,725 probe hits, 5.0 a span, 0.60 µs each in BPF, besides the kernel's own trap",
     ]
 
 
 def test_nothing_that_was() -> None:
-    assert Summary(spans=0, errors=0, attached=0.04).lines() == [
-        "0 spans, 0 errors, 0 dropped; attached for 0.0 s"
-    ]
+    assert Summary(spans=0, errors=0, attached=0.04).lines() == ["0 spans, 0 errors, 0 dropped; attached for 0.0 s"]
 
 
 def test_cost_is_told_only_where_the_kernel_measures_it() -> None:

@@ -53,6 +53,7 @@ class Tally(Struct):
     errors: int = 0
     in_flight_at_detach: int = 0
     rejected: int = 0
+    broken_texts: int = 0
     attached_at: float = 0.0
     targets: int = 0  # since the beginning
 
@@ -182,6 +183,7 @@ class Session(Struct):
         self.tally.in_flight_at_detach += self.targets.watcher.detach(target.attachment, self.keep_up)
         self.drain()
         self.tally.rejected += target.rejected
+        self.tally.broken_texts += target.broken_texts
         del self.watched[target.attachment.number]
         self.ended.append(target.resource)
         target.process.close()
@@ -260,6 +262,7 @@ class Session(Struct):
             hits=sum(totals.hits.values()),
             run_time=totals.run_time / 1e9,
             runs=totals.runs,
+            left_out={"no room in the record": counters[Counter.HEAP_FULL], "not understood": self.tally.broken_texts},
         )
 
 

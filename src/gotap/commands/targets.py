@@ -93,7 +93,13 @@ class Target(Struct):
 
     @property
     def rejected(self) -> int:
+        """Records that were not understood."""
         return sum(one.rejected for one in self.decoders.values())
+
+    @property
+    def broken_texts(self) -> int:
+        """Texts that were not understood, and are absent."""
+        return sum(one.broken_texts for one in self.decoders.values())
 
 
 class Targets:

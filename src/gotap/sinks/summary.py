@@ -12,6 +12,7 @@ class Summary(Struct, frozen=True):
 
     `drops`: spans that did not arrive, by cause. `attached` and `run_time` are seconds; `run_time` is what `runs` runs
     of BPF programs took, 0 where the kernel does not measure it. The operations in flight at either end gave no span.
+    `left_out`: texts that spans lack although the program had them, by cause.
     """
 
     spans: int
@@ -23,11 +24,12 @@ class Summary(Struct, frozen=True):
     hits: int = 0
     run_time: float = 0.0
     runs: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """For stderr, without gotap's name before them."""
         dropped = sum(self.drops.values())
-        causes = ", ".join(f"{count:,} {cause}" for cause, count in self.drops.items() if count)
+        causes = _causes(self.drops)
         counts = [_counted(self.spans, "span"), _counted(self.errors, "error") + self._error_share()]
         counts.append(f"{dropped:,} dropped" + (f" ({causes})" if causes else ""))
         lines = [f"{', '.join(counts)}; attached for {_seconds(self.attached)}"]
@@ -36,6 +38,8 @@ class Summary(Struct, frozen=True):
                 f"without a span: {self.in_flight_at_attach:,} in flight at the attach, "
                 f"{self.in_flight_at_detach:,} at the detach"
             )
+        if any(self.left_out.values()):
+            lines.append(f"texts left out of spans: {_causes(self.left_out)}")
         if self.hits:
             lines.append(", ".join([_counted(self.hits, "probe hit"), *self._costs()]))
         return lines
@@ -50,6 +54,10 @@ class Summary(Struct, frozen=True):
         if self.run_time and self.runs:
             costs.append(f"{1e6 * self.run_time / self.runs:.2f} µs each in BPF, besides the kernel's own trap")
         return costs
+
+
+def _causes(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {cause}" for cause, count in counts.items() if count)
 
 
 def _counted(count: int, noun: str) -> str:
