@@ -203,6 +203,28 @@ class TestRetries:
                 wait_until(lambda: one.traces == (0, 0, 0, 3))
                 assert len(server.requests) == 1
 
+    @pytest.mark.parametrize("value", ["0", "Mon, 01 Jan 2001 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 +999999999999"])
+    def test_retry_after_does_not_shorten_the_back_off(self, value: str) -> None:
+        with collector() as server:
+            server.reply = Reply(503, {"Retry-After": value})
+            with exporter(server.url, BatchSettings(delay=0.0, export_timeout=1.5)) as one:
+                one.sink.export(random_spans(1, 3))
+                wait_until(lambda: one.traces == (0, 0, 0, 3))
+                assert len(server.requests) <= 3  # the waits are at least 0.25, 0.5, 1 s
+
+    def test_retry_after_holds_for_the_requests_that_follow(self) -> None:
+        with (
+            collector(Reply(503, {"Retry-After": "9" * 400})) as server,
+            exporter(server.url, BatchSettings(delay=0.0, export_timeout=5.0, batch=10, queue=40)) as one,
+        ):
+            one.sink.export(random_spans(1, 30))
+            wait_until(lambda: one.traces == (0, 0, 0, 10))
+            one.sink.export(random_spans(2, 50))  # finds the other 20 in the queue
+            assert one.traces == (0, 0, 30, 10)
+            assert len(server.requests) == 1
+            one.sink.close(10.0)
+            assert one.traces == (40, 0, 30, 10)
+
     @pytest.mark.parametrize("status", [400, 401, 404, 413, 500, 301])
     def test_other_statuses_drop_what_was_sent_and_are_told_once(self, status: int) -> None:
         with collector() as server:
@@ -262,6 +284,11 @@ class TestAnswers:
             (b"[]", "application/json"),
             (b"{", "application/json"),
             (b'{"partialSuccess":{"rejectedSpans":"many"}}', "application/json"),
+            (b'{"partialSuccess":{"rejectedSpans":[1]}}', "application/json"),
+            (b'{"partialSuccess":{"rejectedSpans":{"a":1}}}', "application/json"),
+            (b'{"partialSuccess":{"rejectedSpans":1e308}}', "application/json"),
+            (b'{"partialSuccess":{"errorMessage":[1]}}', "application/json"),
+            (b"[" * 5000, "application/json"),
             (b"\xff" * 50, "application/x-protobuf"),
             (b"\x07" * (5 << 20), "application/x-protobuf"),
         ],
@@ -291,6 +318,34 @@ class TestAnswers:
                 one.sink.close(10.0)
                 assert one.traces == (0, 0, 0, 10)
                 assert "cannot be reached" in one.told[0]
+
+
+class TestFaults:
+    """Of gotap's own: they cost a batch."""
+
+    def test_batch_that_cannot_be_encoded(self) -> None:
+        with collector() as server, exporter(server.url, BatchSettings(delay=60.0, batch=10)) as one:
+            broken = random_spans(1, 10)
+            broken.attributes = {"path": None}  # type: ignore[dict-item]
+            broken.sampled[:] = True
+            for spans in (broken, random_spans(2, 10), broken, random_spans(3, 10)):
+                one.sink.export(spans)
+            one.sink.close(10.0)
+            assert one.traces == (20, 0, 0, 20)
+            assert server.spans() == 20
+            (told,) = one.told
+            assert "spans are dropped, and counted" in told
+
+    def test_telling_that_fails(self) -> None:
+        def tell(_: str) -> None:
+            raise BrokenPipeError
+
+        with collector(Reply(400), Reply(400)) as server:
+            settings = OtlpSettings(f"{server.url}/v1/traces")
+            sink = OtlpSink(settings, settings, BatchSettings(delay=60.0, batch=10), tell)
+            sink.export(random_spans(1, 40))
+            sink.close(10.0)
+            assert (sink.stats[0].exported, sink.stats[0].dropped_failed) == (20, 20)
 
 
 class TestNeverBlocks:
@@ -339,6 +394,26 @@ class TestNeverBlocks:
                 assert one.traces == (0, 0, 0, 35)
                 one.sink.export(random_spans(1, 5))  # after the end: counted
                 assert one.traces == (0, 0, 5, 35)
+
+    def test_close_counts_what_a_thread_that_cannot_be_stopped_holds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked, release = threading.Event(), threading.Event()
+
+        def hang(*_args: object, **_kwargs: object) -> None:
+            asked.set()
+            release.wait(20)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+        monkeypatch.setattr(socket, "getaddrinfo", hang)
+        before = set(threading.enumerate())
+        with exporter("http://slow.test", BatchSettings(delay=60.0, batch=10)) as one:
+            one.sink.export(random_spans(1, 35))
+            assert asked.wait(10)
+            one.sink.close(0.1)
+            assert one.traces == (0, 0, 0, 35)
+            release.set()
+            for thread in set(threading.enumerate()) - before:
+                thread.join(10)
+            assert one.traces == (0, 0, 0, 35)
 
     def test_close_with_nobody_listening_is_quick(self) -> None:
         with exporter(free_port_url(), BatchSettings(delay=60.0, batch=10)) as one:

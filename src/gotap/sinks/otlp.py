@@ -6,6 +6,7 @@ time, and in the end counted drops, nothing else. Settings: gotap.sinks.environm
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -81,6 +82,8 @@ class _Channel(Generic[_Item]):
         self._told: set[object] = set()
         self._queue: deque[tuple[_Item, int, float]] = deque()  # item, weight, when it came
         self._queued = 0
+        self._in_flight = 0  # weight of what has left the queue and is not counted yet
+        self._not_before = 0.0  # monotonic: until then the server wants to be left alone
         self._change = threading.Condition()
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
@@ -130,20 +133,41 @@ class _Channel(Generic[_Item]):
             self.stats.dropped_failed += self._queued
             self._queue.clear()
             self._queued = 0
+        self._count_failed()  # what a thread that cannot be stopped, as in a name's resolution, still holds
 
     def _run(self) -> None:
-        while batch := self._next():
-            items, weight = batch
-            if not self._abandoned.is_set() and self._send(self._encode(items), weight):
-                continue
-            self.stats.dropped_failed += weight
+        while items := self._next():
+            try:
+                if not self._abandoned.is_set():
+                    self._send(self._encode(items))
+            except Exception as error:  # costs this batch, and not the thread with all that follow
+                self._poster.close()  # whose exchange may have ended in the middle
+                with contextlib.suppress(Exception):  # it may be telling that failed
+                    self._tell_once("error", f"{self._noun} are dropped, and counted: {type(error).__name__}: {error}")
+            finally:
+                self._count_failed()
         self._poster.close()
 
-    def _next(self) -> tuple[list[_Item], int] | None:
+    def _count_failed(self) -> None:
+        """Counts what has left the queue, unless that is done."""
+        with self._change:
+            self.stats.dropped_failed += self._in_flight
+            self._in_flight = 0
+
+    def _patience(self) -> float | None:
+        """Seconds until the next request is due, None: nothing is queued."""
+        now = time.monotonic()
+        if (silence := self._not_before - now) > 0:
+            return silence
+        if self._queued >= self._batch.batch:
+            return 0.0
+        return self._queue[0][2] + self._batch.delay - now if self._queue else None
+
+    def _next(self) -> list[_Item]:
         """The next request's items: a full batch, or what has waited long enough, or at the end what there is."""
         with self._change:
-            while not self._stopping.is_set() and self._queued < self._batch.batch:
-                patience = None if not self._queue else self._queue[0][2] + self._batch.delay - time.monotonic()
+            while not self._stopping.is_set():
+                patience = self._patience()
                 if patience is not None and patience <= 0:
                     break
                 self._change.wait(patience)
@@ -158,32 +182,33 @@ class _Channel(Generic[_Item]):
                 items.append(item)
                 weight += size
             self._queued -= weight
-        return (items, weight) if items else None
+            self._in_flight = weight
+        return items
 
-    def _send(self, body: bytes, weight: int) -> bool:
-        """Sends a request until it is taken, refused, or out of time; whether it was taken."""
+    def _send(self, body: bytes) -> None:
+        """Sends a request until it is taken, which counts it, or refused, or out of time."""
         content = _gzip(body) if self._settings.gzip else body
         deadline = time.monotonic() + self._batch.export_timeout
         wait = _FIRST_WAIT
         while True:
-            outcome, wanted = self._attempt(content, weight)
-            if outcome is _Outcome.DONE:
-                return True
-            if outcome is _Outcome.REFUSED:
-                return False
-            pause = wait * random.uniform(0.5, 1.0) if wanted is None else wanted
-            if time.monotonic() + pause >= deadline or (self._stopping.is_set() and outcome is _Outcome.UNREACHABLE):
-                return False
+            outcome, wanted = self._attempt(content)
+            if outcome is _Outcome.DONE or outcome is _Outcome.REFUSED:
+                return
+            now = time.monotonic()
+            self._not_before = now + wanted  # for the requests that follow, if this one is out of time before
+            pause = max(wait * random.uniform(0.5, 1.0), wanted)
+            if now + pause >= deadline or (self._stopping.is_set() and outcome is _Outcome.UNREACHABLE):
+                return
             # While gotap ends, only the end of its patience cuts a wait short.
             if self._stopping.is_set():
                 if self._abandoned.wait(pause):
-                    return False
+                    return
             else:
                 self._stopping.wait(pause)
             self.stats.retries += 1
             wait = min(wait * _GROWTH, _LONGEST_WAIT)
 
-    def _attempt(self, content: bytes, weight: int) -> tuple[_Outcome, float | None]:
+    def _attempt(self, content: bytes) -> tuple[_Outcome, float]:
         """(outcome, seconds that the server wants to be waited)."""
         where = self._poster.shown_url
         self.stats.requests += 1
@@ -193,18 +218,18 @@ class _Channel(Generic[_Item]):
             self._tell_once(
                 "unreachable", f"{where} cannot be reached: {failure}; gotap keeps trying, and counts what it drops"
             )
-            return _Outcome.UNREACHABLE, None
+            return _Outcome.UNREACHABLE, 0.0
         self.stats.sent_bytes += len(content)
         if 200 <= answer.status < 300:
-            self._count(answer, weight)
-            return _Outcome.DONE, None
+            self._count(answer)
+            return _Outcome.DONE, 0.0
         if answer.status in RETRYABLE:
             self._tell_once(answer.status, f"{where} {refusal(answer)}; gotap tries again")
-            return _Outcome.TRY_AGAIN, retry_after(answer)
+            return _Outcome.TRY_AGAIN, retry_after(answer) or 0.0
         self._tell_once(answer.status, f"{where} {refusal(answer)}. What it refuses is dropped, and counted")
-        return _Outcome.REFUSED, None
+        return _Outcome.REFUSED, 0.0
 
-    def _count(self, answer: Answer, weight: int) -> None:
+    def _count(self, answer: Answer) -> None:
         try:
             rejected, message = partial_success(answer)
         except ValueError:
@@ -213,9 +238,11 @@ class _Channel(Generic[_Item]):
                 "nonsense",
                 f"{self._poster.shown_url} answers {answer.status}, but not as OTLP does: is it a collector?",
             )
-        refused = min(max(rejected, 0), weight)
-        self.stats.exported += weight - refused
-        self.stats.rejected += refused
+        with self._change:
+            refused = min(max(rejected, 0), self._in_flight)
+            self.stats.exported += self._in_flight - refused
+            self.stats.rejected += refused
+            self._in_flight = 0
         if rejected or message:
             where, why = self._poster.shown_url, message or "no reason given"
             self._tell_once("partial", f"{where} rejected {rejected} {self._noun}: {why}")
