@@ -7,6 +7,7 @@ import http.client
 import io
 import random
 import socket
+import tracemalloc
 from typing import cast
 
 import pytest
@@ -122,6 +123,37 @@ def test_a_single_chunk_that_is_too_long_is_cut() -> None:
     assert [one is None for one in answers] == [True] * 63 + [False]
     assert answers[-1] is not None
     assert (len(answers[-1].body), answers[-1].reusable) == (LONGEST, False)
+
+
+def test_chunks_are_not_kept_with_what_frames_them() -> None:
+    reader = AnswerReader()
+    assert reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") is None
+    tracemalloc.start()
+    try:
+        for _ in range(300):
+            assert reader.feed(b"1;" + b"x" * 60_000 + b"\r\na\r\n") is None
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20  # of 18 MB
+    finally:
+        tracemalloc.stop()
+    answer = reader.feed(b"0\r\n\r\n")
+    assert answer is not None
+    assert (answer.body, answer.reusable) == (b"a" * 300, True)
+
+
+def test_trailers_without_end() -> None:
+    reader = AnswerReader()
+    assert reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n") is None
+    for _ in range(10_000):
+        assert reader.feed(b"X: y\r\n") is None
+    with pytest.raises(NotHttp, match="trailers"):
+        reader.feed(b"X: y\r\n" * 1_000)
+
+
+@pytest.mark.parametrize("name", ["empty", "body", "no reason", "chunks", "chunks with trailers", "no content"])
+def test_connection_with_more_than_the_answer_is_not_used_again(name: str) -> None:
+    answer = AnswerReader().feed(ANSWERS[name] + b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+    assert answer is not None
+    assert not answer.reusable
 
 
 def test_damaged_answers_raise_nothing_else() -> None:

@@ -16,6 +16,7 @@ LONGEST = 4 << 20
 _LONGEST_HEAD = 64 << 10
 
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([0-9]{3})(?: ([^\r\n]*))?\r?\n?")
 _HEX = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _FOLD = re.compile(r"\r?\n[ \t]+")
@@ -87,10 +88,10 @@ class AnswerReader:
         assert self._head is not None
         status, _, headers, kept = self._head
         if status in (204, 304):
-            return self._answer(b"", kept)
+            return self._answer(b"", kept and self._ends_at(0))
         if self._is_chunked():
             if self._read_chunks():
-                return self._answer(bytes(self._content), kept)
+                return self._answer(bytes(self._content), kept and self._ends_at(self._at))
             if len(self._buffer) - self._at > LONGEST:  # one chunk is as long as that
                 self._content += self._buffer[self._at :]
             return self._cut(self._content)
@@ -100,8 +101,12 @@ class AnswerReader:
         if not (length.isascii() and length.isdigit()):
             raise NotHttp("no length")
         if len(self._buffer) >= int(length):
-            return self._answer(bytes(self._buffer[: int(length)]), kept)
+            return self._answer(bytes(self._buffer[: int(length)]), kept and self._ends_at(int(length)))
         return self._cut(self._buffer)
+
+    def _ends_at(self, end: int) -> bool:
+        """Whether nothing stands behind the answer: a connection with what nobody asked for carries no more."""
+        return len(self._buffer) == end
 
     def _cut(self, content: bytearray) -> Answer | None:
         """What has come of too long a body, whose rest would be taken for the next answer."""
@@ -114,6 +119,8 @@ class AnswerReader:
 
     def _read_chunks(self) -> bool:
         """Takes the chunks that are complete; whether the last has come, and the end of what stands behind it."""
+        del self._buffer[: self._at]
+        self._at = 0
         while (line := self._line(self._at)) is not None:
             content = self._at + len(line)
             digits = line.partition(b";")[0].strip()
@@ -132,11 +139,13 @@ class AnswerReader:
         return False
 
     def _trailers_end(self, at: int) -> bool:
-        while (line := self._line(at)) is not None:
-            if not line.strip():
-                return True
-            at += len(line)
-        return False
+        found = _EMPTY_LINE.search(self._buffer, at - 1)  # from the end of the line of the last chunk on
+        if found is None:
+            if len(self._buffer) - at > _LONGEST_HEAD:
+                raise NotHttp("endless trailers")
+            return False
+        self._at = found.end()
+        return True
 
     def _line(self, at: int) -> bytes | None:
         """The line that begins there, with its end; None: it has not come yet."""
