@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ def test_without_privileges_a_process_says_so(server: Server) -> None:
     assert done.code == 0, done.err
     lines = done.out.decode().splitlines()
     assert lines[1].split() == ["no", "uprobe", "no-privilege"]
-    assert f"    → sudo gotap attach {server.pid}" in lines
+    assert f"    → sudo {sys.executable} -m gotap attach {server.pid}" in lines
 
 
 def test_usage(hello: Path) -> None:

@@ -173,6 +173,28 @@ def test_duration_ends_the_program_with_sigterm(httpserver: Path) -> None:
     assert gotap(*run("sleep", 60, options=("--to", "json", "--duration", "300ms"))).code == 143
 
 
+def test_what_a_shell_started_does_not_stay_behind(httpserver: Path) -> None:
+    script = f"{httpserver} & wait; echo the shell goes on"
+    with started("run", "--to", "json", "--duration", "1s", "--", "sh", "-c", script) as watching:
+        watching.wait_for("attached to PID")
+        server = int(re.findall(r"attached to PID (\d+)", watching.err)[0])
+        assert server != child(watching)
+        assert watching.finish().code == 128 + signal.SIGTERM
+    eventually(lambda: ended(server), "the server to end")
+
+
+def test_options_behind_the_program_are_the_programs() -> None:
+    done = gotap("run", "--to", "json", "sh", "-c", 'echo "$@"', "-", "--duration", "nonsense")
+    assert "--duration nonsense" in done.err
+
+
+def test_a_program_must_be_named() -> None:
+    for words in ((), ("--",), ("--duration", "1s")):
+        done = gotap("run", *words)
+        assert done.code == 2
+        assert "gotap run -- PROGRAM" in done.err
+
+
 def test_count_ends_the_program_with_sigterm(httpserver: Path) -> None:
     with started(*run(httpserver, options=("--to", "json", "--count", "5"))) as watching:
         load(address(watching), "/hello", 5)

@@ -55,8 +55,10 @@ def lines(judged: Judged, options: argparse.Namespace) -> Iterator[str]:
     for call in parts.inlined or ():
         code = ", ".join(f"+{start:#x}…+{end:#x}" for start, end in call.ranges)
         yield f"  {call.address:#x}  {call.function} into {call.caller} {code}"
+    if parts.functions == []:
+        yield f"  no function's name holds or matches {options.functions}"
     if parts.inlined == []:
-        yield f"  {options.inlined} was inlined nowhere"
+        yield f"  no call of a function {options.inlined} was inlined"
     for module in parts.modules or ():
         yield f"  {module.kind:<4}  {module.path} {module.version}  {module.sum}".rstrip()
         if module.replace:

@@ -78,7 +78,7 @@ class Judge:
         """One for a pid or a file, one for each process of a name; an error becomes one too."""
         if target.isascii() and target.isdigit():
             yield self.process(target, int(target))
-        elif "/" in target or os.path.lexists(target):
+        elif "/" in target or (os.path.lexists(target) and not os.path.isdir(target)):
             yield self.file(target)
         else:
             try:
@@ -234,6 +234,8 @@ def read_host() -> Host:
 
 
 def host_of(features: Features, privileged: bool, lockdown: str | None) -> Host:
+    from gotap.kernel.host import command
+
     missing = {one.id: (one.detail, one.remedy) for one in features.missing()}
     return Host(
         bpf=all(one.ok for one in features if one.needed and one.id != "uprobes"),
@@ -241,4 +243,5 @@ def host_of(features: Features, privileged: bool, lockdown: str | None) -> Host:
         privileged=privileged or not missing,
         lockdown=lockdown,
         missing=missing,
+        command=command(),
     )

@@ -42,7 +42,7 @@ def row(seen: Glance) -> Row:
 
 def unreadable(pid: int, name: str, error: GotapError) -> Row:
     """The row of a process that could not be read."""
-    why = "this user may not look at it" if isinstance(error, NotPermitted) else str(error)
+    why = "gotap may not look at it" if isinstance(error, NotPermitted) else str(error)
     return Row(pid, printable(name), "unknown", "--", printable(why), _UNKNOWN)
 
 

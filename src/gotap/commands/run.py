@@ -5,13 +5,15 @@
   gotap run --duration 30s --to json -- ./server > spans.jsonl
 
 The program's exit ends gotap with the program's exit code (128+n for signal n). SIGINT and SIGTERM are passed on to
-the program; a second one detaches and leaves it. --duration and --count end it with SIGTERM, --leave-running leaves it.
+the program; a second one detaches and leaves it. --duration and --count end it, and what is watched below it, with
+SIGTERM; --leave-running leaves it. All after PROGRAM is the program's.
 Exit code: the program's; 127 or 126 when it was not found or cannot be executed; 1 when it could not be watched.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
@@ -26,24 +28,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from gotap.commands.options import add_watch_arguments
 
     add_watch_arguments(parser)
+    parser.usage = "gotap run [OPTION …] -- PROGRAM [ARGUMENT …]"
     parser.add_argument("--leave-running", action="store_true", help="leave the program running at the end")
-    parser.add_argument("command", nargs="+", metavar="PROGRAM", help="the program and its arguments, after --")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from gotap.commands.descriptors import raise_limit, set_limit
-    from gotap.commands.main import print_error
+    from gotap.commands.main import USAGE, print_error
     from gotap.commands.opening import open_session
+    from gotap.commands.streams import say
     from gotap.process.errors import LaunchError
     from gotap.process.launch import launch
 
+    command = arguments.command[arguments.command[:1] == ["--"] :]
+    if not command:
+        say("no program is named", "`gotap run -- PROGRAM ARGUMENTS…`")
+        return USAGE
     live = _live(arguments)
     limit = raise_limit()
     with open_session(arguments, pane=live) as session:
         if session.signals.received:
             return 128 + session.signals.received[0]
         try:
-            program = launch(arguments.command, stdout=_stdout(arguments, live), stderr=_stderr(live))
+            program = launch(command, stdout=_stdout(arguments, live), stderr=_stderr(live))
         except LaunchError as error:
             print_error(error)
             return error.exit_code
@@ -110,10 +118,19 @@ def _until_the_end(session: Session, program: Program, leave_running: bool) -> i
     elif session.limit_reached and leave_running:
         return OK
     elif session.limit_reached:
-        program.send(signal.SIGTERM)
+        _end(session, program)
     else:
         return program.wait()
     return _await_end(session, program, passed_on=0 if session.limit_reached else 1)
+
+
+def _end(session: Session, program: Program) -> None:
+    """SIGTERM to the program and to those below it that are watched: a shell would leave its child behind."""
+    program.send(signal.SIGTERM)
+    for target in session.watched.values():
+        if target.pid != program.pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(target.process.fileno(), signal.SIGTERM)
 
 
 def _await_end(session: Session, program: Program, passed_on: int) -> int:
@@ -151,7 +168,7 @@ def _accompany(
         if left is not None and left <= 0:
             if leave_running:
                 return OK
-            program.send(signal.SIGTERM)
+            _end(session, program)
             ends_at = left = None
         session.signals.wait(program, timeout=left)
     return code

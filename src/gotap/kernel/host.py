@@ -120,12 +120,12 @@ def way_to_capabilities() -> str:
     if os.geteuid() == 0:
         return f"this root lacks {', '.join(_missing())}, as in a container: {CONTAINER}"
     return (
-        f"run gotap as root: sudo {_command()} …; or let all scripts of its Python do it: sudo setcap "
+        f"run gotap as root: sudo {command()} …; or let all scripts of its Python do it: sudo setcap "
         f"cap_bpf,cap_perfmon,cap_sys_ptrace+ep {shlex.quote(os.path.realpath(sys.executable))}"
     )
 
 
-def _command() -> str:
+def command() -> str:
     """sudo looks in places of its own, so the path is given whole."""
     script = os.path.abspath(sys.argv[0])
     if os.path.basename(script) == "gotap":

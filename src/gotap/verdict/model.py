@@ -27,6 +27,7 @@ class Host(Struct, frozen=True, kw_only=True):
     """What the host's kernel allows, told by who may ask it. `missing`: id of a feature → (why, remedy).
 
     `lockdown` "none", "integrity", "confidentiality" or None; `bpf`, `uprobes`: they can be used by this gotap.
+    `command`: how sudo finds gotap.
     """
 
     bpf: bool
@@ -34,6 +35,7 @@ class Host(Struct, frozen=True, kw_only=True):
     privileged: bool
     lockdown: str | None = None
     missing: dict[str, tuple[str, str]] = field(default_factory=dict)
+    command: str = "gotap"
 
 
 class SiteCoverage(Struct, frozen=True):

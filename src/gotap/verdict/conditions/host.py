@@ -49,8 +49,10 @@ def _remedy(uprobes: bool, otherwise: str) -> Callable[[Situation], str]:
 
 
 def _privilege_remedy(situation: Situation) -> str:
+    if situation.facts.go is None:
+        return ""  # root could not attach to it either
     pid = situation.process.pid if situation.process else "PID"
-    return f"sudo gotap attach {pid}"
+    return f"sudo {situation.host.command if situation.host else 'gotap'} attach {pid}"
 
 
 def _lockdown(situation: Situation) -> str | None:

@@ -29,7 +29,9 @@ def _windows(situation: Situation) -> str | None:
 
 
 def _for_linux_amd64(situation: Situation) -> str:
-    """One build for both conditions, since either alone would leave the other."""
+    """One build for both conditions, since either alone would leave the other. What is not Go is not built by it."""
+    if situation.facts.go is None:
+        return ""
     changes = {"GOARCH": "amd64"} if situation.facts.arch != "amd64" else {}
     return rebuild(environment={**changes, **({"GOOS": "linux"} if situation.facts.os != "linux" else {})})(situation)
 

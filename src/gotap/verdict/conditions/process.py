@@ -61,7 +61,9 @@ def _ptrace_remedy(situation: Situation) -> str:
         return f"ps -fp {process.tracer}"
     if process.ptrace_scope in (1, 2):  # 3 lasts until reboot
         return "sudo sysctl kernel.yama.ptrace_scope=0"
-    return "docker run --cap-add=SYS_PTRACE IMAGE" if process.container else f"sudo gotap attach {process.pid}"
+    if process.container:
+        return "docker run --cap-add=SYS_PTRACE IMAGE"
+    return f"sudo {situation.host.command if situation.host else 'gotap'} attach {process.pid}"
 
 
 def _seccomp_remedy(situation: Situation) -> str:
