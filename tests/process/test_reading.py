@@ -290,3 +290,13 @@ def test_program_that_chose_another_executable() -> None:
     assert "the program that was started is /opt/started" in elsewhere
     assert entry_elsewhere([started, library], 0x1200, "/opt/started") is None
     assert entry_elsewhere([started, library], 0x10000, "/bin/chosen") is None  # unmapped: nothing is known
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_is_none_has_a_reason(inside: bool) -> None:
+    with Process(os.getpid()) as process:
+        found = Observer().read(process, "python", inside=inside)
+    none = {key for key in found.__struct_fields__ if getattr(found, key) is None}
+    assert none
+    assert none <= set(found.evidence)
+    assert "unknown" not in found.evidence.values()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gotap.process.agents import find_agents
 from gotap.process.container import cgroup_path, container_of
@@ -93,6 +94,21 @@ def _execution(process: Process) -> object:
         return None
 
 
+#: What None means where it is a value like others.
+_NONE = {
+    "container": "its cgroup names none",
+    "exe_replaced": "it runs the file that is at its path",
+    "libc_in_root": "no libc in its root",
+    "load_bias": "its executable is not mapped where its headers say",
+    "plugin_loaded": "its executable is no Go program",
+    "ptrace_denied": "ptrace is not refused, as far as is known",
+    "ptrace_scope": "this kernel has no Yama",
+    "tracer": "no process traces it",
+}
+#: What takes a process' mappings, memory or files.
+_INSIDE = ("exe_replaced", "libc_in_root", "load_bias", "plugin_loaded")
+
+
 class _Attachable(Struct, frozen=True):
     allowed: bool | None
     denied: str | None
@@ -127,7 +143,7 @@ class _Look:
         label = evidence.told("lsm_label", own if own[0] is None else read_lsm_label(self.proc))
         evidence["seccomp"] = _seccomp(status)
         attachable = self.attachable(dumpable, label, self.shared("user", namespaces))
-        return Surroundings(
+        found = Surroundings(
             pid=process.pid,
             parent=parent,
             name=os.path.basename(exe.path) if exe else self.stat.comm,
@@ -160,6 +176,12 @@ class _Look:
             language=evidence.told("language", language_of(file_language, exe.path if exe else "", command_line, maps)),
             evidence=dict(evidence),
         )
+        return replace(found, evidence={**self.none(found), **found.evidence})
+
+    def none(self, found: Surroundings) -> dict[str, str]:
+        """Why values are None, where nothing else has told it."""
+        reasons = _NONE if self.inside else {**_NONE, **dict.fromkeys(_INSIDE, "not looked at in a list of processes")}
+        return {key: reasons.get(key, "unknown") for key in found.__struct_fields__ if getattr(found, key) is None}
 
     def shared(self, kind: str, namespaces: dict[str, int]) -> bool | None:
         """Whether it is in our namespace of that kind."""
