@@ -130,6 +130,23 @@ def test_a_begin_deeper_in_the_stack_is_part_of_the_open_operation() -> None:
     assert process.count(Counter.BEGUN) == 2
 
 
+@pytest.mark.parametrize("by_depth", [False, True])
+def test_what_a_missed_end_left_behind_goes_with_its_row(by_depth: bool) -> None:
+    process = Process()
+    process.memory.write(REQUEST, struct.pack("<QQ", 0xC000020000, 512))
+    process.memory.write(0xC000020000, b"x" * 512)
+    long = begin(capture(QUERY, text(ARGUMENT)), capture(LONG, text(ARGUMENT)), by_depth=by_depth)
+    process.run(replace(long, layout=LARGE))
+    assert len(process.machine.maps[frame.SPILL].values) == 1
+    process.run(replace(begin(by_depth=by_depth), layout=LARGE))
+    assert process.machine.maps[frame.SPILL].values == {}
+    assert (process.count(Counter.BEGUN), process.count(Counter.STALE)) == (2, 1)
+    process.run(replace(end(by_depth=by_depth), layout=LARGE))
+    assert len(process.records()) == 1
+    for name in (frame.ROWS, frame.SPILL, frame.SCOPES):
+        assert process.machine.maps[name].values == {}
+
+
 def test_recursion_is_paired_by_depth() -> None:
     process = Process()
     for depth in (0, 0x80, 0x100):

@@ -251,6 +251,53 @@ def test_what_a_panic_unwound_does_not_hide_a_later_begin_about_the_same() -> No
     assert (process.count(Counter.BEGUN), process.count(Counter.NESTED)) == (3, 0)
 
 
+def test_a_request_whose_end_was_missed_is_no_parent_once_the_next_begins(process: Process) -> None:
+    """Its context's address may be another context's by now."""
+    serve(process, 0xC000040000)
+    serve(process, 0xC000041000)
+    assert process.count(Counter.STALE) == 1
+    found = [bytes(client(process, one)["parent_id"]) for one in (0xC000040000, 0xC000041000)]
+    assert found == [bytes(8), bytes(finish(process)["span_id"])]
+    assert process.machine.maps[frame.SCOPES].values == {}
+
+
+def test_what_belongs_to_another_request_by_now_stays_when_a_stale_one_goes(process: Process) -> None:
+    serve(process, 0xC000040000)
+    place = Place({CONTEXT_ARGUMENT: Register("rbx")}, None, 0)
+    served = begin(capture(CONTEXT, CONTEXT_ARGUMENT), own=CONTEXT_ARGUMENT, remote=ir.TraceParent(()))
+    process.goroutine(0xC000004000, 40)
+    process.run(served, place, rbx=0xC000040000, r14=0xC000004000)
+    serve(process, 0xC000041000)
+    child = client(process, 0xC000040000)
+    process.run(end(own=ir.Kept(CONTEXT)), r14=0xC000004000)
+    parent = process.records()[-1][0]
+    assert parent["goid"] == 40
+    assert bytes(child["parent_id"]) == bytes(parent["span_id"])
+
+
+def test_a_call_that_a_panic_ended_goes_with_the_next_at_its_depth() -> None:
+    process = Process()
+    about = replace(begin(capture(CONTEXT, ARGUMENT), by_depth=True), subject=ARGUMENT)
+    for subject in (0x111, 0x222):
+        process.run(about, rax=subject)
+    assert process.count(Counter.STALE) == 1
+    process.run(replace(end(by_depth=True), subject=ir.Kept(CONTEXT)))
+    assert process.machine.maps[frame.SCOPES].values == process.machine.maps[frame.ROWS].values == {}
+
+
+def test_a_key_that_names_a_new_operation_takes_the_old_ones_scope_along() -> None:
+    process = Process()
+    place = Place({ARGUMENT: Register("rax")}, None, 0)
+    keyed = replace(begin(), key=ARGUMENT)
+    process.run(keyed, place, rax=0x111)
+    process.goroutine(0xC000002000, 30)
+    process.run(keyed, place, rax=0x111, r14=0xC000002000)
+    assert process.count(Counter.STALE) == 1
+    process.run(replace(end(), key=ARGUMENT), place, rax=0x111, r14=0xC000002000)
+    assert [int(header["goid"]) for header, _ in process.records()] == [30]
+    assert process.machine.maps[frame.SCOPES].values == process.machine.maps[frame.ROWS].values == {}
+
+
 def test_what_turns_out_to_be_no_operation_is_forgotten() -> None:
     process = Process()
     process.run(begin(own=ARGUMENT))

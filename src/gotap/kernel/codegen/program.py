@@ -62,7 +62,7 @@ class _Program(RowProgram):
         self.row_key(layout, by_depth=action.by_depth, key=action.key, lost="lost")
         if action.subject is not None:
             self.refuse_same(layout, action.subject)
-        self.new_row(None if action.by_depth or action.key is not None else layout)
+        self.new_row(action)
         self.count(Counter.BEGUN)
         self.header(layout)
         self.captures.capture_all(action.captures, layout.heap_offset)

@@ -119,20 +119,22 @@ class RowProgram:
         asm.add(R2, frame.ROW_KEY)
         asm.call(Helper.MAP_LOOKUP)
 
-    def new_row(self, by_goroutine: Layout | None = None) -> None:
+    def new_row(self, begin: ir.Begin | None = None) -> None:
         """R7 = a zeroed row of ROW_KEY; when there is no room it is counted, and the program exits.
 
-        `by_goroutine`: the layout of an operation of which a goroutine has one at a time.
+        `begin`: what it is made for, if it is an operation's: a row that stands there already missed its end.
         """
         asm = self.asm
         room, full = asm.new_label("room"), asm.new_label("full")
-        if by_goroutine is not None:
+        if begin is not None:
             made = asm.new_label("made")
             self.make_row(Update.NOEXIST)
             asm.jeq(R0, 0, made)
             self.row()
             asm.jeq(R0, 0, full)
-            self.refuse_nested(by_goroutine)
+            if not begin.by_depth and begin.key is None:
+                self.refuse_nested(begin.layout)
+            self.count_stale(begin)
             self.make_row(Update.ANY)
             asm.jne(R0, 0, full)  # else a stale row would be taken for the new one
             asm.label(made)
@@ -174,7 +176,48 @@ class RowProgram:
         self.count(Counter.NESTED)
         asm.jump("exit")
         asm.label(stale)
+
+    def count_stale(self, begin: ir.Begin) -> None:
+        """R0 is a row whose end never came: what it left in other maps goes with it."""
+        asm, whole = self.asm, self.asm.new_label("whole")
+        asm.mov(R7, R0)
         self.count(Counter.STALE)
+        asm.load(R1, R7, frame.field("used"), 2)
+        asm.jle(R1, frame.FIRST_PART, whole)
+        self.captures.spill.delete()
+        asm.label(whole)
+        if begin.scope and self.target.scoping is None:
+            asm.load(R1, R7, frame.field("goid"))
+            self.trace.key(frame.SCOPES, frame.SCOPE_GOROUTINE)
+            self.delete_stale_scope()
+        noted = begin.own_context if begin.scope and self.target.contexts else None
+        for word, is_context in ((noted, True), (begin.subject, False)):
+            if (kept := _keeps(begin, word)) is None:
+                continue
+            none = asm.new_label("notkept")
+            self.early.word(kept, none)
+            if is_context:
+                asm.mov(R1, R0)
+                self.trace.key(frame.SCOPES, frame.SCOPE_CONTEXT)
+            else:
+                self.subject_key(begin.layout)
+            self.delete_stale_scope()
+            asm.label(none)
+
+    def delete_stale_scope(self) -> None:
+        """Removes the scope at the key R2 in the map R1, unless it belongs to another operation than row R7 by now."""
+        asm = self.asm
+        others = asm.new_label("others")
+        asm.call(Helper.MAP_LOOKUP)
+        asm.jeq(R0, 0, others)
+        asm.load(R1, R0, frame.field("span_id"))
+        asm.load(R2, R7, frame.field("span_id"))
+        asm.jne(R1, R2, others)
+        asm.ld_map(R1, frame.SCOPES)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.SCOPE_KEY)
+        asm.call(Helper.MAP_DELETE)
+        asm.label(others)
 
     def refuse_same(self, layout: Layout, subject: ir.Word) -> None:
         """A begin deeper in the same goroutine's stack and about the same belongs to the operation that is open."""
@@ -247,6 +290,14 @@ class RowProgram:
         asm.load(R1, R0, frame.field("span_id"))
         asm.jne(R1, R8, "exit")
         asm.label(own)
+
+
+def _keeps(begin: ir.Begin, word: ir.Word | None) -> ir.Kept | None:
+    """The word as the row keeps it from the begin on."""
+    if word is None:
+        return None
+    as_it_is = (ir.Alternative((), word),)
+    return next((ir.Kept(one.column) for one in begin.captures if one.alternatives == as_it_is), None)
 
 
 def _roots(action: ir.Begin | ir.Annotate | ir.End | ir.Aggregate) -> Iterator[ir.Word]:
