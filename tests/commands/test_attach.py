@@ -300,5 +300,8 @@ def test_lines_of_several_processes_are_in_the_order_of_time_and_name_their_proc
         done = watching.finish(signal.SIGINT)
     lines = done.out.decode().splitlines()
     pids = [line.partition("process.pid=")[2].split()[0] for line in lines]
-    assert pids == [str(server.pid), str(other.pid)] * 10, "as they were called, though each process has its batches"
+    assert sorted(pids) == sorted([str(server.pid), str(other.pid)] * 10)
+    # Not by the calls: an answer arrives before its operation ends, so on a busy machine the next one may end earlier.
+    ends = [line.partition(" ")[0] for line in lines]
+    assert ends == sorted(ends), "in the order of time, though each process has its batches"
     assert all(" service.name=httpserver " in line for line in lines)
