@@ -24,6 +24,7 @@ from gotap.verdict.model import Answer, Coverage, Host, Situation, Verdict
 if TYPE_CHECKING:
     from gotap.image.container import Container
     from gotap.image.elf import Elf
+    from gotap.image.tables import GoTables
     from gotap.kernel.findings import Features
     from gotap.process.reading import Observer
 
@@ -180,18 +181,18 @@ def read_file(path: str, name: str) -> FileFacts:
     Raises ImageError, also when the file was changed meanwhile.
     """
     from gotap.image.container import open_container
-    from gotap.image.reading import read_facts
+    from gotap.image.reading import read
 
     container = open_container(path, name)
-    facts = read_facts(container)
-    coverage = cover(container, facts)
+    facts, tables = read(container)
+    coverage = cover(container, facts, tables)
     container.check_unchanged()
     if coverage is not None and not coverage.refused and not any(one.present for one in coverage.operations):
         facts = replace(facts, language="go proxy")
     return FileFacts(facts, coverage)
 
 
-def cover(container: Container, facts: Facts) -> Coverage | None:
+def cover(container: Container, facts: Facts, tables: GoTables | None) -> Coverage | None:
     """None for a file that is not probed in any case, for reasons that are conditions of their own."""
     go = facts.go
     if go is None or (facts.format, facts.os, facts.arch, go.compiler) != ("elf", "linux", "amd64", "gc"):
@@ -204,7 +205,7 @@ def cover(container: Container, facts: Facts) -> Coverage | None:
     from gotap.verdict.coverage import coverage_of
 
     try:
-        return coverage_of(Image(_elf(container)), libraries(), runtime())
+        return coverage_of(Image(_elf(container), tables), libraries(), runtime())
     except GotapError as error:
         return Coverage(refused=str(error))
 

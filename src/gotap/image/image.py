@@ -44,9 +44,13 @@ class NoFunctionTable(ImageError):
 class Image:
     """One Go executable. Addresses are unrelocated virtual addresses: add the load bias for a process."""
 
-    def __init__(self, elf: Elf) -> None:
-        """Raises ForeignArchitecture; what is read later raises NotGo, TooOld, TooNew or NoFunctionTable as well."""
+    def __init__(self, elf: Elf, tables: GoTables | None = None) -> None:
+        """`tables`: those of this file, when they were found already.
+
+        Raises ForeignArchitecture; what is read later raises NotGo, TooOld, TooNew or NoFunctionTable as well.
+        """
         self.elf = elf
+        self._found = tables
         if elf.arch != "amd64" or elf.bits != 64:
             raise ForeignArchitecture(
                 f"{elf.name} is built for {elf.arch}; gotap observes amd64 programs", "build with GOARCH=amd64"
@@ -65,7 +69,7 @@ class Image:
     @cached_property
     def tables(self) -> GoTables:
         """Go's runtime tables. Raises NotGo, TooOld, TooNew or NoFunctionTable."""
-        found = read_tables(self.elf)
+        found = self._found or read_tables(self.elf)
         if found is None or found.is_obfuscated or found.header.magic in OLD_MAGICS:
             raise self._why_not()
         return found

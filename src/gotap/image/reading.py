@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from gotap.image import reading_linkage as linking
 from gotap.image.buildid import go_build_id
@@ -14,10 +15,17 @@ from gotap.image.language import language_of
 from gotap.image.other_compilers import OtherGo, other_compiler
 from gotap.image.packers import go_text, packer
 from gotap.image.reading_go import GoReader, stripping
-from gotap.image.tables import read_tables, unknown_layout
+from gotap.image.tables import GoTables, read_tables, unknown_layout
 from gotap.image.told import Evidence, Told
 
 _BUILD_INFO_SECTIONS = (".go.buildinfo", "__DATA,__go_buildinfo")
+
+
+class Reading(NamedTuple):
+    """Facts, and the function table that they were read from, for who reads on; None where there is none."""
+
+    facts: Facts
+    tables: GoTables | None
 
 
 def read_facts(source: str | os.PathLike[str] | Container, name: str = "") -> Facts:
@@ -26,11 +34,16 @@ def read_facts(source: str | os.PathLike[str] | Container, name: str = "") -> Fa
     Raises UnreadableFile, NotExecutable (which says what the file is instead), TruncatedFile, MalformedFile, BadAddress
     (what the headers point at is not there), ChangedFile.
     """
-    container = open_container(source, name) if isinstance(source, str | os.PathLike) else source
+    return read(open_container(source, name) if isinstance(source, str | os.PathLike) else source).facts
+
+
+def read(container: Container) -> Reading:
+    """The facts of an executable that is open. Raises as `read_facts`, short of opening."""
     evidence = Evidence()
     packed = packer(container)
+    tables = read_tables(container) if packed.value is None else None
     if packed.value is None:
-        go, language = _read_plain(container, evidence)
+        go, language = _read_plain(container, tables, evidence)
     else:
         go, language = _read_packed(container, packed.value, evidence)
     facts = Facts(
@@ -49,7 +62,7 @@ def read_facts(source: str | os.PathLike[str] | Container, name: str = "") -> Fa
     _tell_format(facts)
     container.check_unchanged()
     container.give_back()
-    return facts
+    return Reading(facts, tables)
 
 
 def _tell_format(facts: Facts) -> None:
@@ -67,9 +80,11 @@ def _tell_format(facts: Facts) -> None:
     )
 
 
-def _read_plain(container: Container, evidence: Evidence) -> tuple[GoFacts | None, Told[str]]:
+def _read_plain(
+    container: Container, tables: GoTables | None, evidence: Evidence
+) -> tuple[GoFacts | None, Told[str]]:
     """The Go facts, None for another language, and the language."""
-    tables, info = read_tables(container), read_build_info(container)
+    info = read_build_info(container)
     if tables is not None:
         seen = f"Go's function table at {tables.header.address:#x}, to which the runtime's moduledata points"
         return GoReader(container, tables, info).read(evidence), Told("go", seen)
