@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -124,14 +125,20 @@ class TestKeptConnection:
 
     @pytest.mark.parametrize("unasked", [TIMED_OUT, b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"])
     def test_what_was_said_before_an_idle_close_is_no_answer(self, unasked: bytes) -> None:
-        """The client looks at the connection once that has come: it is in one segment with the answer."""
+        answered = threading.Semaphore(0)
 
         def handle(connection: socket.socket) -> None:
             read_request(connection)
-            connection.sendall(OK + unasked)
+            connection.sendall(OK)
+            assert answered.acquire(timeout=TIMEOUT)
+            connection.sendall(unasked)
 
         with server(handle) as port, poster(f"http://127.0.0.1:{port}/") as one:
-            assert [one.post(b"x", {}).status for _ in range(3)] == [200] * 3
+            for _ in range(3):
+                assert one.post(b"x", {}).status == 200
+                assert one._socket is not None
+                answered.release()
+                assert select.select([one._socket], [], [], TIMEOUT)[0]
 
     def test_request_timeout_on_a_kept_connection_is_repeated_on_a_new_one(self) -> None:
         """The close that crosses the next request."""
@@ -229,7 +236,9 @@ class TestConnecting:
             assert greeted.wait(TIMEOUT)
             one.abort()
             thread.join(TIMEOUT)
+            alive = thread.is_alive()
             done.set()
+        assert not alive
         assert len(failed) == 1
 
     def posting(self, one: Poster, failed: list[PostFailed]) -> tuple[float, threading.Thread]:
