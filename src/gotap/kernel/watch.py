@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
@@ -21,6 +22,7 @@ from gotap.kernel.codegen.program import Options, Place, Target, generate, scopi
 from gotap.kernel.codegen.tracing import Sampling
 from gotap.kernel.pool import Pool
 from gotap.kernel.ring import Ring
+from gotap.kernel.sweep import sweep
 from gotap.kernel.syscalls import MapType
 from gotap.probe import ir
 from gotap.probe.binding import Binding, BoundProbe
@@ -33,6 +35,8 @@ IN_FLIGHT = 16384
 LINKS = 8192
 #: The reader is woken when an eighth is full (codegen.wake), so there is time for the rest.
 RING_SIZE = 4 << 20
+#: Seconds between looks whether operations had no room, and the part of the rows that then is made free.
+_SWEEP_INTERVAL, _SWEPT = 60, 8
 
 #: Programs that are verified at once, where there are that many CPUs.
 _LOADING = 4
@@ -95,6 +99,9 @@ class Watcher:
         self._hits = HitNumbers(_PROBE_LIMIT)
         self._attached: dict[int, Attachment] = {}
         self._too_early = 0  # ends without a begin while begins were not watched yet
+        self._full = 0  # begins without room until the last look, see _sweep
+        self._sweep_at = 0.0
+        self._swept = 0
         self._past = [0, 0]  # run time and runs of programs that are detached
         self.options = Options(sampling, features.has("bpf_loop"))
         rows_flags = _NO_PREALLOC if features.has("no_prealloc") else 0
@@ -231,6 +238,7 @@ class Watcher:
 
     def records(self) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
         """(target number, operation id, rows) of what has arrived; rows of one size each, in the order they came."""
+        self._sweep()
         for rows in self.ring.read():
             header = rows[:, : HEADER.itemsize].view(HEADER)[:, 0]
             kinds = header["target"].astype(np.int64) << 16 | header["operation"]
@@ -240,10 +248,22 @@ class Watcher:
             for kind in sorted(set(kinds.tolist())):
                 yield kind >> 16, kind & 0xFFFF, rows[kinds == kind]
 
+    def _sweep(self) -> None:
+        """Gives up operations that began long ago when others find no room."""
+        now = time.monotonic()
+        if now < self._sweep_at:
+            return
+        self._sweep_at = now + _SWEEP_INTERVAL
+        full = self._counters()[Counter.ROWS_FULL]
+        if full > self._full:
+            self._full = full
+            self._swept += sweep(self.maps, self.maps[frame.ROWS].max_entries // _SWEPT)
+
     def totals(self) -> Totals:
         words = self._counters()
         counters: dict[Counter, int] = {one: int(words[one]) for one in Counter if one is not Counter.HITS}
         counters[Counter.NO_BEGIN] -= self._too_early
+        counters[Counter.STALE] += self._swept
         hits = {name: int(words[Counter.HITS + number]) for name, number in self._hits.numbers.items()}
         stats = [program.stats() for one in self._attached.values() for program in one.programs]
         return Totals(
