@@ -34,12 +34,13 @@ def facts(spans: Spans, row: int) -> tuple[object, ...]:
     [
         slice(0, 300),
         slice(290, 300),
+        slice(100, 130),
         slice(7, 7),
         np.array([3], np.intp),
         np.array([299, 0, 41], np.intp),
         np.arange(0, 300, 2),
     ],
-    ids=["all", "last", "none", "one", "in another order", "every other"],
+    ids=["all", "last", "neighbours", "none", "one", "in another order", "every other"],
 )
 def test_a_part_is_what_its_rows_are(rows: slice | NDArray[np.intp]) -> None:
     spans = random_spans(5, 300)
@@ -58,6 +59,15 @@ def test_a_few_spans_do_not_keep_the_texts_of_all() -> None:
     path = part.attributes["path"]
     assert isinstance(path, Texts)
     assert len(path.heap) == int(np.maximum(path.lengths, 0).sum())
+
+
+def test_neighbours_do_not_keep_the_texts_of_all() -> None:
+    spans = random_spans(8, 2000)
+    whole, path = spans.attributes["path"], select(spans, slice(100, 200)).attributes["path"]
+    assert isinstance(whole, Texts)
+    assert isinstance(path, Texts)
+    assert len(path.heap) == int(np.maximum(whole.lengths[100:200], 0).sum())
+    assert path.values == whole.values[100:200]
 
 
 def test_most_spans_share_the_texts_of_all() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gotap.probe.record import Output
 
-#: Chosen texts that are less than this part of the memory they lie in are copied out of it: they may wait for long.
+#: Texts of less than this part of a batch are copied out of the memory that all share: they may wait for long.
 _SPARSE = 4
 
 
@@ -88,10 +88,18 @@ class Texts:
     def chosen(self, rows: NDArray[np.intp] | slice) -> Texts:
         """The texts of those rows, in that order. A few of many do not keep the memory of all."""
         part = Texts.within(self.heap, self.starts[rows], self.lengths[rows])
-        kept = np.maximum(part.lengths, 0)
-        if int(kept.sum()) * _SPARSE >= len(self.heap):
-            return part
-        return Texts.within(b"".join(part.pieces()), kept.cumsum() - kept, part.lengths)
+        return part if len(part.starts) * _SPARSE >= len(self.starts) else part._apart()
+
+    def _apart(self) -> Texts:
+        """The same in memory of its own. Texts of neighbours, as a slice of a batch has, are copied in one piece."""
+        kept = np.maximum(self.lengths, 0)
+        some = kept > 0
+        if not some.any():
+            return Texts.within(b"", np.zeros(len(kept), np.intp), self.lengths)
+        first, end = int(self.starts[some].min()), int((self.starts + kept)[some].max())
+        if (end - first) * _SPARSE < len(self.heap):
+            return Texts.within(self.heap[first:end], np.where(some, self.starts - first, 0), self.lengths)
+        return Texts.within(b"".join(self.pieces()), kept.cumsum() - kept, self.lengths)
 
 
 class Same(Struct):
