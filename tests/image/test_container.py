@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import tarfile
 import random
 import struct
 import subprocess
@@ -29,6 +30,13 @@ def zipped() -> bytes:
     return buffer.getvalue()
 
 
+def tarred() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a"))
+    return buffer.getvalue()
+
+
 #: content → (kind, words of the message)
 OTHERS = {
     "script": (b"#!/bin/sh -e\necho\n", "script", "/bin/sh"),
@@ -39,6 +47,7 @@ OTHERS = {
     "java": (b"\xca\xfe\xba\xbe\0\0\0\x3d" + bytes(90), "java class", "Java class"),
     "zip": (zipped(), "zip", "zip archive"),
     "gzip": (gzip.compress(b"x"), "gzip", "gzip"),
+    "tar": (tarred(), "tar", "tar archive"),
     "text": ("Grüße\n".encode(), "text", "a text"),
     "dos": (b"MZ" + bytes(200), "dos", "DOS program"),
     "data": (bytes(range(1, 256)), "data", "no ELF, PE or Mach-O"),

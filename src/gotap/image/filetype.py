@@ -50,6 +50,8 @@ def not_executable(head: bytes, name: str) -> NotExecutable:
     for magic, kind, what, remedy in _MAGICS:
         if head.startswith(magic):
             return NotExecutable(f"{name} is {what}, not an executable", remedy, kind)
+    if head[257:262] == b"ustar":  # POSIX.1, pax, ustar interchange format
+        return NotExecutable(f"{name} is a tar archive, not an executable", "unpack it and name a file in it", "tar")
     if head and head.translate(None, _CONTROL) == head and _is_text(head):
         return NotExecutable(f"{name} is a text, not an executable", _NAME_A_PROGRAM, "text")
     return NotExecutable(f"{name} is no ELF, PE or Mach-O executable", _NAME_A_PROGRAM, "data")
