@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import tarfile
 import random
 import struct
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
 
