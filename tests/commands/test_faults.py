@@ -195,10 +195,11 @@ def test_a_target_that_is_killed_under_load(httpserver: Path) -> None:
     with serving(httpserver) as server, started("attach", str(server.pid), "--to", "json") as watching:
         watching.attached()
         load(server.http, "/hello", 100)
-        server.process.kill()
+        server.process.kill()  # perhaps between the last answer and the end of its request
         done = watching.finish()
     assert done.code == 0
-    assert len(done.spans) == 100
+    left = re.search(r"(\d+) at the detach", done.err)
+    assert len(done.spans) + (int(left[1]) if left else 0) == 100
 
 
 def test_a_target_that_ends_while_gotap_attaches(httpserver: Path) -> None:

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     command = arguments.command[arguments.command[:1] == ["--"] :]
     if not command:
-        say("no program is named", "`gotap run -- PROGRAM ARGUMENTS…`")
+        say("no program is named: gotap run -- PROGRAM [ARGUMENT …]", "`gotap run --help` tells what is accepted")
         return USAGE
     live = _live(arguments)
     limit = raise_limit()
