@@ -237,6 +237,20 @@ def test_the_duration_holds_when_no_destination_is_left(httpserver: Path, leave:
             os.kill(program, signal.SIGKILL)
 
 
+def test_what_a_shell_started_ends_when_no_destination_is_left_too(httpserver: Path) -> None:
+    read, write = os.pipe()
+    words = ("run", "--to", "json", "--duration", "2s", "--", "sh", "-c", f"{httpserver} & wait")
+    with started(*words, stdout=write) as watching:
+        os.close(write)
+        os.close(read)
+        watching.wait_for("attached to PID")
+        server = int(re.findall(r"attached to PID (\d+)", watching.err)[0])
+        load(address(watching), "/hello", 1)
+        watching.wait_for("closed by its reader")
+        assert watching.finish().code == 128 + signal.SIGTERM
+    eventually(lambda: ended(server), "the server to end")
+
+
 # From the first instruction
 
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -118,19 +120,30 @@ def _until_the_end(session: Session, program: Program, leave_running: bool) -> i
     elif session.limit_reached and leave_running:
         return OK
     elif session.limit_reached:
-        _end(session, program)
+        with _below(session, program) as below:
+            _end(program, below)
     else:
         return program.wait()
     return _await_end(session, program, passed_on=0 if session.limit_reached else 1)
 
 
-def _end(session: Session, program: Program) -> None:
-    """SIGTERM to the program and to those below it that are watched: a shell would leave its child behind."""
+@contextlib.contextmanager
+def _below(session: Session, program: Program) -> Iterator[list[int]]:
+    """Pidfds of the watched processes below the program, which stay when they are watched no more."""
+    below = [os.dup(target.process.fileno()) for target in session.watched.values() if target.pid != program.pid]
+    try:
+        yield below
+    finally:
+        for pidfd in below:
+            os.close(pidfd)
+
+
+def _end(program: Program, below: list[int]) -> None:
+    """SIGTERM to the program and to those below it that are or were watched: a shell would leave its child behind."""
     program.send(signal.SIGTERM)
-    for target in session.watched.values():
-        if target.pid != program.pid:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(target.process.fileno(), signal.SIGTERM)
+    for pidfd in below:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
 
 
 def _await_end(session: Session, program: Program, passed_on: int) -> int:
@@ -155,9 +168,17 @@ def _accompany(
 
     `ends_at`: when --duration is over (time.monotonic()), which then holds as it would with listeners.
     """
+    with _below(session, program) as below:
+        session.detach()
+        return _outlast(session, program, below, passed_on, ends_at, leave_running)
+
+
+def _outlast(
+    session: Session, program: Program, below: list[int], passed_on: int, ends_at: float | None, leave_running: bool
+) -> int:
+    """Waits for the program's end, and passes signals on."""
     from gotap.commands.main import OK
 
-    session.detach()
     while (code := program.poll()) is None:
         if passed_on and session.signals.received:
             return 128 + session.signals.received[-1]
@@ -168,7 +189,7 @@ def _accompany(
         if left is not None and left <= 0:
             if leave_running:
                 return OK
-            _end(session, program)
+            _end(program, below)
             ends_at = left = None
         session.signals.wait(program, timeout=left)
     return code
