@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from gotap.image.container import open_container
-from gotap.image.tables import read_tables
+from gotap.image.containers.container import open_container
+from gotap.image.functions.tables import read_tables
 
 
 def main() -> None:

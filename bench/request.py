@@ -22,7 +22,7 @@ from unittest.mock import patch
 from bench.measure import Values, alternate, verdict
 from bench.programs import SERVICE, Load, NotPossible, Service, build, service
 from gotap.commands.targets import Targets
-from gotap.image.elf import Elf
+from gotap.image.containers.elf import Elf
 from gotap.kernel.asm import R0, Assembler, Code
 from gotap.kernel.bpf import enable_stats
 from gotap.kernel.codegen.frame import Counter as KernelCounter

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gotap.commands import inspect_json
 from gotap.commands import main as command_line
-from gotap.image.facts import Facts, GoFacts
+from gotap.image.facts.model import Facts, GoFacts
 from gotap.probe import convert, record
 from gotap.probe.catalogue import Operation, libraries
 from gotap.process.launch import NOT_EXECUTABLE, NOT_FOUND

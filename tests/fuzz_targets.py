@@ -14,23 +14,23 @@ import numpy as np
 from fuzz_mutations import Seed
 from fuzz_runner import Target
 from gotap.errors import GotapError
-from gotap.image import pccolumns, pcvalue
-from gotap.image.buildinfo import read_build_info, versions_in_data
 from gotap.image.code import FunctionCode, cost_of
-from gotap.image.container import read_container
-from gotap.image.dwarf import DwarfTypes
-from gotap.image.elf import Elf
-from gotap.image.facts import Facts
-from gotap.image.filetype import not_executable
-from gotap.image.gotypes import Type, TypeRef
-from gotap.image.goversion import GoVersion
+from gotap.image.containers.container import read_container
+from gotap.image.containers.elf import Elf
+from gotap.image.containers.filetype import not_executable
+from gotap.image.facts.buildinfo import read_build_info, versions_in_data
+from gotap.image.facts.goversion import GoVersion
+from gotap.image.facts.language import language_of
+from gotap.image.facts.model import Facts
+from gotap.image.facts.reading import read_facts
+from gotap.image.functions import pccolumns, pcvalue
+from gotap.image.functions.tables import read_tables
 from gotap.image.image import Image
-from gotap.image.language import language_of
-from gotap.image.linkname import escape_type_name, split_map
-from gotap.image.reading import read_facts
-from gotap.image.rtype import RuntimeTypes
-from gotap.image.tables import read_tables
-from gotap.image.typetext import parse_declarations, parse_type
+from gotap.image.types.dwarf import DwarfTypes
+from gotap.image.types.gotypes import Type, TypeRef
+from gotap.image.types.linkname import escape_type_name, split_map
+from gotap.image.types.rtype import RuntimeTypes
+from gotap.image.types.typetext import parse_declarations, parse_type
 from gotap.process.container import container_of
 from gotap.process.facts_cache import FileCache, FileKey
 from gotap.process.privileges import read_status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gotap.image.facts import Facts, GoFacts, ModuleFacts
+from gotap.image.facts.model import Facts, GoFacts, ModuleFacts
 from gotap.process.surroundings import Surroundings
 from gotap.verdict.model import Coverage, Host, OperationCoverage, SiteCoverage, Situation
 

@@ -1,7 +1,7 @@
 """A Go program of four functions as its linker would lay it out: code, tables, types, build info, in every format.
 
 Only tables, no code that runs: what `gotap.image` reads, in two or three kilobytes, so that a parser can be asked
-thousands of times a second. Layouts: see `gotap.image.pcheader`, `pclntab`, `moduledata`, `descriptor`.
+thousands of times a second. Layouts: see `gotap.image.functions.pcheader`, `pclntab`, `moduledata`, `descriptor`.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def _inline_tree(out: Bytes, release: tuple[int, int], names: list[int], offset:
 
 
 class _Module(NamedTuple):
-    """moduledata: which word is where, see the table in `gotap.image.moduledata`."""
+    """moduledata: which word is where, see the table in `gotap.image.functions.moduledata`."""
 
     release: tuple[int, int]
     table: _Table

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from gobuild import build
-from gotap.image.elf import Elf
-from gotap.image.gotypes import Kind, Type
+from gotap.image.containers.elf import Elf
+from gotap.image.types.gotypes import Kind, Type
 
 #: reflect.Kind's text → Kind.
 _KINDS = {

@@ -14,7 +14,7 @@ import pytest
 from cli import gotap
 from fuzz_bombs import sparse_programs, write_sparse
 from gotap.commands.main import main
-from gotap.image import reading
+from gotap.image.facts import reading
 from tiny_go import Recipe
 from tiny_images import make_elf
 

@@ -22,7 +22,7 @@ NOT_LOADED = {
     "shutil": "argparse, to learn the terminal's width",
     "ssl": "a destination that is not https",
     "rich": "a terminal that is not there",
-    "gotap.image.dwarf": "types that the runtime's metadata has",
+    "gotap.image.types.dwarf": "types that the runtime's metadata has",
     "gotap.sinks.otlp": "a destination that was not chosen",
 }
 

@@ -9,10 +9,10 @@ import pytest
 
 from gobuild import build, every_version
 from gotap.image.abi import FLOAT_REGISTERS, INTEGER_REGISTERS, Piece, Pieces, alignment, assign, flatten
-from gotap.image.dwarf import DwarfTypes, Function, Location, Parameter
-from gotap.image.dwarf.forms import sleb128, uleb128
-from gotap.image.elf import Elf
-from gotap.image.gotypes import Field, Kind, Type, TypeRef
+from gotap.image.containers.elf import Elf
+from gotap.image.types.dwarf import DwarfTypes, Function, Location, Parameter
+from gotap.image.types.dwarf.forms import sleb128, uleb128
+from gotap.image.types.gotypes import Field, Kind, Type, TypeRef
 
 INT = Type("int", Kind.INT, 8)
 BYTE = Type("uint8", Kind.UINT, 1)

@@ -19,14 +19,14 @@ import sys
 sys.path[:0] = {path!r}
 from fuzz_runner import Target, check, limits
 from fuzz_targets import _walk, read_build_info, target, versions_in_data
-from gotap.image.container import open_container, read_container
-from gotap.image.dwarf import DwarfTypes
-from gotap.image.elf import Elf
+from gotap.image.containers.container import open_container, read_container
+from gotap.image.types.dwarf import DwarfTypes
+from gotap.image.containers.elf import Elf
 from gotap.image.image import Image
-from gotap.image.language import language_of
-from gotap.image.reading import read_facts
-from gotap.image.rtype import RuntimeTypes
-from gotap.image.tables import read_tables
+from gotap.image.facts.language import language_of
+from gotap.image.facts.reading import read_facts
+from gotap.image.types.rtype import RuntimeTypes
+from gotap.image.functions.tables import read_tables
 
 def names(file):
     tables = read_tables(file)

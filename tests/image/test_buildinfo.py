@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gobuild import OLDEST, build, every_mode, every_version, go_tool
-from gotap.image.buildinfo import BuildInfo, Module, read_build_info, versions_in_data
-from gotap.image.elf import Elf
+from gotap.image.containers.elf import Elf
+from gotap.image.facts.buildinfo import BuildInfo, Module, read_build_info, versions_in_data
 
 
 def listed(info: BuildInfo) -> list[str]:

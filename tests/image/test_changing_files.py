@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gotap.image.container import open_container
+from gotap.image.containers.container import open_container
+from gotap.image.containers.mapping import FileMap, map_file
 from gotap.image.errors import ChangedFile
-from gotap.image.mapping import FileMap, map_file
-from gotap.image.reading import read_facts
+from gotap.image.facts.reading import read_facts
 from tiny_go import Recipe
 from tiny_images import make_elf
 
@@ -90,7 +90,7 @@ def test_signals_of_other_mappings_do_what_they_did(big: Path, tmp_path: Path) -
     program = f"""
 import mmap, os, sys
 sys.path[:0] = {sys.path!r}
-from gotap.image.mapping import map_file
+from gotap.image.containers.mapping import map_file
 mapped = map_file({str(big)!r})
 os.truncate({str(big)!r}, 0)
 assert mapped[:3] == bytes(3)

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from gobuild import build
-from gotap.image.buildinfo import read_build_info
-from gotap.image.container import open_container, read_container
+from gotap.image.containers.container import open_container, read_container
+from gotap.image.containers.pe import Pe
 from gotap.image.errors import ImageError, MalformedFile, NotExecutable, TruncatedFile, UnreadableFile
-from gotap.image.pe import Pe
-from gotap.image.tables import read_tables
+from gotap.image.facts.buildinfo import read_build_info
+from gotap.image.functions.tables import read_tables
 from oldgo import build_plain
 
 

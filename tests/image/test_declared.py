@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import pytest
 
 from gobuild import NEWEST, every_version
-from gotap.image.declared import DeclaredTypes, UndeclaredType, mismatches
-from gotap.image.dwarf import DwarfTypes
-from gotap.image.elf import Elf
-from gotap.image.gotypes import Kind, Type
-from gotap.image.goversion import GoVersion
-from gotap.image.typetext import TypeSyntaxError, parse_type
+from gotap.image.containers.elf import Elf
+from gotap.image.facts.goversion import GoVersion
+from gotap.image.types.declared import DeclaredTypes, UndeclaredType, mismatches
+from gotap.image.types.dwarf import DwarfTypes
+from gotap.image.types.gotypes import Kind, Type
+from gotap.image.types.typetext import TypeSyntaxError, parse_type
 from typezoo import seen_as, typezoo
 
 

@@ -13,8 +13,8 @@ from elftools.dwarf.locationlists import BaseAddressEntry, LocationParser
 from elftools.elf.elffile import ELFFile
 
 from gobuild import NEWEST, OLDEST, every_version
-from gotap.image.dwarf import DwarfError, DwarfTypes
-from gotap.image.elf import Elf
+from gotap.image.containers.elf import Elf
+from gotap.image.types.dwarf import DwarfError, DwarfTypes
 from typezoo import Zoo, expected, seen_as, typezoo
 
 #: Addresses [low, high) and an expression.

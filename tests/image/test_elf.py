@@ -19,9 +19,9 @@ from elftools.elf.segments import InterpSegment
 
 from gobuild import OLDEST, MissingTool, build
 from gotap.errors import GotapError
-from gotap.image.elf import Elf, NotElf
+from gotap.image.containers.elf import Elf, NotElf
+from gotap.image.containers.memory import PT_LOAD
 from gotap.image.errors import BadAddress, MalformedFile, NotExecutable, TruncatedFile, UnreadableFile
-from gotap.image.memory import PT_LOAD
 
 
 @pytest.fixture(scope="module", params=["plain", "pie", "external", "pie_stripped"])

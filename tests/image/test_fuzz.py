@@ -14,14 +14,14 @@ from fuzz_mutations import mutated
 from fuzz_runner import Target
 from fuzz_targets import all_targets, target
 from gotap.errors import GotapError
-from gotap.image.container import read_container
-from gotap.image.dwarf import DwarfTypes
-from gotap.image.elf import Elf
+from gotap.image.containers.container import read_container
+from gotap.image.containers.elf import Elf
 from gotap.image.errors import NotExecutable
+from gotap.image.facts.reading import read_facts
+from gotap.image.functions.tables import read_tables
 from gotap.image.image import Image
-from gotap.image.reading import read_facts
-from gotap.image.rtype import RuntimeTypes
-from gotap.image.tables import read_tables
+from gotap.image.types.dwarf import DwarfTypes
+from gotap.image.types.rtype import RuntimeTypes
 from tiny_go import FILES, INLINED, NAMES
 from tiny_images import Tiny, all_images, other_programs
 

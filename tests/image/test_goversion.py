@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gotap.image.goversion import GoVersion, Stage
+from gotap.image.facts.goversion import GoVersion, Stage
 
 FORMS = [
     ("go1.18", (1, 18, Stage.RELEASE, 0), ()),

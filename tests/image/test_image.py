@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gobuild import OLDEST, MissingTool, build, every_version, go_tool
-from gotap.image.elf import Elf
+from gotap.image.containers.elf import Elf
 from gotap.image.errors import NotExecutable, TruncatedFile
 from gotap.image.image import ForeignArchitecture, Image, NoFunctionTable, NotGo, TooNew, TooOld
 

@@ -12,8 +12,8 @@ import pytest
 
 from debian import unpacked
 from gobuild import MissingTool
-from gotap.image.container import open_container
-from gotap.image.language import language_of
+from gotap.image.containers.container import open_container
+from gotap.image.facts.language import language_of
 
 
 def language(path: Path | str) -> str:

@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 
-from gotap.image.container import read_container
+from gotap.image.containers.container import read_container
+from gotap.image.containers.macho import MachO
+from gotap.image.containers.memory import Segment
 from gotap.image.errors import MalformedFile, TruncatedFile
-from gotap.image.macho import MachO
-from gotap.image.memory import Segment
-from gotap.image.tables import GoTables, read_tables
+from gotap.image.functions.tables import GoTables, read_tables
 from oldgo import build_plain
 
 _PAGE = 0x4000

@@ -10,9 +10,9 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from gobuild import OLDEST, build, every_mode, every_version
-from gotap.image.elf import Elf
-from gotap.image.moduledata import ModuleData, find_moduledata, points_at_table
-from gotap.image.pcheader import find_headers
+from gotap.image.containers.elf import Elf
+from gotap.image.functions.moduledata import ModuleData, find_moduledata, points_at_table
+from gotap.image.functions.pcheader import find_headers
 
 
 def symbols(path: Path) -> dict[str, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gobuild import MissingTool
-from gotap.image.reading import read_facts
+from gotap.image.facts.reading import read_facts
 
 SOURCE = 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("hello") }\n'
 

@@ -15,10 +15,10 @@ from elftools.elf.sections import SymbolTableSection
 
 from gobuild import NEWEST, OLDEST, build, every_mode, every_version, go_tool
 from gotap.errors import GotapError
-from gotap.image.elf import Elf
+from gotap.image.containers.elf import Elf
+from gotap.image.functions.pcheader import find_headers
+from gotap.image.functions.pclntab import Pclntab
 from gotap.image.image import Image
-from gotap.image.pcheader import find_headers
-from gotap.image.pclntab import Pclntab
 
 
 def table(path: Path) -> Pclntab:

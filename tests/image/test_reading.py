@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from gobuild import NEWEST, OLDEST, build, every_version, go_tool
-from gotap.image.container import read_container
+from gotap.image.containers.container import read_container
 from gotap.image.errors import NotExecutable
-from gotap.image.facts import Facts, GoFacts, ModuleFacts
-from gotap.image.reading import read_facts
+from gotap.image.facts.model import Facts, GoFacts, ModuleFacts
+from gotap.image.facts.reading import read_facts
 
 # mode → (build_mode, linkage, linker, libc, libc_inside)
 LINKING = {

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from gobuild import OLDEST, build, go_tool
-from gotap.image.buildinfo import read_build_info
-from gotap.image.container import open_container, read_container
-from gotap.image.reading import read_facts
-from gotap.image.tables import read_tables
+from gotap.image.containers.container import open_container, read_container
+from gotap.image.facts.buildinfo import read_build_info
+from gotap.image.facts.reading import read_facts
+from gotap.image.functions.tables import read_tables
 from packers import garbled, upx_for_windows, upx_packed
 
 

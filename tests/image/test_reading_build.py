@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gobuild import NEWEST, OLDEST, MissingTool, build
-from gotap.image.container import read_container
-from gotap.image.facts import Facts, GoFacts
-from gotap.image.reading import read_facts
+from gotap.image.containers.container import read_container
+from gotap.image.facts.model import Facts, GoFacts
+from gotap.image.facts.reading import read_facts
 
 Source = Callable[[str], Path]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gobuild import NEWEST, OLDEST, build, every_version
-from gotap.image.container import read_container
-from gotap.image.facts import GoFacts
-from gotap.image.reading import read_facts
+from gotap.image.containers.container import read_container
+from gotap.image.facts.model import GoFacts
+from gotap.image.facts.reading import read_facts
 
 
 def facts_of(content: bytes) -> GoFacts:

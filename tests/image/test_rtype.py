@@ -9,12 +9,12 @@ import re
 import pytest
 
 from gobuild import NEWEST, OLDEST, every_version
-from gotap.image.dwarf import DebugInfo, DwarfTypes
-from gotap.image.dwarf.constants import Attribute, Tag
-from gotap.image.elf import Elf
-from gotap.image.gotypes import Type
+from gotap.image.containers.elf import Elf
 from gotap.image.image import Image
-from gotap.image.rtype import RuntimeTypes, TypesDamaged
+from gotap.image.types.dwarf import DebugInfo, DwarfTypes
+from gotap.image.types.dwarf.constants import Attribute, Tag
+from gotap.image.types.gotypes import Type
+from gotap.image.types.rtype import RuntimeTypes, TypesDamaged
 from typezoo import Zoo, expected, seen_as, typezoo
 
 MODES = ("stripped", "pie", "pie_stripped", "external", "race")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from gobuild import build
-from gotap.image.buildinfo import versions_in_data
-from gotap.image.container import Container, open_container, read_container
+from gotap.image.containers.container import Container, open_container, read_container
+from gotap.image.facts.buildinfo import versions_in_data
+from gotap.image.functions.tables import GoTables, read_tables
 from gotap.image.image import Image, TooOld
-from gotap.image.tables import GoTables, read_tables
 from oldgo import build_plain, nm
 
 #: release → (format of its table, layout of its moduledata)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gotap.image.gotypes import Field, Kind, Type, TypeRef
+from gotap.image.types.gotypes import Field, Kind, Type, TypeRef
 from gotap.probe import ir
 from gotap.probe.compiler import Compiler, Scope, Value
 from gotap.probe.expression import ExpressionError, parse

@@ -3,9 +3,9 @@
 import pytest
 
 from gobuild import ALL, NEWEST, OLDEST, build
-from gotap.image.declared import DeclaredTypes, mismatches
-from gotap.image.dwarf import DwarfTypes
 from gotap.image.image import Image
+from gotap.image.types.declared import DeclaredTypes, mismatches
+from gotap.image.types.dwarf import DwarfTypes
 from gotap.probe.catalogue import runtime
 
 VERSIONS = [

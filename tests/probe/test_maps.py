@@ -8,9 +8,9 @@ import subprocess
 import pytest
 
 import gobuild
-from gotap.image.gotypes import Kind, Type, TypeRef
-from gotap.image.goversion import GoVersion
+from gotap.image.facts.goversion import GoVersion
 from gotap.image.image import Image
+from gotap.image.types.gotypes import Kind, Type, TypeRef
 from gotap.probe import ir
 from gotap.probe.expression import ExpressionError
 from gotap.probe.maps import map_layout

@@ -8,11 +8,11 @@ import pytest
 
 from fuzz_bombs import sparse_programs, write_sparse
 from gobuild import ALL, NEWEST, OLDEST, build
-from gotap.image.dwarf import DwarfTypes
-from gotap.image.elf import Elf
-from gotap.image.gotypes import LayeredTypes
+from gotap.image.containers.elf import Elf
 from gotap.image.image import Image
-from gotap.image.rtype import RuntimeTypes
+from gotap.image.types.dwarf import DwarfTypes
+from gotap.image.types.gotypes import LayeredTypes
+from gotap.image.types.rtype import RuntimeTypes
 from gotap.probe.binding import Binding, bind
 from gotap.probe.catalogue import libraries, runtime
 from gotap.probe.sources import types_of

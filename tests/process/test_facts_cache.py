@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gotap.image.facts import Facts, GoFacts, ModuleFacts
+from gotap.image.facts.model import Facts, GoFacts, ModuleFacts
 from gotap.process import facts_cache
 from gotap.process.facts_cache import FileCache, FileKey, default_directory, file_key
 

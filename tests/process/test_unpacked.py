@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gobuild import NEWEST, OLDEST, build
-from gotap.image.reading import read_facts
+from gotap.image.facts.reading import read_facts
 from gotap.process.proc import Process
 from gotap.process.reading import read_surroundings
 from gotap.process.unpacked import read_unpacked_facts

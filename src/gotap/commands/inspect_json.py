@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from gotap.commands.judging import Judged
 from gotap.errors import GotapError
-from gotap.image.facts import GoFacts
+from gotap.image.facts.model import GoFacts
 from gotap.process.surroundings import Surroundings
 from gotap.verdict.judge import unreadable
 from gotap.verdict.model import Answer, Coverage, Finding, OperationCoverage

@@ -18,9 +18,9 @@ from gotap.commands.inspect_json import (
 )
 from gotap.commands.judging import Judged
 from gotap.errors import GotapError
-from gotap.image.buildinfo import Module, read_build_info
-from gotap.image.container import Container, open_container
-from gotap.image.tables import GoTables, read_tables
+from gotap.image.containers.container import Container, open_container
+from gotap.image.facts.buildinfo import Module, read_build_info
+from gotap.image.functions.tables import GoTables, read_tables
 from gotap.verdict.model import Coverage, OperationCoverage
 
 

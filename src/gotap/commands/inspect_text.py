@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
-from gotap.image.facts import Facts, GoFacts
+from gotap.image.facts.model import Facts, GoFacts
 from gotap.sinks.sanitize import printable
 from gotap.verdict.model import Answer, Finding, Situation, Verdict
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from gotap.errors import GotapError
 from gotap.image.errors import ImageError
-from gotap.image.facts import Facts
+from gotap.image.facts.model import Facts
 from gotap.process.errors import NoSuchName, NotPermitted, ProcessGone, gone, not_permitted
 from gotap.process.facts_cache import FileKey, file_key
 from gotap.process.language import language_of, needs_mappings
@@ -22,9 +22,9 @@ from gotap.verdict.judge import judge
 from gotap.verdict.model import Answer, Coverage, Host, Situation, Verdict
 
 if TYPE_CHECKING:
-    from gotap.image.container import Container
-    from gotap.image.elf import Elf
-    from gotap.image.tables import GoTables
+    from gotap.image.containers.container import Container
+    from gotap.image.containers.elf import Elf
+    from gotap.image.functions.tables import GoTables
     from gotap.kernel.findings import Features
     from gotap.process.reading import Observer
 
@@ -180,8 +180,8 @@ def read_file(path: str, name: str) -> FileFacts:
 
     Raises ImageError, also when the file was changed meanwhile.
     """
-    from gotap.image.container import open_container
-    from gotap.image.reading import read
+    from gotap.image.containers.container import open_container
+    from gotap.image.facts.reading import read
 
     container = open_container(path, name)
     facts, tables = read(container)
@@ -211,7 +211,7 @@ def cover(container: Container, facts: Facts, tables: GoTables | None) -> Covera
 
 
 def _elf(container: Container) -> Elf:
-    from gotap.image.elf import Elf
+    from gotap.image.containers.elf import Elf
 
     assert isinstance(container, Elf)
     return container

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from gotap.commands.memory import give_back
 from gotap.commands.streams import say
 from gotap.errors import GotapError
-from gotap.image.elf import Elf
-from gotap.image.goversion import GoVersion
+from gotap.image.containers.elf import Elf
+from gotap.image.facts.goversion import GoVersion
+from gotap.image.functions.moduledata import ModuleData
 from gotap.image.image import Image
-from gotap.image.moduledata import ModuleData
-from gotap.image.rtype import RuntimeTypes
+from gotap.image.types.rtype import RuntimeTypes
 from gotap.kernel.watch import Attachment, Executable, Watcher
 from gotap.probe.binding import Binding, bind
 from gotap.probe.catalogue import libraries, runtime

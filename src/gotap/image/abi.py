@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from gotap.image.gotypes import Kind, Type
+from gotap.image.types.gotypes import Kind, Type
 
 WORD = 8
 

@@ -7,16 +7,16 @@ from functools import cached_property
 
 from msgspec.structs import replace
 
-from gotap.image.buildid import gnu_build_id, go_build_id
-from gotap.image.buildinfo import BuildInfo, read_build_info
-from gotap.image.elf import Elf
+from gotap.image.containers.elf import Elf
 from gotap.image.errors import ImageError
-from gotap.image.goversion import GoVersion
-from gotap.image.moduledata import ModuleData
-from gotap.image.pcheader import OLD_MAGICS, find_headers
-from gotap.image.pclntab import Function, Pclntab
-from gotap.image.reading_version import version_in_data
-from gotap.image.tables import GoTables, read_tables, unknown_layout
+from gotap.image.facts.buildid import gnu_build_id, go_build_id
+from gotap.image.facts.buildinfo import BuildInfo, read_build_info
+from gotap.image.facts.goversion import GoVersion
+from gotap.image.facts.version import version_in_data
+from gotap.image.functions.moduledata import ModuleData
+from gotap.image.functions.pcheader import OLD_MAGICS, find_headers
+from gotap.image.functions.pclntab import Function, Pclntab
+from gotap.image.functions.tables import GoTables, read_tables, unknown_layout
 
 _OLDEST = (1, 18)
 

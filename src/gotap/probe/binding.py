@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, field
 
 from gotap.errors import GotapError
-from gotap.image.gotypes import Kind, Type
 from gotap.image.image import Image
+from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import ir
 from gotap.probe.catalogue import (
     AnnotateSpec,

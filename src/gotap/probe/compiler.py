@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from gotap.image.gotypes import Field, Kind, Type
+from gotap.image.types.gotypes import Field, Kind, Type
 from gotap.probe import expression as tree
 from gotap.probe import ir
 from gotap.probe.catalogue import Choice

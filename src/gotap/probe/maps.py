@@ -6,8 +6,8 @@ groups hold slots of key and element side by side, or all keys before all elemen
 
 from __future__ import annotations
 
-from gotap.image.gotypes import Type
-from gotap.image.goversion import GoVersion
+from gotap.image.facts.goversion import GoVersion
+from gotap.image.types.gotypes import Type
 from gotap.probe import ir
 from gotap.probe.expression import ExpressionError
 

@@ -11,8 +11,8 @@ from gotap.errors import GotapError
 from gotap.image import abi
 from gotap.image.code import Callees, Cost, FunctionCode, Location, Register, Site, Stack, called_functions
 from gotap.image.errors import ImageError
+from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
-from gotap.image.pclntab import Function
 from gotap.probe import ir
 from gotap.probe.catalogue import Place
 from gotap.probe.compiler import Value

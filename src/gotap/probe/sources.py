@@ -9,16 +9,16 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gotap.image.declared import DeclaredTypes
 from gotap.image.errors import ImageError
-from gotap.image.gotypes import LayeredTypes, Type, TypeSource
 from gotap.image.image import Image
-from gotap.image.rtype import RuntimeTypes
+from gotap.image.types.declared import DeclaredTypes
+from gotap.image.types.gotypes import LayeredTypes, Type, TypeSource
+from gotap.image.types.rtype import RuntimeTypes
 from gotap.probe.catalogue import Runtime
 from gotap.probe.typing import Types
 
 if TYPE_CHECKING:
-    from gotap.image.dwarf import DwarfTypes
+    from gotap.image.types.dwarf import DwarfTypes
 
 
 class _Dwarf:
@@ -35,7 +35,7 @@ class _Dwarf:
 
     @cached_property
     def _types(self) -> DwarfTypes:
-        from gotap.image.dwarf import DwarfTypes
+        from gotap.image.types.dwarf import DwarfTypes
 
         return DwarfTypes(self._image.elf, self._image.moduledata.types)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gotap.errors import GotapError
-from gotap.image.gotypes import Kind, Type, TypeRef, TypeSource
+from gotap.image.types.gotypes import Kind, Type, TypeRef, TypeSource
 
 WORD = 8
 

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 import gotap
-from gotap.image.facts import Facts
+from gotap.image.facts.model import Facts
 
 T = TypeVar("T")
 

@@ -8,12 +8,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gotap.errors import GotapError
-from gotap.image.buildinfo import read_build_info
-from gotap.image.elf import Elf
-from gotap.image.pcheader import find_headers
-from gotap.image.reading import read_facts
-from gotap.image.reading_version import read_version
-from gotap.image.tables import GoTables, read_tables
+from gotap.image.containers.elf import Elf
+from gotap.image.facts.buildinfo import read_build_info
+from gotap.image.facts.reading import read_facts
+from gotap.image.facts.version import read_version
+from gotap.image.functions.pcheader import find_headers
+from gotap.image.functions.tables import GoTables, read_tables
 from gotap.process.errors import NotPermitted
 from gotap.process.mapped_files import MappedFile, mapped_files, open_mapped
 from gotap.process.memory import Memory

@@ -1,6 +1,6 @@
 """The language of a process that is not Go: from its file, the libraries it has mapped, its name and arguments.
 
-The words are those of gotap.image.facts: "java", "dotnet", "python", "ruby", "nodejs", "php", "rust", "c/c++",
+The words are those of gotap.image.facts.model: "java", "dotnet", "python", "ruby", "nodejs", "php", "rust", "c/c++",
 "generic".
 """
 

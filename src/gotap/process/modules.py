@@ -13,8 +13,8 @@ from gotap.process.memory import Memory
 #: (68), 1.20.14 (70), 1.21.13, 1.22.12 (73), 1.23.12, 1.24.13, 1.25.10 (72), 1.26.8 (73) and 1.27.4 (70).
 NEXT = {"1.18": 68, "1.20": 70, "1.21": 73, "1.23": 72, "1.26": 73, "1.27": 70}
 
-#: By the layout that gotap.image.moduledata tells apart: all that it may be, as the version may be missing or patched.
-#: A wrong one cannot mislead, for it must point at a moduledata.
+#: By the layout that gotap.image.functions.moduledata tells apart: all that it may be, as the version may be missing or
+#: patched. A wrong one cannot mislead, for it must point at a moduledata.
 _NEXT_BY_LAYOUT = {(1, 18): (68,), (1, 20): (70, 72, 73), (1, 26): (73,), (1, 27): (70,)}
 
 _TEXT = 22  # text, etext: the same words from Go 1.16 on

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from gotap.image.elf import Elf
+from gotap.image.containers.elf import Elf
 from gotap.image.errors import ImageError
-from gotap.image.facts import Facts
-from gotap.image.reading import read_facts
+from gotap.image.facts.model import Facts
+from gotap.image.facts.reading import read_facts
 from gotap.process.memory import Memory
 from gotap.process.proc import Mapping, Process
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gotap.image.code import FunctionCode
+from gotap.image.functions.inlinetree import InlinedCall
+from gotap.image.functions.pclntab import Pclntab
 from gotap.image.image import Image
-from gotap.image.inlinetree import InlinedCall
-from gotap.image.pclntab import Pclntab
 from gotap.probe.binding import BoundOperation, bind
 from gotap.probe.catalogue import Library, Operation, Place, Runtime
 from gotap.probe.sources import types_of

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from gotap.image.facts import Facts
+from gotap.image.facts.model import Facts
 from gotap.process.surroundings import Surroundings
 
 #: In the order in which they are shown.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gotap.image.facts import GoFacts
+from gotap.image.facts.model import GoFacts
 from gotap.verdict.conditions.rules import NO_CODE, evidence, flag, of_go
 from gotap.verdict.filling import rebuild, toolchain
 from gotap.verdict.model import LIMITS, RULES_OUT, Condition, Situation

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 
-from gotap.image.facts import GoFacts
+from gotap.image.facts.model import GoFacts
 from gotap.verdict.conditions.rules import NO_CODE, evidence, of_linux_go, seen
 from gotap.verdict.filling import rebuild
 from gotap.verdict.model import RULES_OUT, Condition, Situation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gotap.image.facts import GoFacts
+from gotap.image.facts.model import GoFacts
 from gotap.process.surroundings import Surroundings
 from gotap.verdict.model import RULES_OUT, Situation
 

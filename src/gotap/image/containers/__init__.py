@@ -1,0 +1,1 @@
+"""Executable files as segments, sections, notes and symbols: ELF, PE, Mach-O."""

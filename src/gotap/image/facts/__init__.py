@@ -1,0 +1,1 @@
+"""What a file says about itself: Go's version, build, linkage; else its language."""

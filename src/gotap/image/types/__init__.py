@@ -1,0 +1,1 @@
+"""Go types: from the runtime's metadata, from DWARF, from declarations."""
