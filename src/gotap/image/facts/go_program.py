@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from gotap.image.containers.container import Container
 from gotap.image.errors import ImageError
-from gotap.image.facts import build as build
+from gotap.image.facts import build
 from gotap.image.facts import linkage as linking
 from gotap.image.facts.buildid import gnu_build_id, go_build_id
 from gotap.image.facts.buildinfo import BuildInfo
