@@ -98,8 +98,8 @@ def bind(image: Image, types: Types, libraries: Sequence[Library], runtime: Runt
     compiler = binder.compiler({})
     goid = compiler.alternative(Choice(parse("g.goid"), None), scope)[0].value
     high = compiler.alternative(Choice(parse("g.stack.hi"), None), scope)[0].value
-    assert not isinstance(goid, ir.Text)
-    assert not isinstance(high, ir.Text)
+    assert not isinstance(goid, ir.AnyText)
+    assert not isinstance(high, ir.AnyText)
     return Binding(operations, spawn, goid, high, missing)
 
 
@@ -164,7 +164,7 @@ class _Binder:
         except GotapError as error:
             missing.append(Missing("goroutine creation", str(error)))
             return None
-        assert not isinstance(child, ir.Text)
+        assert not isinstance(child, ir.AnyText)
         action = ir.Spawn(child, tuple(one for one, _ in creator))
         return BoundProbe("goroutine.create", action, found.sites)
 

@@ -124,6 +124,84 @@ class Not(Struct, frozen=True):
     operand: Word
 
 
+class Arithmetic(Struct, frozen=True):
+    """64-bit, wrapping. Division by zero and modulo zero fail. Shifts by 64 or more give 0 (or −1)."""
+
+    operator: Literal["*", "/", "%", "&", "|", "^", "<<", ">>"]
+    left: Word
+    right: Word
+    signed: bool
+
+
+class Local(Struct, frozen=True):
+    """A routine's local variable; 0 until it is set."""
+
+    slot: int
+
+
+class Own(Struct, frozen=True):
+    """A variable of the running goroutine (routine.SetOwn); 0 until it is set."""
+
+    slot: int
+
+
+class Stored(Struct, frozen=True):
+    """What a script's map holds under the keys; 0 when it holds nothing. Of aggregations: count, or sum where `sum`."""
+
+    map: int
+    keys: tuple[Key, ...]
+    sum: bool = False
+
+
+class Ambient(Struct, frozen=True):
+    """What the moment is: process and thread ids as gotap sees them, the CPU, CLOCK_MONOTONIC (ns), the site's number,
+    the address that the function returns to, that of the probed instruction, how long the call has lasted (ns; of a
+    Leave or Unwound only), how it ended (routine.Ended), the SP at the function's entry.
+    """
+
+    what: Literal["pid", "tid", "cpu", "nsecs", "site", "caller", "ip", "latency", "ended", "sp"]
+
+
+class Field(Struct, frozen=True):
+    """`size` bytes at `offset` of what the kernel hands to a program at a tracepoint or as registers."""
+
+    offset: int
+    size: int
+    signed: bool
+
+
+class Linear(Struct, frozen=True):
+    """Bucket of a linear histogram: 0 below `low`, then one for each `step`, the last from `high` on. Signed."""
+
+    operand: Word
+    low: int
+    high: int
+    step: int
+
+
+class LogLinear(Struct, frozen=True):
+    """Bucket number of a histogram with 2^bits buckets for each power of two: below 2^bits the value itself, then
+    (e − bits + 1) << bits | the `bits` bits behind the highest, where e is its number. Values are unsigned.
+    """
+
+    operand: Word
+    bits: int
+
+
+class TextsEqual(Struct, frozen=True):
+    """1 when two texts are the same; those longer than 512 bytes fail."""
+
+    left: AnyText
+    right: AnyText
+
+
+class TraceWord(Struct, frozen=True):
+    """Half (0, 1) of the trace id, or span id, of the server request that the goroutine works for; fails if none."""
+
+    what: Literal["traceid", "spanid"]
+    half: int = 0
+
+
 Word = (
     Const
     | StaticAddress
@@ -140,6 +218,16 @@ Word = (
     | Logic
     | Log2
     | Not
+    | Arithmetic
+    | Local
+    | Own
+    | Stored
+    | Ambient
+    | Field
+    | Linear
+    | LogLinear
+    | TextsEqual
+    | TraceWord
 )
 
 
@@ -148,6 +236,52 @@ class Text(Struct, frozen=True):
 
     pointer: Word
     length: Word
+
+
+class ConstText(Struct, frozen=True):
+    value: bytes
+
+
+class AmbientText(Struct, frozen=True):
+    """The thread's name, 15 bytes at most."""
+
+    what: Literal["comm"]
+
+
+class KeptText(Struct, frozen=True):
+    """A text that an earlier routine of the same call left in a TEXT column of the frame, perhaps cut."""
+
+    column: Column
+
+
+class OwnText(Struct, frozen=True):
+    """A variable of the running goroutine; empty until it is set."""
+
+    slot: int
+
+
+class StoredText(Struct, frozen=True):
+    map: int
+    keys: tuple[Key, ...]
+
+
+class CText(Struct, frozen=True):
+    """A text that ends with a zero byte (C), at most `limit` bytes."""
+
+    pointer: Word
+    limit: int
+
+
+AnyText = Text | ConstText | AmbientText | KeptText | OwnText | StoredText | CText
+
+
+class Stack(Struct, frozen=True):
+    """The goroutine's stack, `frames` addresses at most: the probed instruction, then return addresses outwards."""
+
+    frames: int
+
+
+Key = Word | AnyText | Stack
 
 
 class BucketLayout(Struct, frozen=True):
@@ -181,7 +315,7 @@ class Alternative(Struct, frozen=True):
     """A value that holds when every condition is non-zero and nothing fails on the way."""
 
     conditions: tuple[Word, ...]
-    value: Word | Text
+    value: Word | AnyText
 
 
 class Capture(Struct, frozen=True):

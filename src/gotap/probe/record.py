@@ -55,6 +55,8 @@ class ColumnKind(Enum):
     BOOL = "bool"
     TEXT = "text"  # TEXT, bytes in the heap; kept < length: cut
     TYPE = "type"  # unrelocated address of a Go runtime type descriptor; 0: nil interface
+    VALUE = "value"  # TEXT, the bytes of a Go value in the heap (gotap.probe.script.record)
+    STACK = "stack"  # TEXT, 8-byte addresses in the heap
     KEPT = "kept"  # a word one probe leaves for a later one; of no meaning outside
 
 

@@ -127,6 +127,7 @@ class CaptureEmitter:
             if isinstance(alternative.value, ir.Text):
                 self.text(alternative.value, column.limit, column.offset, other)
             else:
+                assert not isinstance(alternative.value, ir.AnyText)
                 self.words.word(alternative.value, other)
                 if column.kind is ColumnKind.TYPE:
                     self.unrelocate(other)

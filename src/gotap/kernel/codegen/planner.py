@@ -81,7 +81,7 @@ def words_of(alternatives: Iterable[ir.Alternative]) -> Iterator[ir.Word]:
         value = alternative.value
         if isinstance(value, ir.Text):
             yield from (value.pointer, value.length)
-        else:
+        elif not isinstance(value, ir.AnyText):
             yield value
 
 

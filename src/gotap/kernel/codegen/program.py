@@ -247,7 +247,7 @@ class _Program(RowProgram):
             other = asm.new_label("creator")
             for condition in alternative.conditions:
                 self.words.require(condition, other, other)
-            assert not isinstance(alternative.value, ir.Text)
+            assert not isinstance(alternative.value, ir.AnyText)
             self.words.word(alternative.value, other)
             asm.store(R10, frame.GOID, R0)
             asm.jump(known)

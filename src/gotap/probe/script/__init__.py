@@ -1,0 +1,1 @@
+"""Scripts: the probe language as the user types it, up to what a mechanism needs to run it."""
