@@ -11,6 +11,7 @@ Go 1.20–1.27: {u8 funcID, 3 × u8, i32 name, i32 parentPc, i32 startLine}.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,8 +41,17 @@ _LAST_TREE = 1 << 16
 #: Bytes of all trees; those of the largest programs known are a quarter of it.
 _MOST_TREES = 1 << 26
 
-#: Sorted offsets of all trees from gofunc, their functions' indices, words from the first tree on, its offset.
-Forest = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32], int]
+
+class Forest(Struct, frozen=True):
+    """All trees of a table. `offsets`: from gofunc, sorted; `owners`: their functions' indices; `of`: by function, the
+    offset of its tree, −1 for none. `words` are the memory from the first tree on, which lies at `start` from gofunc.
+    """
+
+    offsets: NDArray[np.int64]
+    owners: NDArray[np.int64]
+    of: NDArray[np.int64]
+    words: NDArray[np.uint32]
+    start: int
 
 
 class InlinedCall(Struct, frozen=True):
@@ -105,26 +115,34 @@ class InlineTree:
             if ranges[i]
         ]
 
-    def places(self, name: str) -> list[InlinedCall]:
-        """Where a function was inlined: the trees are searched as one column of words, only hits are decoded."""
-        offsets = self._table.name_offsets_of(name)
-        names = {self._table.name_at(offset) for offset in offsets}
-        trees, owners, region, start = self._forest
-        if not offsets or not len(trees):
+    def places(self, offsets: Sequence[int] | NDArray[np.int64]) -> list[InlinedCall]:
+        """Where functions were inlined, given the offsets of their names in the name table.
+
+        The trees are searched as one column of words, only hits are decoded.
+        """
+        if not len(offsets) or not len(self._forest.offsets):
             return []
-        hits = np.flatnonzero(np.isin(region, np.array(offsets, np.uint32))) * 4 + start - self._name_at
-        owner = np.searchsorted(trees, hits, side="right") - 1
-        inside = (owner >= 0) & ((hits - trees[owner]) % self._entry_size == 0)
-        functions = sorted({int(owners[i]) for i in owner[inside]})
+        names = {self._table.name_at(int(offset)) for offset in offsets}
+        functions = self._holders(np.asarray(offsets, np.uint32))
         return [call for index in functions for call in self.calls(self._table.function(index)) if call.name in names]
+
+    def _holders(self, names: NDArray[np.uint32]) -> list[int]:
+        """Indices of the functions whose trees may mention one of these offsets of the name table."""
+        forest = self._forest
+        hits = np.flatnonzero(np.isin(forest.words, names)) * 4 + forest.start - self._name_at
+        owner = np.searchsorted(forest.offsets, hits, side="right") - 1
+        inside = (owner >= 0) & ((hits - forest.offsets[owner]) % self._entry_size == 0)
+        found = np.zeros(len(self._table), np.bool_)
+        found[forest.owners[owner[inside]]] = True
+        functions: list[int] = np.flatnonzero(found).tolist()
+        return functions
 
     def count(self) -> int | None:
         """How many `calls` all functions have together; None where the tables' format has no such trees."""
         table = self._table
         if not _has_trees(table):
             return None
-        _, owners, _, _ = self._forest
-        records = table.records[owners] // 4
+        records = table.records[self._forest.owners] // 4
         places = records + table.record_size // 4 + _PCDATA_INLTREE_INDEX
         has = (table.words[records + _NPCDATA] > _PCDATA_INLTREE_INDEX) & (places < len(table.words))
         offsets = np.sort(table.words[places[has]].astype(np.int64))
@@ -138,15 +156,16 @@ class InlineTree:
         return int((distinct_values(table.pctab, tables, ends) * uses).sum())
 
     def _tree_offset(self, function: Function) -> int | None:
-        trees, owners, _, _ = self._forest
-        at = np.flatnonzero(owners == function.index)
-        return int(trees[at[0]]) if len(at) else None
+        tree = int(self._forest.of[function.index])
+        return tree if tree >= 0 else None
 
 
 def find_trees(table: Pclntab) -> Forest:
-    """(Sorted offsets of all trees from gofunc, their functions' indices, words from the first on, its offset)."""
+    """Raises BadAddress when they lie outside the file."""
+    none = np.zeros(0, np.int64)
+    of = np.full(len(table), -1, np.int64)
     if not _has_trees(table):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint32), 0
+        return Forest(none, none, of, np.zeros(0, np.uint32), 0)
     records = table.records // 4
     last = table.words[records + table.record_size // 4 - 1]  # funcID, flag, padding, nfuncdata: bytes
     nfuncdata = (last & 0xFF if table.elf.big_endian else last >> 24).astype(np.int64)
@@ -154,16 +173,18 @@ def find_trees(table: Pclntab) -> Forest:
     owners = np.flatnonzero((nfuncdata > _FUNCDATA_INLTREE) & (places < len(table.words)))
     trees = table.words[places[owners]].astype(np.int64)
     owners, trees = owners[trees != _NO_FUNCDATA], trees[trees != _NO_FUNCDATA]
+    of[owners] = trees
     order = np.argsort(trees, kind="stable")
     owners, trees = owners[order], trees[order]
     if not len(trees):
-        return trees, owners, np.zeros(0, np.uint32), 0
+        return Forest(none, none, of, np.zeros(0, np.uint32), 0)
     start = int(trees[0])
     segment, offset = table.elf.segment_of(table.gofunc + start), table.elf.offset_of(table.gofunc + start)
     if segment is None or offset is None:
         raise BadAddress(f"{table.elf.name} has no inline trees at {table.gofunc + start:#x}")
     size = min(segment.offset + segment.filesz - offset, int(trees[-1]) - start + _LAST_TREE, _MOST_TREES)
-    return trees, owners, np.frombuffer(table.elf.data, table.elf.order + "u4", size // 4, offset), start
+    words = np.frombuffer(table.elf.data, table.elf.order + "u4", size // 4, offset)
+    return Forest(trees, owners, of, words, start)
 
 
 def _has_trees(table: Pclntab) -> bool:
