@@ -154,13 +154,13 @@ class _Binder:
         return bound
 
     def spawn(self, missing: list[Missing]) -> BoundProbe | None:
-        spec = self.runtime
+        created = self.runtime.moments["create"]
         try:
-            found = self.places.find(spec.spawn)
+            found = self.places.find(created.place)
             scope = Scope(found.names(), "runtime", {})
             compiler = self.compiler({})
-            child = compiler.alternative(Choice(spec.child, None), scope)[0].value
-            creator = tuple(_compile_choices(compiler, spec.creator, scope, "creator", missing))
+            child = compiler.alternative(created.words["goid"][0], scope)[0].value
+            creator = tuple(_compile_choices(compiler, created.words["parent"], scope, "creator", missing))
         except GotapError as error:
             missing.append(Missing("goroutine creation", str(error)))
             return None

@@ -111,14 +111,28 @@ class Library(Struct, frozen=True):
     imports: Mapping[str, str]
 
 
+class Moment(Struct, frozen=True):
+    """A place in the runtime that all goroutines pass: at their birth, at their end, … `words`: what is told there."""
+
+    place: Place
+    words: Mapping[str, tuple[Choice, ...]]
+
+
+class WaitReasons(Struct, frozen=True):
+    """Texts of runtime.waitReason, by number, from Go `since` up to `before` (empty: and later)."""
+
+    since: str
+    before: str
+    texts: tuple[str, ...]
+
+
 class Runtime(Struct, frozen=True):
-    """What gotap needs to know of Go itself: struct definitions, goroutine creation, standard context types."""
+    """What gotap needs to know of Go itself: struct definitions, moments of goroutines, standard context types."""
 
     declarations: tuple[Declaration, ...]
-    spawn: Place
-    child: Expression
-    creator: tuple[Choice, ...]
+    moments: Mapping[str, Moment]
     contexts: Mapping[str, str] = field(default_factory=dict)  # type → field that holds the parent
+    wait_reasons: tuple[WaitReasons, ...] = ()
 
 
 #: The files; importlib.resources would find them in archives too, in which gotap's extension modules cannot be.
@@ -160,19 +174,17 @@ def load_library(text: str, source: str) -> Library:
 def load_runtime(text: str, source: str) -> Runtime:
     document = _Mapping(_yaml(text, source), source)
     reader = _Reader({})
-    spawn = document.mapping("goroutine").mapping("create")
-    place = reader.place(spawn)
+    goroutine = document.mapping("goroutine")
     declarations = tuple(
         Declaration(item.text("package"), item.text("since"), item.text("before", ""), item.text("type"))
         for item in document.items("declarations")
     )
-    return Runtime(
-        declarations,
-        place,
-        spawn.expression("child"),
-        tuple(reader.choices(spawn, "creator")),
-        document.texts("contexts"),
+    reasons = tuple(
+        WaitReasons(item.text("since"), item.text("before", ""), tuple(map(str, item.get("texts"))))
+        for item in document.items("wait_reasons")
     )
+    moments = {name: reader.moment(goroutine.mapping(name)) for name in goroutine}
+    return Runtime(declarations, moments, document.texts("contexts"), reasons)
 
 
 def _yaml(text: str, source: str) -> Any:
@@ -280,6 +292,10 @@ class _Reader:
         key = "after" if after else "call"
         callee = parse_signature(entry.text(key), self.imports) if entry.get(key) else None
         return Place(function, callee, after=after)
+
+    def moment(self, entry: _Mapping) -> Moment:
+        words = [name for name in entry if name not in ("function", "call")]
+        return Moment(self.place(entry), {name: tuple(self.choices(entry, name)) for name in words})
 
     def begin(self, entry: _Mapping) -> BeginSpec:
         entry.forbid_others("function", "key", "subject", "keep", "context", "parent", "capture")
