@@ -113,6 +113,15 @@ def test_counts_one_process_in_all_its_threads_and_gives_the_text_back(
     assert counting.hits() == [0, 3, 1]
 
 
+def test_returns_of_a_c_function(counting: Counting, target: Target, executable: Path) -> None:
+    _, offset = probe_target.symbol(executable, "pushed")
+    link = attach_uprobes(counting.program, target.exe, [(offset, 1)], pid=target.pid, features=counting.offers,
+                          returns=True)
+    with link:
+        target.do("mmt")
+        assert counting.hits() == [0, 3, 0]
+
+
 def test_process_0_is_everyone(counting: Counting, target: Target, executable: Path) -> None:
     _, offset = probe_target.symbol(executable, "pushed")
     with Target(executable) as other, counting.attach(str(executable), (offset, 0), pid=0):
@@ -179,7 +188,7 @@ def test_a_path_to_nothing(counting: Counting, tmp_path: Path) -> None:
 
 
 def test_what_is_denied(counting: Counting, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object) -> int:
+    def denied(*_: object, **__: object) -> int:
         raise OSError(13, "Permission denied")
 
     monkeypatch.setattr(syscalls, "link_create_uprobe_multi", denied)

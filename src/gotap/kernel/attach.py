@@ -40,6 +40,7 @@ _MEANWHILE = 0.02
 Site = tuple[int, int]
 
 _PMU = "/sys/bus/event_source/devices/uprobe/type"
+_RETURN_BIT = "/sys/bus/event_source/devices/uprobe/format/retprobe"
 #: What uprobe registration answers when it does not like the bytes or the place (kernel/events/uprobes.c,
 #: arch/x86/kernel/uprobes.c): outside the file, undecodable, a prefix or instruction it cannot handle, a breakpoint.
 _BAD_SITE = {errno.EINVAL, errno.ENOEXEC, errno.EIO, errno.EOPNOTSUPP, ENOTSUPP}
@@ -95,23 +96,27 @@ def close_all(links: Sequence[Link], meanwhile: Callable[[], None] | None = None
         call.result()
 
 
-def attach_uprobes(program: Program, path: str, sites: Sequence[Site], *, pid: int, features: HasFeatures) -> Link:
+def attach_uprobes(program: Program, path: str, sites: Sequence[Site], *, pid: int, features: HasFeatures,
+                   returns: bool = False) -> Link:
     """`path` leads to the file that the process runs: /proc/PID/exe also does when the file was deleted or lies in
     another mount namespace. `pid` is the process as this one sees it, 0 every process that maps the file.
 
     `program` must have been loaded with `attach_type(features)`. All sites or none: AttachError's subclasses say why
     not. A site that is not the start of an instruction is not noticed by the kernel: the caller has to know.
+
+    `returns`: the program runs when the functions at the sites return. The kernel does it by changing return addresses
+    on the stack, which kills Go programs: they move their stacks and read what is on them.
     """
     if not sites:
         return Link((), 0)
     if features.has("uprobe_multi"):
-        return _attach_multi(program, path, sites, pid)
-    return _attach_perf(program, path, sites, pid)
+        return _attach_multi(program, path, sites, pid, returns)
+    return _attach_perf(program, path, sites, pid, returns)
 
 
-def _attach_multi(program: Program, path: str, sites: Sequence[Site], pid: int) -> Link:
+def _attach_multi(program: Program, path: str, sites: Sequence[Site], pid: int, returns: bool) -> Link:
     try:
-        return Link([syscalls.link_create_uprobe_multi(program.fd, path, sites, pid)], len(sites))
+        return Link([syscalls.link_create_uprobe_multi(program.fd, path, sites, pid, returns=returns)], len(sites))
     except OSError as error:
         offset = sites[0][0]
         if error.errno in _BAD_SITE and len(sites) > 1:
@@ -144,16 +149,26 @@ def uprobe_pmu() -> int:
                                      "use a kernel with CONFIG_UPROBE_EVENTS=y, and mount /sys") from error
 
 
-def _attach_perf(program: Program, path: str, sites: Sequence[Site], pid: int) -> Link:
-    pmu = uprobe_pmu()
+def _return_bit() -> int:
+    """What `config` asks for returns with: the file says `config:0`."""
+    try:
+        with open(_RETURN_BIT) as file:
+            return 1 << int(file.read().strip().removeprefix("config:"))
+    except (OSError, ValueError) as error:
+        raise AttachUnsupportedError(f"this kernel offers no probes of returns: {_RETURN_BIT} cannot be read",
+                                     "probe the function's entry") from error
+
+
+def _attach_perf(program: Program, path: str, sites: Sequence[Site], pid: int, returns: bool) -> Link:
+    pmu, config = uprobe_pmu(), _return_bit() if returns else 0
     with contextlib.ExitStack() as undo:
         descriptors: list[int] = []
         undo.callback(lambda: Link(descriptors, 0).close())
         for offset, cookie in sites:
             try:
-                event = syscalls.perf_event_open_uprobe(pmu, path, offset, pid or -1)
+                event = syscalls.perf_event_open_uprobe(pmu, path, offset, pid or -1, config)
                 descriptors.append(event)
-                link = _link_perf(program, event, cookie)
+                link = link_perf(program, event, cookie)
             except OSError as error:
                 raise _refused(error, path, pid, offset) from error
             if link is not None:
@@ -162,7 +177,8 @@ def _attach_perf(program: Program, path: str, sites: Sequence[Site], pid: int) -
         return Link(descriptors, len(sites))
 
 
-def _link_perf(program: Program, event: int, cookie: int) -> int | None:
+def link_perf(program: Program, event: int, cookie: int) -> int | None:
+    """Makes a perf event run the program; a link, None where the event itself holds it. Raises OSError."""
     try:
         return syscalls.link_create_perf(program.fd, event, cookie)
     except OSError as error:

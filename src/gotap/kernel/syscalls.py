@@ -27,6 +27,10 @@ _NUMBERS = {"x86_64": (321, 298), "aarch64": (280, 241)}
 _LOAD_ATTEMPTS = 5
 
 PERF_FLAG_FD_CLOEXEC = 8
+PERF_TYPE_SOFTWARE, PERF_TYPE_TRACEPOINT = 1, 2
+PERF_COUNT_SW_CPU_CLOCK = 0
+#: Bits of perf_event_attr's flags.
+_EXCLUDE_KERNEL, _FREQUENCY = 1 << 5, 1 << 10
 PERF_EVENT_IOC_SET_BPF = 0x40042408  # _IOW('$', 8, __u32)
 
 
@@ -65,7 +69,9 @@ class ProgramType(IntEnum):
 
     SOCKET_FILTER = 1
     KPROBE = 2
+    TRACEPOINT = 5
     PERF_EVENT = 7
+    RAW_TRACEPOINT = 17
     SYSCALL = 31
 
 
@@ -81,6 +87,9 @@ class MapFlags(IntEnum):
     """Flags of MAP_CREATE and of updates."""
 
     NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
+
+
+_MULTI_RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN
 
 
 class Update(IntEnum):
@@ -231,30 +240,55 @@ def link_create_perf(program_fd: int, perf_fd: int, cookie: int) -> int:
     return bpf(Command.LINK_CREATE, struct.pack("<IIIIQ", program_fd, perf_fd, AttachType.PERF_EVENT, 0, cookie))
 
 
-def link_create_uprobe_multi(program_fd: int, path: str, sites: Sequence[tuple[int, int]], pid: int) -> int:
-    """One link over all (file offset, cookie) pairs (Linux 6.6); pid 0 is every process that maps the file."""
+def link_create_uprobe_multi(program_fd: int, path: str, sites: Sequence[tuple[int, int]], pid: int, *,
+                             returns: bool = False) -> int:
+    """One link over all (file offset, cookie) pairs (Linux 6.6); pid 0 is every process that maps the file.
+
+    `returns`: where the functions at these offsets return (never in Go programs: their stacks move).
+    """
     name = _buffer(os.fsencode(path) + b"\0")
     offsets = (ctypes.c_uint64 * len(sites))(*(offset for offset, _ in sites))
     cookies = (ctypes.c_uint64 * len(sites))(*(cookie for _, cookie in sites))
     attr = struct.pack("<IIIIQQQQIII4x", program_fd, 0, AttachType.UPROBE_MULTI, 0, _address(name), _address(offsets),
-                       0, _address(cookies), len(sites), 0, pid)
+                       0, _address(cookies), len(sites), _MULTI_RETURN if returns else 0, pid)
     return bpf(Command.LINK_CREATE, attr)
 
 
-def perf_event_open_uprobe(pmu: int, path: str, offset: int, pid: int) -> int:
-    """An enabled event of the `uprobe` PMU (number from /sys/bus/event_source/devices/uprobe/type), Linux 4.17.
-
-    pid -1 is every process; the event then needs one CPU, yet its BPF program runs on all of them.
-    """
-    name = _buffer(os.fsencode(path) + b"\0")
-    # type, size, config, sample_period, sample_type, read_format, flags, wakeup_events, bp_type, uprobe_path, offset
-    attr = struct.pack("<IIQQQQQIIQQ", pmu, 112, 0, 0, 0, 0, 0, 0, 0, _address(name), offset).ljust(112, b"\0")
-    result: int = _syscall(_number(1), _buffer(attr), ctypes.c_int(pid), ctypes.c_int(0 if pid == -1 else -1),
-                           ctypes.c_int(-1), ctypes.c_ulong(PERF_FLAG_FD_CLOEXEC))
+def _perf_event_open(attr: bytes, pid: int, cpu: int) -> int:
+    result: int = _syscall(_number(1), _buffer(attr), ctypes.c_int(pid), ctypes.c_int(cpu), ctypes.c_int(-1),
+                           ctypes.c_ulong(PERF_FLAG_FD_CLOEXEC))
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
+
+
+def perf_event_open_uprobe(pmu: int, path: str, offset: int, pid: int, config: int = 0) -> int:
+    """An enabled event of the `uprobe` PMU (number from /sys/bus/event_source/devices/uprobe/type), Linux 4.17.
+
+    pid -1 is every process; the event then needs one CPU, yet its BPF program runs on all of them. `config`: the bit
+    that /sys/bus/event_source/devices/uprobe/format/retprobe names asks for the returns.
+    """
+    name = _buffer(os.fsencode(path) + b"\0")
+    # type, size, config, sample_period, sample_type, read_format, flags, wakeup_events, bp_type, uprobe_path, offset
+    attr = struct.pack("<IIQQQQQIIQQ", pmu, 112, config, 0, 0, 0, 0, 0, 0, _address(name), offset).ljust(112, b"\0")
+    return _perf_event_open(attr, pid, 0 if pid == -1 else -1)
+
+
+def perf_event_open_tracepoint(number: int) -> int:
+    """An enabled event of the tracepoint with this number (`id` in tracefs).
+
+    It is opened on one CPU, yet a BPF program that is attached to it runs on all of them.
+    """
+    attr = struct.pack("<IIQQQQQ", PERF_TYPE_TRACEPOINT, 112, number, 1, 0, 0, 0).ljust(112, b"\0")
+    return _perf_event_open(attr, -1, 0)
+
+
+def perf_event_open_clock(cpu: int, hertz: int, *, user_only: bool) -> int:
+    """An enabled event that fires `hertz` times a second on this CPU, whatever runs; `user_only`: not in the kernel."""
+    flags = _FREQUENCY | (_EXCLUDE_KERNEL if user_only else 0)
+    attr = struct.pack("<IIQQQQQ", PERF_TYPE_SOFTWARE, 112, PERF_COUNT_SW_CPU_CLOCK, hertz, 0, 0, flags)
+    return _perf_event_open(attr.ljust(112, b"\0"), -1, cpu)
 
 
 def perf_set_bpf(perf_fd: int, program_fd: int) -> None:
