@@ -52,7 +52,7 @@ class JsonLines:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise OutputFailed(f"cannot write to {path}: {error.strerror}", "give --to another file") from error
-        _end_torn_line(fd)
+        end_torn_line(fd)
         return cls(fd, path, owned=True, stop=stop)
 
     def export(self, spans: Spans) -> None:
@@ -131,7 +131,7 @@ def _take_back(fd: int, count: int) -> None:
         os.lseek(fd, end - count, os.SEEK_SET)
 
 
-def _end_torn_line(fd: int) -> None:
+def end_torn_line(fd: int) -> None:
     """Ends the last line of a file whose writer was killed within it."""
     status = os.fstat(fd)
     if stat.S_ISREG(status.st_mode) and status.st_size and os.pread(fd, 1, status.st_size - 1) != b"\n":

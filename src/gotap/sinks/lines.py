@@ -20,7 +20,8 @@ from gotap.signals.batch import Bools, Coded, Column, Ints, Same, Spans
 from gotap.signals.metrics import Histogram
 from gotap.sinks.json_lines import OutputFailed
 from gotap.sinks.sanitize import field_value, printable
-from gotap.sinks.writing import Stop, never, write_some
+from gotap.sinks.stream import Stream
+from gotap.sinks.writing import Stop, never
 
 _STATUS = "http.response.status_code"
 _ERROR = "error.type"
@@ -172,9 +173,7 @@ class Lines:
     """
 
     def __init__(self, descriptor: int = 1, name: str = "stdout", *, stop: Stop = never) -> None:
-        self._descriptor = descriptor
-        self._name = name
-        self._stop = stop
+        self._stream = Stream(descriptor, name, stop=stop)
         self._held: list[SpanLine] = []
         self._lost = 0
 
@@ -186,7 +185,7 @@ class Lines:
         if not lines:
             return
         try:
-            self._write("".join(f"{line.text(several)}\n" for line in lines).encode("utf-8", "replace"))
+            self._stream.write("".join(f"{line.text(several)}\n" for line in lines).encode("utf-8", "replace"))
         except OutputFailed:
             self._lost += len(lines)
             raise
@@ -199,13 +198,3 @@ class Lines:
 
     def close(self, timeout: float) -> None:
         """Nothing is held back."""
-
-    def _write(self, content: bytes) -> None:
-        rest = memoryview(content)
-        while rest:
-            try:
-                rest = rest[write_some(self._descriptor, rest, self._stop) :]
-            except BrokenPipeError:
-                raise OutputFailed(f"{self._name} was closed by its reader") from None
-            except OSError as error:
-                raise OutputFailed(f"cannot write to {self._name}: {error.strerror}") from None
