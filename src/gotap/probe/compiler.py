@@ -16,7 +16,7 @@ from gotap.probe import expression as tree
 from gotap.probe import ir
 from gotap.probe.catalogue import Choice
 from gotap.probe.signature import qualify
-from gotap.probe.typing import BOOL, EMPTY_INTERFACE, INT, STRING, Types, UnknownType, pointer_shaped
+from gotap.probe.typing import BOOL, EMPTY_INTERFACE, INT, STRING, UINT, WORD, Types, UnknownType, pointer_shaped
 
 #: runtime.itab: the dynamic type's address (Go 1.18–1.27, runtime/iface.go and internal/abi.ITab).
 _ITAB_TYPE = 8
@@ -26,6 +26,8 @@ class Value(Struct, frozen=True):
     """A typed Go value: `words` (offset → word) when it lives in registers, else memory at `base + offset`.
 
     `promised`: pointers in it were read from a live Go value, so Go's types promise that they are valid or nil.
+    `text`: what it is when it is a text that does not stand in the process's memory as a Go string.
+    `missing`: why a part that is not in `words` cannot be had.
     """
 
     type: Type
@@ -33,16 +35,22 @@ class Value(Struct, frozen=True):
     base: ir.Word | None = None
     offset: int = 0
     promised: bool = True
+    text: ir.AnyText | None = None
+    missing: str = ""
 
     def word(self, offset: int = 0, size: int = 8, signed: bool = False) -> ir.Word:
         if self.words is not None:
             if offset not in self.words:
-                raise tree.ExpressionError(
-                    f"a part of a {self.type.name} value is not at hand", "use a simpler expression"
+                raise NotAtHand(
+                    self.missing or f"a part of a {self.type.name} value is not at hand", "use a simpler expression"
                 )
             return self.words[offset]
         assert self.base is not None
         return ir.Load(self.base, self.offset + offset, size, signed, self.promised)
+
+
+class NotAtHand(tree.ExpressionError):
+    """A value, or a part of one, that exists and cannot be read there: a float in a register, optimised out."""
 
 
 class Scope(Struct):
@@ -63,18 +71,19 @@ class Compiler(Struct):
     def alternative(self, choice: Choice, scope: Scope) -> tuple[ir.Alternative, Type]:
         """One way to get a value, with the conditions under which it holds."""
         conditions: list[ir.Word] = []
-        one = _Expression(self, scope, conditions)
+        one = ExpressionCompiler(self, scope, conditions)
         if choice.when is not None:
             conditions.append(one.truth(choice.when))
         value = one.value(choice.value)
-        if value.type.kind is Kind.STRING or (value.type.kind is Kind.SLICE and _elem_size(value.type) == 1):
-            return ir.Alternative(tuple(conditions), ir.Text(value.word(0), value.word(8))), value.type
+        text = text_of(value)
+        if text is not None:
+            return ir.Alternative(tuple(conditions), text), value.type
         return ir.Alternative(tuple(conditions), one.scalar(value)), value.type
 
     def value(self, expression: tree.Expression, scope: Scope) -> tuple[tuple[ir.Word, ...], Value]:
         """A value of any shape with its conditions."""
         conditions: list[ir.Word] = []
-        value = _Expression(self, scope, conditions).value(expression)
+        value = ExpressionCompiler(self, scope, conditions).value(expression)
         return tuple(conditions), value
 
     def wrappers(self) -> tuple[tuple[int, int], ...]:
@@ -91,7 +100,9 @@ class Compiler(Struct):
         return tuple(found)
 
 
-class _Expression(Struct):
+class ExpressionCompiler(Struct):
+    """One expression in one scope; `conditions` collects what must hold for it to have a value."""
+
     compiler: Compiler
     scope: Scope
     conditions: list[ir.Word]
@@ -112,6 +123,10 @@ class _Expression(Struct):
                 return self.call(function, self.value(argument))
             case tree.Unary("*", operand):
                 return self.dereference(self.value(operand))
+            case tree.Unary("-", operand):
+                value = self.value(operand)
+                _check_whole("-", value.type)
+                return Value(value.type, {0: ir.Subtract(ir.Const(0), self.scalar(value))})
             case tree.Unary(_, operand):
                 return Value(BOOL, {0: ir.Not(self.truth(operand))})
             case tree.Binary(operator, left, right):
@@ -161,7 +176,7 @@ class _Expression(Struct):
         if value.type.kind is Kind.POINTER:
             value = self.dereference(value)
         if not isinstance(index, tree.Literal) or isinstance(index.value, bool | None):
-            raise tree.ExpressionError("an index must be a constant", "write a number, or a text for a map")
+            return self.element(value, self.value(index))
         constant = index.value
         if value.type.kind is Kind.MAP:
             return self.map_element(value, constant)
@@ -175,6 +190,24 @@ class _Expression(Struct):
         elem = value.type.elem.get() if value.type.elem is not None else self.compiler.types.resolve("uint8")
         self.conditions.append(ir.Compare(">", value.word(8), ir.Const(constant), True))
         return Value(elem, None, value.word(0), constant * elem.size, value.promised)
+
+    def element(self, value: Value, index: Value) -> Value:
+        """The element of a slice, string or array in memory at an index that is calculated."""
+        _check_whole("an index", index.type)
+        if value.type.kind in (Kind.SLICE, Kind.STRING):
+            length, start = value.word(8), value.word(0)
+        elif value.type.kind is Kind.ARRAY and value.base is not None:
+            length = ir.Const(value.type.count)
+            start = ir.Add(value.base, ir.Const(value.offset))
+        else:
+            raise tree.ExpressionError(
+                f"{value.type.name} cannot be indexed by what is calculated", "write a constant index"
+            )
+        elem = value.type.elem.get() if value.type.elem is not None else self.compiler.types.resolve("uint8")
+        at = self.scalar(index)
+        self.conditions.append(ir.Compare("<", at, length, False))  # unsigned: negative ones are out of range too
+        base = ir.Add(start, ir.Arithmetic("*", at, ir.Const(elem.size), False))
+        return Value(elem, None, base, 0, promised=False)
 
     def map_element(self, value: Value, key: int | bytes) -> Value:
         assert value.type.key is not None
@@ -228,6 +261,8 @@ class _Expression(Struct):
         )
 
     def binary(self, operator: str, left: tree.Expression, right: tree.Expression) -> Value:
+        if operator in ARITHMETIC:
+            return self.arithmetic(operator, self.value(left), self.value(right))
         if operator in ("&&", "||"):
             logic = ir.Logic("&&" if operator == "&&" else "||", self.truth(left), self.truth(right))
             return Value(BOOL, {0: logic})
@@ -240,6 +275,8 @@ class _Expression(Struct):
             second: ir.Word = self.constant(operator, value.type, right.value)
         else:
             other = self.value(right)
+            if (texts := (text_of(value), text_of(other))) != (None, None):
+                return Value(BOOL, {0: self.texts_comparison(operator, value, other, texts)})
             _check_comparable(operator, value.type, other.type)
             second = self.scalar(other)
         first = value.word(0, min(value.type.size, 8), value.type.kind is Kind.INT)
@@ -271,17 +308,53 @@ class _Expression(Struct):
         return self.scalar(value)
 
     def text_comparison(self, operator: str, value: Value, constant: bytes) -> ir.Word:
-        if value.type.kind is not Kind.STRING or operator not in ("==", "!="):
+        text = text_of(value)
+        if text is None or operator not in ("==", "!="):
             raise tree.ExpressionError(
                 f"{value.type.name} cannot be compared with a text by {operator}", "use == or !="
             )
-        equals = ir.TextEquals(ir.Text(value.word(0), value.word(8)), constant)
+        equals: ir.Word
+        if isinstance(text, ir.Text) and len(constant) <= _SHORT_TEXT:
+            equals = ir.TextEquals(text, constant)
+        else:
+            equals = ir.TextsEqual(text, ir.ConstText(constant))
         return equals if operator == "==" else ir.Not(equals)
+
+    def texts_comparison(
+        self, operator: str, left: Value, right: Value, texts: tuple[ir.AnyText | None, ir.AnyText | None]
+    ) -> ir.Word:
+        if texts[0] is None or texts[1] is None or operator not in ("==", "!="):
+            raise tree.ExpressionError(
+                f"{left.type.name} cannot be compared with {right.type.name} by {operator}",
+                "compare texts with texts, by == or !=",
+            )
+        equals = ir.TextsEqual(texts[0], texts[1])
+        return equals if operator == "==" else ir.Not(equals)
+
+    def arithmetic(self, operator: str, left: Value, right: Value) -> Value:
+        """64 bits wide, whatever the operands' sizes; of the left operand's type, unless that is a constant."""
+        for one in (left, right):
+            _check_whole(operator, one.type)
+        type = right.type if left.type is INT and right.type is not INT and operator not in ("<<", ">>") else left.type
+        if type.size < WORD:
+            type = INT if type.kind is Kind.INT else UINT
+        first, second = self.scalar(left), self.scalar(right)
+        word: ir.Word
+        if operator == "+":
+            word = ir.Add(first, second)
+        elif operator == "-":
+            word = ir.Subtract(first, second)
+        else:
+            word = ir.Arithmetic(operator, first, second, type.kind is Kind.INT)  # type: ignore[arg-type]
+        return Value(type, {0: word})
 
 
 #: What `typeof` gives: a runtime type descriptor's address.
 _TYPE = Type("*internal/abi.Type", Kind.POINTER, 8)
 _WHOLE = (Kind.INT, Kind.UINT)
+ARITHMETIC = frozenset({"+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>"})
+#: Constants of up to this many bytes are compared on the stack.
+_SHORT_TEXT = 64
 _NILABLE = (
     Kind.POINTER, Kind.UNSAFE_POINTER, Kind.MAP, Kind.CHAN, Kind.FUNC, Kind.SLICE, Kind.INTERFACE,
 )  # fmt: skip
@@ -298,6 +371,20 @@ def _check_comparable(operator: str, left: Type, right: Type) -> None:
             f"{left.name} cannot be compared with {right.name} by {operator}",
             "compare values of the same type: whole numbers, or by == and != truth values and pointers",
         )
+
+
+def _check_whole(operator: str, type: Type) -> None:
+    if type.kind not in _WHOLE:
+        raise tree.ExpressionError(f"{operator} does not work on {type.name}", "calculate with whole numbers")
+
+
+def text_of(value: Value) -> ir.AnyText | None:
+    """The text that a string or a slice of bytes is; None of other values."""
+    if value.text is not None:
+        return value.text
+    if value.type.kind is Kind.STRING or (value.type.kind is Kind.SLICE and _elem_size(value.type) == 1):
+        return ir.Text(value.word(0), value.word(8))
+    return None
 
 
 def is_dynamic_type(type: Type) -> bool:

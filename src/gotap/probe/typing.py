@@ -28,6 +28,7 @@ _BASIC: dict[str, Type] = {
     "error": Type("error", Kind.INTERFACE, 16),
 }
 BOOL = _BASIC["bool"]
+UINT = _BASIC["uint"]
 INT = _BASIC["int"]
 STRING = _BASIC["string"]
 EMPTY_INTERFACE = _BASIC["interface {}"]
