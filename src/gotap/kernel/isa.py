@@ -138,6 +138,7 @@ class Helper(IntEnum):
     GET_ATTACH_COOKIE = 174
     LOOP = 181
     STRNCMP = 182
+    MAP_LOOKUP_PERCPU = 195
 
 
 class RingFlags(IntEnum):

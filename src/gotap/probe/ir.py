@@ -181,11 +181,14 @@ class Linear(Struct, frozen=True):
 
 class LogLinear(Struct, frozen=True):
     """Bucket number of a histogram with 2^bits buckets for each power of two: below 2^bits the value itself, then
-    (e − bits + 1) << bits | the `bits` bits behind the highest, where e is its number. Values are unsigned.
+    (e − bits + 1) << bits | the `bits` bits behind the highest, where e is its number.
+
+    `signed`: a negative value v has the bucket ~bucket(~v), so that −1 is alone in bucket −1.
     """
 
     operand: Word
     bits: int
+    signed: bool = False
 
 
 class TextsEqual(Struct, frozen=True):

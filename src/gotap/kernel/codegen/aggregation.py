@@ -9,7 +9,7 @@ from __future__ import annotations
 from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.words import WordEmitter, pack_key
-from gotap.kernel.isa import R0, R1, R2, R3, R4, R7, R8, R9, R10, Helper
+from gotap.kernel.isa import R0, R1, R2, R3, R4, R8, R9, R10, Helper, Reg
 from gotap.probe import ir
 
 KEY_WORDS = 4
@@ -59,10 +59,10 @@ class AggregationEmitter:
         if action.function == "sum":
             asm.atomic_add(R9, SUM, R8)
         elif action.function == "max":
-            self.greatest(MAXIMUM, done)
+            raise_to(asm, R9, MAXIMUM, R8)
         elif action.function == "min":
             asm.xor(R8, -1)
-            self.greatest(LEAST, done)
+            raise_to(asm, R9, LEAST, R8)
 
     def entry(self, full: str) -> None:
         """R0 = the value of the key, made if there is none; jumps to `full` when there is no room."""
@@ -90,13 +90,15 @@ class AggregationEmitter:
         asm.add(R2, _KEY)
         asm.call(Helper.MAP_LOOKUP)
 
-    def greatest(self, offset: int, done: str) -> None:
-        """The word at R9 + `offset` becomes R8 if that is more, unsigned."""
-        asm = self.asm
-        for _ in range(_TRIES):
-            asm.load(R0, R9, offset)
-            asm.jle(R8, R0, done)
-            asm.mov(R7, R0)
-            asm.mov(R1, R8)
-            asm.atomic_cmpxchg(R9, offset, R1)
-            asm.jeq(R0, R7, done)
+
+def raise_to(asm: Assembler, base: Reg, offset: int, value: Reg) -> None:
+    """The word at `base + offset` becomes `value` if that is more, unsigned. Loses R0, R1, R2."""
+    done = asm.new_label("raised")
+    for _ in range(_TRIES):
+        asm.load(R0, base, offset)
+        asm.jle(value, R0, done)
+        asm.mov(R2, R0)
+        asm.mov(R1, value)
+        asm.atomic_cmpxchg(base, offset, R1)
+        asm.jeq(R0, R2, done)
+    asm.label(done)

@@ -13,6 +13,7 @@ from gotap.probe import ir
 from gotap.probe.places import BoundSite
 from gotap.probe.record import Column, Layout
 from gotap.probe.script.routine import Routine
+from gotap.probe.script.stackwords import StackWords
 
 
 class PartKind(Enum):
@@ -64,10 +65,16 @@ class MapKind(Enum):
     TSERIES = "tseries"
 
 
+#: What a time series shows of the values in each interval; the first is the default.
+SERIES = ("sum", "avg", "min", "max", "count")
+
+
 class MapSpec(Struct, frozen=True):
     """A script's map. `keys`: as the user wrote them; what aggregates by bucket has one more part, `bucket`.
 
-    `name` is with the @. `parameters`: lhist (low, high, step), top (k,), tseries (interval in ns, slots), hist (bits,)
+    `name` is with the @. `parameters`: lhist (low, high, step), top (k,), tseries (interval in ns, slots, index in
+    SERIES), hist (bits,). `bucket`: of lhist ir.Linear, of hist and quantile ir.LogLinear (bits 5 for quantile), signed
+    if the value is, of top the text or word that is counted, of tseries nsecs / interval.
     `value`: of VALUE maps what is stored, of the others what is aggregated (for its unit and sign).
     """
 
@@ -157,6 +164,7 @@ class BoundScript(Struct):
     notices: list[str] = field(default_factory=list)
     goid: ir.Word | None = None
     stack_high: ir.Word | None = None
+    stack_words: StackWords | None = None  # None: stacks end where the runtime changes stacks
     locals: int = 0
     own: int = 0
     own_texts: frozenset[int] = frozenset()

@@ -1,0 +1,83 @@
+"""Where the runtime keeps what is needed to follow a goroutine's stack across changes of stack.
+
+`runtime.systemstack` runs a function on the thread's own stack (g0) and saves where the goroutine stands in g.sched;
+`runtime.cgocallback` runs Go code for C on top of what the goroutine had called C from. Sources: asm_amd64.s
+(systemstack, gosave_systemstack_switch, asmcgocall, cgocallback), Go 1.18, 1.21, 1.24 and 1.27.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from gotap.image.functions.pclntab import Function
+from gotap.image.image import Image
+from gotap.image.types.gotypes import Type
+from gotap.probe.typing import Types
+
+
+class Callback(Struct, frozen=True):
+    """Go called from C. `depth` and `caller_depth`: bytes between SP and its value at the function's entry while
+    cgocallback calls into Go, and while cgocall calls asmcgocall.
+    """
+
+    start: int
+    end: int
+    depth: int
+    caller_start: int
+    caller_end: int
+    caller_depth: int
+
+
+class StackWords(Struct, frozen=True):
+    """Offsets in bytes: of g.stack.hi, g.m and g.sched's fields in a g, of g0 and curg in an m. Unrelocated addresses:
+    `switch`, `base`: [start, end) of systemstack_switch, and of goexit, where goroutines begin.
+
+    `callback` None: the program has no cgo.
+    """
+
+    high: int
+    m: int
+    sp: int
+    pc: int
+    bp: int
+    g0: int
+    curg: int
+    switch: tuple[int, int]
+    base: tuple[int, int]
+    callback: Callback | None = None
+
+
+def stack_words(image: Image, types: Types) -> StackWords | None:
+    """None where the binary does not tell: stacks end at such changes then."""
+    g, m = types.find("runtime.g"), types.find("runtime.m")
+    switch, base = image.pclntab.find("runtime.systemstack_switch"), image.pclntab.find("runtime.goexit")
+    if g is None or m is None or switch is None or base is None:
+        return None
+    offsets = [_offset(g, *path) for path in (("stack", "hi"), ("m",), ("sched", "sp"), ("sched", "pc"), ("sched", "bp"))]
+    offsets += [_offset(m, "g0"), _offset(m, "curg")]
+    known = [one for one in offsets if one is not None]
+    if len(known) < len(offsets):
+        return None
+    return StackWords(*known, _range(switch), _range(base), _callback(image))
+
+
+def _offset(type: Type, *path: str) -> int | None:
+    at = 0
+    for name in path:
+        field = next((one for one in type.fields if one.name == name), None)
+        if field is None:
+            return None
+        at, type = at + field.offset, field.type.get()
+    return at
+
+
+def _range(function: Function) -> tuple[int, int]:
+    return function.address, function.end
+
+
+def _callback(image: Image) -> Callback | None:
+    callback, caller = image.pclntab.find("runtime.cgocallback"), image.pclntab.find("runtime.cgocall")
+    if callback is None or caller is None:
+        return None
+    depths = [max(depth for _, _, depth in image.pclntab.stack_depths(one)) for one in (callback, caller)]
+    return Callback(*_range(callback), depths[0], *_range(caller), depths[1])
