@@ -25,11 +25,12 @@ from gotap.probe.catalogue import (
     Place,
     Runtime,
 )
+from gotap.probe.columns import Columns
 from gotap.probe.compiler import Compiler, Scope, Value, is_dynamic_type
 from gotap.probe.expression import Expression, parse
 from gotap.probe.maps import map_layout
 from gotap.probe.places import BoundSite, Found, Places
-from gotap.probe.record import SIZE_CLASSES, TRACE_STATE, Attribute, Column, ColumnKind, Layout, Output
+from gotap.probe.record import TRACE_STATE, Attribute, ColumnKind, Layout, Output
 from gotap.probe.typing import Types, pieces
 
 #: Keys of the request headers that carry the parent (W3C Trace Context), in net/http's canonical form.
@@ -103,35 +104,6 @@ def bind(image: Image, types: Types, libraries: Sequence[Library], runtime: Runt
     return Binding(operations, spawn, goid, high, missing)
 
 
-class _Columns:
-    """Hands out columns; a name captured at several places is one column of one kind."""
-
-    def __init__(self) -> None:
-        self.columns: dict[str, Column] = {}
-
-    def add(self, name: str, kind: ColumnKind, limit: int = 0) -> Column:
-        known = self.columns.get(name)
-        if known is None:
-            known = self.columns[name] = Column(name, kind, len(self.columns), limit)
-        elif known.kind is not kind and {known.kind, kind} != {ColumnKind.INT, ColumnKind.UINT}:
-            raise GotapError(
-                f"the catalogue captures `{name}` as {known.kind.value} and as {kind.value}",
-                "capture one kind of value",
-            )
-        return known
-
-    def layout(self, operation: str, number: int) -> Layout:
-        layout = Layout(operation, number, tuple(self.columns.values()))
-        limits = [column.limit for column in layout.columns]
-        # Texts are not split: where the first part of a record ends, less than the longest one's bytes stay unused.
-        room = SIZE_CLASSES[-1] - layout.heap_offset - max(limits, default=0)
-        if len(layout.columns) > 64 or sum(limits) > room:
-            raise GotapError(
-                f"{operation} captures more than a record holds (64 columns, {room} bytes of text)", "lower the limits"
-            )
-        return layout
-
-
 class _Binder:
     def __init__(self, image: Image, types: Types, runtime: Runtime) -> None:
         self.image = image
@@ -190,7 +162,7 @@ class _OperationBinder:
         self.library = library
         self.bound = bound
         self.operation = bound.operation
-        self.columns = _Columns()
+        self.columns = Columns()
         self.compiler = binder.compiler(library.unwrap)
         self.kept: dict[str, Value] = {}
 
