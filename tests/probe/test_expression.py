@@ -25,7 +25,7 @@ from gotap.probe.expression import (
             'h["Traceparent"][0]',
             Index(Index(Name("h"), Literal(b"Traceparent")), Literal(0)),
         ),
-        ("len(b) > 0x10", Binary(">", Call("len", Name("b")), Literal(16))),
+        ("len(b) > 0x10", Binary(">", Call("len", (Name("b"),)), Literal(16))),
         ("a.(map[string][]string)", Assert(Name("a"), "map[string][]string")),
         ("x.(func(int) (a, b))", Assert(Name("x"), "func(int) (a, b)")),
         (
@@ -55,7 +55,7 @@ def test_go_operands_are_read_with_go_precedence(text: str, tree: object) -> Non
         ("a.(b", "expected `)`"),
         ("a @ b", "unexpected `@`"),
         ("a[010]", "no number"),
-        (r'a == "\x41"', "not an escape"),
+        (r'a == "\q"', "not an escape"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_place(text: str, place: str) -> None:

@@ -119,7 +119,7 @@ class ExpressionCompiler(Struct):
                 return self.index(self.value(operand), index)
             case tree.Assert(operand, text):
                 return self.assertion(self.value(operand), text)
-            case tree.Call(function, argument):
+            case tree.Call(function, (argument,)):
                 return self.call(function, self.value(argument))
             case tree.Unary("*", operand):
                 return self.dereference(self.value(operand))
@@ -127,10 +127,14 @@ class ExpressionCompiler(Struct):
                 value = self.value(operand)
                 _check_whole("-", value.type)
                 return Value(value.type, {0: ir.Subtract(ir.Const(0), self.scalar(value))})
-            case tree.Unary(_, operand):
+            case tree.Unary("!", operand):
                 return Value(BOOL, {0: ir.Not(self.truth(operand))})
             case tree.Binary(operator, left, right):
                 return self.binary(operator, left, right)
+            case _:
+                raise tree.ExpressionError(
+                    "slices and a script's variables are not possible here", "write a Go operand or a comparison"
+                )
 
     def name(self, name: str) -> Value:
         if name in self.scope.names:
@@ -141,7 +145,9 @@ class ExpressionCompiler(Struct):
         known = ", ".join(sorted(self.scope.names)) or "none"
         raise tree.ExpressionError(f"`{name}` is not known here", f"known names: {known}, g")
 
-    def literal(self, constant: int | bytes | bool | None) -> Value:
+    def literal(self, constant: float | bytes | bool | None) -> Value:
+        if isinstance(constant, float):
+            raise tree.ExpressionError(f"{constant} is a floating-point number", "only whole numbers can be read")
         if isinstance(constant, bytes):
             raise tree.ExpressionError("a text constant stands only in comparisons and map keys", "compare it with ==")
         return Value(BOOL if isinstance(constant, bool) else INT, {0: ir.Const(int(constant or 0))})
@@ -175,7 +181,7 @@ class ExpressionCompiler(Struct):
     def index(self, value: Value, index: tree.Expression) -> Value:
         if value.type.kind is Kind.POINTER:
             value = self.dereference(value)
-        if not isinstance(index, tree.Literal) or isinstance(index.value, bool | None):
+        if not isinstance(index, tree.Literal) or isinstance(index.value, bool | float | None):
             return self.element(value, self.value(index))
         constant = index.value
         if value.type.kind is Kind.MAP:
@@ -282,7 +288,7 @@ class ExpressionCompiler(Struct):
         first = value.word(0, min(value.type.size, 8), value.type.kind is Kind.INT)
         return Value(BOOL, {0: ir.Compare(operator, first, second, value.type.kind is Kind.INT)})
 
-    def constant(self, operator: str, type: Type, constant: int | bytes | bool | None) -> ir.Const:
+    def constant(self, operator: str, type: Type, constant: float | bytes | bool | None) -> ir.Const:
         """The right side of a comparison with a value of that type; ExpressionError where Go would refuse it."""
         equality = operator in ("==", "!=")
         if constant is None:
