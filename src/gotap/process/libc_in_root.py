@@ -33,15 +33,19 @@ def find_libc(root: int) -> tuple[str, str] | None:
     return None
 
 
+def library_directories(root: int) -> list[str]:
+    """The usual ones and those of the architectures within them, as within the root."""
+    directories = list(_DIRECTORIES)
+    for directory in _DIRECTORIES:
+        names = names_in_root(root, directory)
+        directories += [f"{directory}/{name}" for name in names if _MULTIARCH.fullmatch(name)]
+    return directories
+
+
 def _candidates(root: int) -> Iterator[tuple[str, str]]:
     """Glibc's first: an image that has both was made on glibc."""
-    directories = list(_DIRECTORIES)
-    listed: dict[str, list[str]] = {}
-    for directory in _DIRECTORIES:
-        listed[directory] = names_in_root(root, directory)
-        directories += [f"{directory}/{name}" for name in listed[directory] if _MULTIARCH.fullmatch(name)]
-    for directory in directories[len(_DIRECTORIES) :]:
-        listed[directory] = names_in_root(root, directory)
+    directories = library_directories(root)
+    listed = {directory: names_in_root(root, directory) for directory in directories}
     for pattern, kind in ((_GLIBC, "glibc"), (_MUSL, "musl")):
         for directory in directories:
             yield from ((f"{directory}/{name}", kind) for name in listed[directory] if pattern.fullmatch(name))
