@@ -68,8 +68,12 @@ class RuntimeTypes:
 
     # -- finding ------------------------------------------------------------------------------------------------
 
+    @property
+    def descriptors(self) -> Descriptors:
+        return self._descriptors
+
     @cached_property
-    def _index(self) -> TypeIndex:
+    def index(self) -> TypeIndex:
         """Not read for names of known addresses, which is all that a watched process's records ask for."""
         return TypeIndex(self._elf, self._module, self._descriptors)
 
@@ -77,7 +81,7 @@ class RuntimeTypes:
         if internal := _MAP_INTERNAL.fullmatch(name):
             return self._map_internal(internal[1], internal[2])
         name = escape_type_name(name)
-        found = (address for address in self._index.candidates(name) if self.name_at(address) == name)
+        found = (address for address in self.index.candidates(name) if self.name_at(address) == name)
         address = next(found, None)
         return self.at(address) if address is not None else None
 

@@ -89,10 +89,28 @@ class TypeIndex:
         addresses: list[int] = (offsets[found] + self._descriptors.base).tolist()
         return addresses
 
+    def everything(self) -> _Offsets:
+        """Offsets from `Descriptors.base` of all descriptors, ascending, also of maps' buckets or groups."""
+        known = np.zeros(len(self._words), np.bool_)
+        known[self._offsets >> 3] = True
+        frontier = self._valid(self._entries_of_maps(self._offsets), known)
+        while frontier.size:
+            known[frontier >> 3] = True
+            frontier = self._valid(np.concatenate([self._neighbours(frontier), self._entries_of_maps(frontier)]), known)
+        return np.flatnonzero(known) << 3
+
+    def _entries_of_maps(self, offsets: _Offsets) -> _Offsets:
+        """Offsets of the buckets or groups of those that are maps."""
+        return self._pointed(offsets[_IS_MAP[self._kinds(offsets)]] + 64)
+
+    @cached_property
+    def _offsets(self) -> _Offsets:
+        return self._reachable()
+
     @cached_property
     def _names(self) -> tuple[_Offsets, NDArray[np.uint64], _Offsets]:
         """Descriptors, the last bytes of their texts as a word, and the lengths of the texts."""
-        offsets = self._reachable()
+        offsets = self._offsets
         tflags = self._bytes[offsets + 20]
         at = self._half(offsets + 40).astype(np.int32).astype(np.int64) + self._start + 1
         # A name's length is a varint; no type's text needs more than two bytes of it that matter here.
