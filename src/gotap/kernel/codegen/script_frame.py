@@ -1,0 +1,155 @@
+"""Memory of a script's programs: frames, calls, maps by the names that programs refer to them, counters.
+
+R7 is the frame: a record under construction (probe.script.record.EVENT first), with scratch that never leaves the
+kernel *below* it, at negative offsets. Frames are slots of the array map FRAMES; a program claims one while it runs,
+since it may be preempted and another one may run on its CPU meanwhile. The verifier takes what is in them for numbers:
+pointers are kept on the stack.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.memory import Memory
+from gotap.kernel.isa import R7, R10
+from gotap.probe.script.record import EVENT
+from gotap.probe.script.routine import OWN_TEXT_LIMIT
+
+#: Maps, by the names programs refer to them.
+FRAMES = "frames"  # array of `Setting.slots` frames: FRAME_SCRATCH bytes, then the largest record
+CALLS = "calls"  # hash: CALL_KEY → CALL
+KEPT = "kept"  # + its class: hash, CALL_KEY → the record's first bytes as they were at the call's entry
+HEADS = "heads"  # hash: GOROUTINE_KEY → HEAD
+OWN = "own"  # hash: GOROUTINE_KEY → the goroutine's variables
+OWN_TEMPLATE = "owntmpl"  # array of one: such a value, zeros
+RING = "ring"
+COUNTERS = "counters"  # per-CPU array: number of the probe → u64 for each Counter
+THIN = "thin"  # array: number of the probe → u32, one firing of so many is taken
+UNWINDERS = "unwinders"  # program array: 0: unwinder, 1 + number: the program that it goes back to
+NO_PROGRAMS = frame.NO_PROGRAMS
+EPOCHS = "epochs"  # array: number of the script's map → u32
+
+#: Bytes of a record that travel at once: few sizes, so that a ring's content can be gathered in columns.
+SIZES = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 20480, 24576, 32768)
+LARGEST_FRAME = 32760  # offsets in it fit into 16 bits
+
+#: Scratch of a frame, offsets from R7.
+FRAME_SCRATCH = 8192
+CLAIM = -FRAME_SCRATCH  # u64: 1 while a program has the frame
+SAVED = CLAIM + 8  # three words of the header, as they were before an event
+GOROUTINE_KEY = SAVED + 24  # u32 target, u32 zero, u64 goroutine; of HEADS and OWN
+GOROUTINE_KEY_SIZE = 16
+CALL_KEY = GOROUTINE_KEY + GOROUTINE_KEY_SIZE  # u32 target, u32 layout, u64 goroutine, u64 depth
+CALL_KEY_SIZE = 24
+COUNTER_KEY = CALL_KEY + CALL_KEY_SIZE
+READ = COUNTER_KEY + 8
+PAIR = READ + 8
+TEXT_KEY = PAIR + 16  # a text that is compared with a constant
+TEMPORARIES = TEXT_KEY + 64 + 32 * 8  # and downwards
+LOCALS = TEMPORARIES + 8
+LOCAL_COUNT = 64
+LINK = LOCALS + 8 * LOCAL_COUNT  # of a call: CALL up to its header
+LINK_SIZE = 24
+LIMIT = LINK + LINK_SIZE  # of an unwinding: the depth, how calls end
+BUFFER = LIMIT + 24  # a group or bucket of a Go map
+PLANNED = BUFFER + 352
+PLANNED_END = PLANNED + 1024
+TEXT_A = PLANNED_END  # a text that is compared or stored
+TEXT_SIZE = 512
+TEXT_B = TEXT_A + TEXT_SIZE
+KEY_BUFFER = TEXT_B + TEXT_SIZE  # key of a script's map
+KEY_BUFFER_SIZE = 1536
+VALUE_BUFFER = KEY_BUFFER + KEY_BUFFER_SIZE  # value of a script's map
+VALUE_BUFFER_SIZE = 544
+QUEUE = VALUE_BUFFER + VALUE_BUFFER_SIZE  # of a deep capture: what is still to be followed
+QUEUE_SIZE = 2560
+assert QUEUE + QUEUE_SIZE <= 0
+
+#: Value of CALLS: the call outside of this one on the same goroutine (u32 layout, or NONE; u16 class of what was kept,
+#: u16 spare; u64 depth), u64 address of the entry's instruction, then the record's header.
+OUTER_LAYOUT, KEPT_CLASS, OUTER_DEPTH, ENTRY_IP, CALL_HEADER = 0, 4, 8, 16, 24
+CALL_SIZE = CALL_HEADER + EVENT.itemsize
+NONE = 0xFFFFFFFF
+
+#: Bytes of a record that are kept of a call, by class from 1 on; the last class keeps the whole record. Class 0: nothing
+#: but the header, which is in CALLS.
+KEPT_SIZES = (256, 1024, 4096)
+
+#: Value of HEADS: the innermost open call (u32 layout, u32 spare, u64 depth), and what the unwinder is asked for: u64
+#: the depth above which calls have ended, u32 the program to go back to.
+HEAD_LAYOUT, HEAD_DEPTH, HEAD_LIMIT, HEAD_RESUME, HEAD_SIZE = 0, 8, 16, 24, 32
+
+#: Where words and captures keep what they work with: small reads go to the stack, where the kernel's check of what it
+#: writes to is quickest (see gotap.kernel.codegen.frame), but the body of a loop has hardly any stack of its own.
+ON_STACK = Memory(
+    base=R10,
+    read=frame.READ,
+    pair=frame.PAIR,
+    key=frame.KEY,
+    temporary_base=R7,
+    temporaries=TEMPORARIES,
+    temporary_count=32,
+    buffer=BUFFER,
+    planned=PLANNED,
+    planned_end=PLANNED_END,
+    blocks=frame.BLOCKS,
+    blocks_end=frame.BLOCKS_END,
+)
+IN_FRAME = Memory(
+    base=R7,
+    read=READ,
+    pair=PAIR,
+    key=TEXT_KEY,
+    temporary_base=R7,
+    temporaries=TEMPORARIES,
+    temporary_count=32,
+    buffer=BUFFER,
+    planned=PLANNED,
+    planned_end=PLANNED_END,
+    blocks=0,
+    blocks_end=0,
+)
+
+#: What bpf_loop hands to a callback, offset from R10 in the program and in every callback: 24 bytes, R6 and R7 first.
+LOOP = -24
+LOOP_IN_MAIN = frame.LOOP
+
+
+class Counter(IntEnum):
+    """What is counted for each probe."""
+
+    HITS = 0  # its sites were passed, and the firing was taken
+    EVENTS = 1  # sent
+    FALSE = 2  # its predicate did not hold
+    RING_FULL = 3  # events lost
+    FRAMES_BUSY = 4  # firings lost: every frame was in use
+    CALLS_FULL = 5  # calls not followed: too many were open
+    UNREADABLE = 6  # statements left out: a word of theirs could not be had
+    UNPAIRED = 7  # returns of calls that began before the attach
+    LOOP_CUT = 8  # loops that would have gone on
+    HEAP_FULL = 9  # texts and values left out for lack of room
+    STALE = 10  # calls whose end was missed
+    NO_GOROUTINE = 11  # firings lost: the goroutine could not be read
+    MAP_FULL = 12  # not stored: the script's map was full
+    OWN_FULL = 13  # not stored: too many goroutines have variables
+    DEPTH_CUT = 14  # values whose pointers were not all followed
+
+
+COUNTER_COUNT = 16
+
+
+def field(name: str) -> int:
+    """Offset of a header field in the record."""
+    fields = EVENT.fields
+    assert fields is not None
+    return int(fields[name][1])
+
+
+def own_offsets(count: int, texts: frozenset[int]) -> tuple[dict[int, int], int]:
+    """Where each variable stands in a goroutine's value of OWN, and the value's size. A text: u64 length, bytes."""
+    offsets, at = {}, 0
+    for slot in range(count):
+        offsets[slot] = at
+        at += 8 + OWN_TEXT_LIMIT if slot in texts else 8
+    return offsets, max(at, 8)

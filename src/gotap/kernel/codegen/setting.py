@@ -1,0 +1,85 @@
+"""What all programs of one script have in common, beside their target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from gotap.kernel.codegen import script_frame
+from gotap.probe.script.bound import BoundScript, MapSpec
+from gotap.probe.script.routine import Enter, Routine
+
+
+class ScriptSetting(Struct, frozen=True):
+    """Constants of the programs. The maps' sizes follow from it, see `gotap.kernel.codegen.script_frame`.
+
+    `frame_size`: bytes of the largest record; `slots`: frames, a power of two; `filtered`: layouts whose calls are not
+    all followed, so that a return without a call tells nothing; `traces`: whether the catalogue's maps of open server
+    operations are at hand, under the names of `gotap.kernel.codegen.frame`, and `scoping` as of their programs.
+    `pid_namespace`: device and inode of gotap's own, None where it is the first one.
+    """
+
+    frame_size: int = 1024
+    slots: int = 16
+    locals: int = 0
+    own: int = 0
+    own_texts: frozenset[int] = frozenset()
+    maps: tuple[MapSpec, ...] = ()
+    filtered: frozenset[int] = frozenset()
+    has_loop: bool = True
+    has_cookie: bool = True
+    has_percpu_lookup: bool = True  # bpf_map_lookup_percpu_elem
+    unwinder: bool = False  # whether UNWINDERS holds a program
+    thinning: bool = False
+    traces: bool = False
+    scoping: int | None = None
+    pid_namespace: tuple[int, int] | None = None
+
+    @property
+    def record_size(self) -> int:
+        """Bytes of a frame's record: the size by which the largest event travels."""
+        return next((size for size in script_frame.SIZES if size >= self.frame_size), script_frame.LARGEST_FRAME)
+
+    @property
+    def frame_value_size(self) -> int:
+        return script_frame.FRAME_SCRATCH + self.record_size
+
+    @property
+    def own_size(self) -> int:
+        return script_frame.own_offsets(self.own, self.own_texts)[1]
+
+    @property
+    def kept_sizes(self) -> tuple[int, ...]:
+        """Bytes of a value of KEPT1, KEPT2, …: what is kept of a call from its entry, by class."""
+        smaller = [size for size in script_frame.KEPT_SIZES if size < self.record_size]
+        return (*smaller, self.record_size)
+
+
+def filtered_layouts(routines: Iterable[Routine]) -> frozenset[int]:
+    """Layouts of calls that a predicate decides at the entry about."""
+    return frozenset(one.layout.operation_id for one in routines if isinstance(one, Enter) and one.when)
+
+
+def script_setting(script: BoundScript, *, slots: int = 16, has_loop: bool = True, has_cookie: bool = True,
+                   has_percpu_lookup: bool = True, unwinder: bool = False, thinning: bool = False,
+                   traces: bool = False, scoping: int | None = None, pid_namespace: tuple[int, int] | None = None,
+                   ) -> ScriptSetting:  # fmt: skip
+    """The setting of a script on a kernel with these features."""
+    return ScriptSetting(
+        frame_size=script.frame_size,
+        slots=slots,
+        locals=script.locals,
+        own=script.own,
+        own_texts=script.own_texts,
+        maps=tuple(script.maps),
+        filtered=filtered_layouts(one.routine for one in script.routines),
+        has_loop=has_loop,
+        has_cookie=has_cookie,
+        has_percpu_lookup=has_percpu_lookup,
+        unwinder=unwinder,
+        thinning=thinning,
+        traces=traces,
+        scoping=scoping,
+        pid_namespace=pid_namespace,
+    )
