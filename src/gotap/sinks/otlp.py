@@ -22,6 +22,7 @@ from msgspec import Struct
 from gotap import __version__
 from gotap.signals.batch import Spans
 from gotap.signals.metrics import Histogram
+from gotap.signals.points import Metric
 from gotap.signals.select import select
 from gotap.sinks.environment import BatchSettings, OtlpSettings
 from gotap.sinks.http_answer import Answer
@@ -29,6 +30,7 @@ from gotap.sinks.http_post import Poster, PostFailed, tls_context
 from gotap.sinks.otlp_answer import RETRYABLE, partial_success, refusal, retry_after
 from gotap.sinks.otlp_encode import SpanEncoder, encode_metrics
 from gotap.sinks.otlp_json import JsonSpans, encode_metrics_json, merged
+from gotap.sinks.otlp_points import encode_metric, encode_metric_json
 
 _Item = TypeVar("_Item")
 
@@ -273,7 +275,7 @@ class OtlpSink:
         if len(spans):
             self._traces.submit(spans, len(spans))
 
-    def export_metrics(self, histograms: Sequence[Histogram]) -> None:
+    def export_metrics(self, histograms: Sequence[Histogram | Metric]) -> None:
         if histograms:
             self._metrics.submit(histograms, 1)
 
@@ -302,17 +304,25 @@ def _spans_encoder(json: bool) -> Callable[[list[Spans]], bytes]:
     return lambda items: b"".join([encoder.encode(one) for one in items])
 
 
-def _metrics_encoder(json: bool) -> Callable[[list[Sequence[Histogram]]], bytes]:
+def _metrics_encoder(json: bool) -> Callable[[list[Sequence[Histogram | Metric]]], bytes]:
     if json:
-        return lambda items: merged([encode_metrics_json(one) for one in items])
-    return lambda items: b"".join([encode_metrics(one) for one in items])
+        return lambda items: merged([_metric_json(one) for many in items for one in many])
+    return lambda items: b"".join([_metric(one) for many in items for one in many])
+
+
+def _metric(one: Histogram | Metric) -> bytes:
+    return encode_metric(one) if isinstance(one, Metric) else encode_metrics([one])
+
+
+def _metric_json(one: Histogram | Metric) -> bytes:
+    return encode_metric_json(one) if isinstance(one, Metric) else encode_metrics_json([one])
 
 
 def _part(spans: Spans, start: int, stop: int) -> Spans:
     return select(spans, slice(start, stop))
 
 
-def _whole(histograms: Sequence[Histogram], start: int, stop: int) -> Sequence[Histogram]:
+def _whole(histograms: Sequence[Histogram | Metric], start: int, stop: int) -> Sequence[Histogram | Metric]:
     return histograms  # weighs 1, so there is nothing to split
 
 

@@ -121,12 +121,12 @@ class SpanEncoder(SpanAssembler):
     def _scope_field(self, name: str) -> bytes:
         field = self._scopes.get(name)
         if field is None:
-            field = self._scopes[name] = _scope(name, self._version)
+            field = self._scopes[name] = scope_field(name, self._version)
         return field
 
     def _resource_field(self, resource: Resource) -> bytes:
         if self._resource is None or self._resource[0] is not resource:
-            self._resource = resource, _resource(resource)
+            self._resource = resource, resource_field(resource)
         return self._resource[1]
 
     def trace_state(self, value: bytes) -> bytes:
@@ -176,17 +176,18 @@ def encode_metrics(histograms: Iterable[Histogram], version: str = __version__) 
     return b"".join(
         delimited(
             1,
-            _resource(one.resource) + delimited(2, _scope(one.scope, version) + delimited(2, _histogram(one))),
+            resource_field(one.resource)
+            + delimited(2, scope_field(one.scope, version) + delimited(2, _histogram(one))),
         )
         for one in histograms
     )
 
 
-def _resource(resource: Resource) -> bytes:
+def resource_field(resource: Resource) -> bytes:
     return delimited(1, key_values(1, resource.attributes.items()))
 
 
-def _scope(name: str, version: str) -> bytes:
+def scope_field(name: str, version: str) -> bytes:
     return delimited(1, delimited(1, name.encode()) + delimited(2, version.encode()))
 
 

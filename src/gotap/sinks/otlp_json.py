@@ -44,7 +44,7 @@ class JsonSpans(SpanAssembler):
         return (
             b'{"resourceSpans":[{"resource":%b,"scopeSpans":[{"scope":%b,"spans":['
             % (
-                _json(_resource(spans.resource)),
+                _json(resource_json(spans.resource)),
                 _json({"name": spans.output.scope, "version": self._version}),
             )
             + content
@@ -105,7 +105,7 @@ def encode_metrics_json(histograms: Iterable[Histogram], version: str = __versio
         {
             "resourceMetrics": [
                 {
-                    "resource": _resource(one.resource),
+                    "resource": resource_json(one.resource),
                     "scopeMetrics": [{"scope": {"name": one.scope, "version": version}, "metrics": [_metric(one)]}],
                 }
                 for one in histograms
@@ -128,7 +128,7 @@ def _metric(one: Histogram) -> dict[str, Any]:
 
 def _point(one: Histogram, point: Point) -> dict[str, Any]:
     return {
-        "attributes": _key_values(point.attributes),
+        "attributes": key_values_json(point.attributes),
         "startTimeUnixNano": str(one.start),
         "timeUnixNano": str(one.time),
         "count": str(point.count),
@@ -150,11 +150,11 @@ def _exemplar(one: Exemplar) -> dict[str, Any]:
     }
 
 
-def _resource(resource: Resource) -> dict[str, Any]:
-    return {"attributes": _key_values(resource.attributes)}
+def resource_json(resource: Resource) -> dict[str, Any]:
+    return {"attributes": key_values_json(resource.attributes)}
 
 
-def _key_values(attributes: Mapping[str, AttributeValue]) -> list[dict[str, Any]]:
+def key_values_json(attributes: Mapping[str, AttributeValue]) -> list[dict[str, Any]]:
     return [_key_value(key, value) for key, value in attributes.items()]
 
 
