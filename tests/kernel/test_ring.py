@@ -117,7 +117,16 @@ def test_any_mixture_comes_out_as_it_went_in(hand_made: HandMade, seed: int) -> 
     rng = random.Random(seed)
     expected: dict[int, list[bytes]] = {}
     got: dict[int, list[bytes]] = {}
+    sent: list[bytes] = []
+    placed: list[tuple[int, bytes]] = []
     unfinished: list[tuple[int, int]] = []
+
+    def read() -> None:
+        for rows, places in hand_made.ring.read_placed():
+            texts = [row.tobytes() for row in rows]
+            got.setdefault(rows.shape[1], []).extend(texts)
+            placed.extend(zip(places.tolist(), texts, strict=True))
+
     lengths = rng.choice([(24,), (24, 56), (0, 1, 8, 24, 100)])
     for _ in range(150):
         length = rng.choice(lengths)
@@ -130,19 +139,19 @@ def test_any_mixture_comes_out_as_it_went_in(hand_made: HandMade, seed: int) -> 
                 hand_made.push(data, DISCARDED)
                 continue
             expected.setdefault(length, []).append(data)
+            sent.append(data)
             if kind < 0.04:
                 unfinished.append((hand_made.push(data, BUSY), length))
             else:
                 hand_made.push(data)
-        for length_read, rows in _texts(hand_made.ring.read()).items():
-            got.setdefault(length_read, []).extend(rows)
+        read()
         while unfinished and rng.random() < 0.6:
             hand_made.head(*unfinished.pop(0))
     for position, length in unfinished:
         hand_made.head(position, length)
-    for length_read, rows in _texts(hand_made.ring.read()).items():
-        got.setdefault(length_read, []).extend(rows)
+    read()
     assert got == expected
+    assert [data for _, data in sorted(placed)] == sent
 
 
 def test_refuses_a_map_that_is_no_ring() -> None:

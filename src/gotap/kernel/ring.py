@@ -41,6 +41,7 @@ _SHORT_RUN = 16
 _WALK = 1 << 17
 
 Rows = NDArray[np.uint8]
+Places = NDArray[np.int64]
 
 
 class Ring:
@@ -110,8 +111,14 @@ class Ring:
 
         Ends at the first record that is still being written. Frees what it read.
         """
+        return [rows for rows, _ in self.read_placed()]
+
+    def read_placed(self) -> list[tuple[Rows, Places]]:
+        """As `read`, with each record's place, by which those of different lengths can be put in their order: bytes
+        that were written before it since the ring was made.
+        """
         at, end = self._at, int(self._end[0])
-        runs: dict[int, list[Rows]] = {}
+        runs: dict[int, list[tuple[Rows, Places]]] = {}
         while at < end:
             word = self._heads[(at % self.size) >> 2]
             if word & BUSY:
@@ -121,7 +128,8 @@ class Ring:
                 continue
             count = self._run(at, end, word)
             if count >= _SHORT_RUN:
-                runs.setdefault(word, []).append(self._copy_run(at, word, count))
+                places = np.arange(at, at + count * _step(word), _step(word), np.int64)
+                runs.setdefault(word, []).append((self._copy_run(at, word, count), places))
                 at += count * _step(word)
             else:
                 at = self._walk(at, end, runs)
@@ -130,7 +138,7 @@ class Ring:
             self._position.value = at
         if self._woken is not None:
             self._woken.poll(0)  # also of a wake-up that came during the copying: what it was for is nearly all read
-        return [parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in runs.values()]
+        return [_joined(parts) for parts in runs.values()]
 
     def _run(self, at: int, end: int, word: int) -> int:
         """How many records from `at` on have this very header word: same length, complete, kept.
@@ -151,7 +159,7 @@ class Ring:
         rows: Rows = as_strided(self._data[start:], (count, length), (_step(length), 1), writeable=False)
         return rows.copy()
 
-    def _walk(self, at: int, end: int, runs: dict[int, list[Rows]]) -> int:
+    def _walk(self, at: int, end: int, runs: dict[int, list[tuple[Rows, Places]]]) -> int:
         """Follows the length words one by one, for a few hundred records; returns where it stopped."""
         starts: dict[int, list[int]] = {}
         heads, mask = self._heads, self.size - 1
@@ -161,10 +169,11 @@ class Ring:
             if word & BUSY:
                 break
             if not word & DISCARDED:
-                starts.setdefault(word, []).append((at & mask) + HEADER >> 3)
+                starts.setdefault(word, []).append(at)
             at += ((word & _LENGTH) + 15) & ~7
-        for length, places in starts.items():
-            runs.setdefault(length, []).append(self._windows(length)[np.array(places)])
+        for length, found in starts.items():
+            places = np.array(found, np.int64)
+            runs.setdefault(length, []).append((self._windows(length)[(places & mask) + HEADER >> 3], places))
         return at
 
     def _windows(self, length: int) -> Rows:
@@ -195,6 +204,12 @@ class Ring:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
                  ) -> None:
         self.close()
+
+
+def _joined(parts: list[tuple[Rows, Places]]) -> tuple[Rows, Places]:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([rows for rows, _ in parts]), np.concatenate([places for _, places in parts])
 
 
 def _step(length: int) -> int:

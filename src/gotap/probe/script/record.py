@@ -37,7 +37,7 @@ EVENT = np.dtype(
         ("chunks", "<u2"),  # where the chunks begin
         ("ended", "u1"),  # routine.Ended
         ("cpu", "u1"),
-        ("sequence", "<u8"),  # reserved
+        ("sequence", "<u8"),  # by which all events can be put in the order in which they were sent; the reader sets it
         ("spare", "<u8"),
     ]
 )
