@@ -18,7 +18,7 @@ from gotap.probe.typing import STRING
 
 
 def map_of(size: int) -> Type:
-    elem = Type(f"[{size}]uint8", Kind.ARRAY, size, count=size)
+    elem = Type(f"[{size}]uint8", Kind.ARRAY, size, count=size, elem=TypeRef(Type("uint8", Kind.UINT, 1)))
     return Type(f"map[string]{elem.name}", Kind.MAP, 8, key=TypeRef(STRING), elem=TypeRef(elem))
 
 
