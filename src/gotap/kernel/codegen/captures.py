@@ -102,17 +102,17 @@ class CaptureEmitter:
             asm.label(other)
         asm.jump(done)
         asm.label(follow)  # R3: address of the inner error, an interface
-        asm.mov(R1, R10)
-        asm.add(R1, frame.PAIR)
+        base, pair = self.words.memory.base, self.words.memory.pair
+        self.words.point(R1, pair)
         asm.mov(R2, 16)
         asm.call(Helper.PROBE_READ_USER)
         asm.jne(R0, 0, done)
-        asm.load(R3, R10, frame.PAIR)
+        asm.load(R3, base, pair)
         asm.jeq(R3, 0, done)
         asm.add(R3, frame.ITAB_TYPE)
         self.words.read(8, done)
         asm.store(R7, chain.place, R0)
-        asm.load(R1, R10, frame.PAIR + 8)
+        asm.load(R1, base, pair + 8)
         asm.store(R7, chain.place + 8, R1)
         asm.add(R8, 1)
         asm.jlt(R8, _LONGEST_CHAIN, loop)
@@ -124,10 +124,9 @@ class CaptureEmitter:
             other = asm.new_label("other")
             for condition in alternative.conditions:
                 self.words.require(condition, other, other)
-            if isinstance(alternative.value, ir.Text):
+            if isinstance(alternative.value, ir.AnyText):
                 self.text(alternative.value, column.limit, column.offset, other)
             else:
-                assert not isinstance(alternative.value, ir.AnyText)
                 self.words.word(alternative.value, other)
                 if column.kind is ColumnKind.TYPE:
                     self.unrelocate(other)
@@ -150,17 +149,18 @@ class CaptureEmitter:
             asm.constant(R1, self.words.bias)
             asm.sub(R0, R1)
 
-    def text(self, text: ir.Text, limit: int, offset: int, fail: str) -> None:
+    def text(self, text: ir.AnyText, limit: int, offset: int, fail: str) -> None:
         """Copies the text into the heap and describes it in the 8 bytes at `offset` (record.TEXT)."""
+        assert isinstance(text, ir.Text), "operations capture Go's texts only"
         asm = self.asm
         fits, here, read = asm.new_label("fits"), asm.new_label("here"), asm.new_label("read")
         described = asm.new_label("described")
         with self.words.temporary() as length:
             self.words.word(text.length, fail)
-            asm.store(R10, length, R0)
+            self.words.keep(length, R0)
             self.words.word(text.pointer, fail)
             asm.mov(R3, R0)
-            asm.load(R9, R10, length)
+            self.words.recall(R9, length)
             asm.jle(R9, limit, fits)
             asm.mov(R9, limit)
             asm.label(fits)
@@ -182,7 +182,7 @@ class CaptureEmitter:
             asm.label(described)
             asm.store(R7, offset, R8, 2)
             asm.store(R7, offset + 2, R9, 2)
-            asm.load(R1, R10, length)
+            self.words.recall(R1, length)
             asm.store(R7, offset + 4, R1, 4)
             asm.add(R8, R9)
             asm.store(R7, frame.field("used"), R8, 2)

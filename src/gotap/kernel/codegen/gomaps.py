@@ -26,8 +26,9 @@ _ROW, _CURRENT, _INDEX, _COUNT, _BASE, _TABLE, _LEFT = range(0, 56, 8)  # _LEFT:
 class MapEmitter:
     """Emits lookups for one program; the subprograms they call are placed by `subprograms` behind the program."""
 
-    def __init__(self, asm: Assembler, has_loop: bool) -> None:
+    def __init__(self, asm: Assembler, has_loop: bool, buffer: int = frame.BUFFER) -> None:
         self.asm = asm
+        self.buffer = buffer  # offset from R7
         self.has_loop = has_loop
         self._lookups: list[tuple[Lookup, str]] = []
 
@@ -130,7 +131,7 @@ class MapEmitter:
         asm.label(name)
         asm.mov(R6, R1)
         asm.mov(R7, R2)
-        asm.add(R1, frame.BUFFER)
+        asm.add(R1, self.buffer)
         asm.mov(R2, size)
         asm.mov(R3, R7)
         asm.call(Helper.PROBE_READ_USER)
@@ -139,7 +140,7 @@ class MapEmitter:
         asm.label(loop)
         asm.mov(R3, R6)
         asm.add(R3, R8)
-        asm.load(R1, R3, frame.BUFFER, 1)  # the slot's control byte or top hash
+        asm.load(R1, R3, self.buffer, 1)  # the slot's control byte or top hash
         if swiss:
             asm.jset(R1, 0x80, following)  # empty or deleted
         else:
@@ -147,7 +148,7 @@ class MapEmitter:
         asm.mov(R9, R8)
         asm.mul(R9, key_stride)
         asm.add(R9, R6)
-        asm.load(R1, R9, frame.BUFFER + layout.keys + 8)  # the key's length
+        asm.load(R1, R9, self.buffer + layout.keys + 8)  # the key's length
         lengths = sorted({len(key) for key, _, _ in lookup.places})
         for length in lengths:
             asm.jeq(R1, length, f"{name}.length{length}")
@@ -156,7 +157,7 @@ class MapEmitter:
         asm.jlt(R8, 8, loop)
         asm.mov(R0, 0)
         if not swiss:
-            asm.load(R0, R6, frame.BUFFER + layout.overflow)  # type: ignore[union-attr]
+            asm.load(R0, R6, self.buffer + layout.overflow)  # type: ignore[union-attr]
         asm.exit_()
         asm.label(nothing)
         asm.mov(R0, 0)
@@ -168,7 +169,7 @@ class MapEmitter:
         """A slot whose key has that length: R9 row + slot, R6 row, R7 group, R8 slot number."""
         asm, layout = self.asm, lookup.layout
         asm.label(f"{name}.length{length}")
-        asm.load(R3, R9, frame.BUFFER + layout.keys)
+        asm.load(R3, R9, self.buffer + layout.keys)
         asm.mov(R1, R10)
         asm.add(R1, -frame.KEY_SIZE)
         asm.mov(R2, length)
@@ -196,7 +197,7 @@ class MapEmitter:
         asm = self.asm
         asm.add(R9, R6)
         for offset in range(0, element.size, 8):
-            asm.load(R1, R9, frame.BUFFER + elems + element.start + offset)
+            asm.load(R1, R9, self.buffer + elems + element.start + offset)
             asm.store(R6, element.place + offset, R1)
         asm.store(R6, element.valid, 1)
 

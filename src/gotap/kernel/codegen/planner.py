@@ -6,11 +6,12 @@ the same for 8 bytes and for 300. Words that are costly to compute (map elements
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct, field
 
-from gotap.kernel.codegen import frame
+from gotap.kernel.asm import AssemblerError
+from gotap.kernel.codegen.memory import ROW, Memory
 from gotap.probe import ir
 
 #: A block may span this many bytes.
@@ -67,31 +68,55 @@ def children(word: ir.Word) -> tuple[ir.Word, ...]:
             return (type, data)
         case ir.Subtract(left, right) | ir.Add(left, right) | ir.Compare(_, left, right) | ir.Logic(_, left, right):
             return (left, right)
+        case ir.Arithmetic(_, left, right):
+            return (left, right)
         case ir.TextEquals(text):
             return (text.pointer, text.length)
-        case ir.Not(operand) | ir.Log2(operand):
+        case ir.TextsEqual(left, right):
+            return (*words_of_key(left), *words_of_key(right))
+        case ir.Stored(_, keys):
+            return tuple(word for key in keys for word in words_of_key(key))
+        case ir.Not(operand) | ir.Log2(operand) | ir.Linear(operand) | ir.LogLinear(operand):
             return (operand,)
         case _:
             return ()
 
 
+def words_of_key(key: ir.Key) -> tuple[ir.Word, ...]:
+    """What is evaluated for a key, a text or a word."""
+    match key:
+        case ir.Text(pointer, length):
+            return (pointer, length)
+        case ir.CText(pointer):
+            return (pointer,)
+        case ir.StoredText(_, keys):
+            return tuple(word for one in keys for word in words_of_key(one))
+        case ir.ConstText() | ir.AmbientText() | ir.KeptText() | ir.OwnText() | ir.Stack():
+            return ()
+        case _:
+            return (key,)
+
+
 def words_of(alternatives: Iterable[ir.Alternative]) -> Iterator[ir.Word]:
     for alternative in alternatives:
         yield from alternative.conditions
-        value = alternative.value
-        if isinstance(value, ir.Text):
-            yield from (value.pointer, value.length)
-        elif not isinstance(value, ir.AnyText):
-            yield value
+        yield from words_of_key(alternative.value)
 
 
-def plan(roots: Iterable[ir.Word]) -> Plan:
-    """A plan for everything the words need; what does not fit into the scratch is simply read each time."""
-    return _Planner(roots).plan()
+def plan(
+    roots: Iterable[ir.Word], memory: Memory = ROW, stable: Callable[[ir.Word], bool] | None = None
+) -> Plan:
+    """A plan for everything the words need; what does not fit into the scratch is simply read each time.
+
+    `stable`: whether a word means the same wherever the program evaluates it; without it, all do.
+    """
+    return _Planner(roots, memory, stable).plan()
 
 
 class _Planner:
-    def __init__(self, roots: Iterable[ir.Word]) -> None:
+    def __init__(self, roots: Iterable[ir.Word], memory: Memory, stable: Callable[[ir.Word], bool] | None) -> None:
+        self.memory = memory
+        self.stable = stable or (lambda _: True)
         self.words: dict[ir.Word, int] = {}  # every word below the roots → its height, children first
         self.loads: dict[ir.Word, list[ir.Load]] = {}
         for root in roots:
@@ -99,8 +124,8 @@ class _Planner:
         for word in self.words:
             if isinstance(word, ir.Load):
                 self.loads.setdefault(word.base, []).append(word)
-        self.next = frame.PLANNED
-        self.next_on_stack = frame.BLOCKS
+        self.next = memory.planned
+        self.next_on_stack = memory.blocks
 
     def visit(self, word: ir.Word) -> int:
         if word not in self.words:
@@ -109,7 +134,7 @@ class _Planner:
         return self.words[word]
 
     def reserve(self, size: int) -> int | None:
-        if self.next + size > frame.PLANNED_END:
+        if self.next + size > self.memory.planned_end:
             return None
         place = self.next
         self.next += -(-size // 8) * 8
@@ -131,7 +156,8 @@ class _Planner:
                 groups.setdefault((word.map, word.layout), []).append(word)
         for (map, layout), elements in groups.items():
             place = self.reserve(8 * len(elements))
-            assert place is not None, "scratch is too small for the map keys of one probe"
+            if place is None:
+                raise AssemblerError("a program looks up too many keys of Go maps", "look up fewer in one probe")
             places = tuple((one.key, place + 8 * index, found.blocks.get(one)) for index, one in enumerate(elements))
             found.elements.update({one: at for one, (_, at, _) in zip(elements, places, strict=True)})
             yield self.words[map] + 1, Lookup(map, layout, places)
@@ -161,14 +187,15 @@ class _Planner:
                 first = ir.Unwrapped(word.type, word.data, word.wrappers, 0)
                 if first not in found.chains:
                     place = self.reserve(16)
-                    assert place is not None, "scratch is too small for the errors of one probe"
+                    if place is None:
+                        raise AssemblerError("a program follows too many errors", "follow fewer in one probe")
                     found.chains[first] = place
                     yield self.words[word], Chain(first, place)
 
     def blocks(self, found: Plan) -> Iterator[tuple[int, Step]]:
         for base, loads in self.loads.items():
             extent = self.extent(base)
-            if extent is None or len(loads) < 2 or base in found.blocks:
+            if extent is None or len(loads) < 2 or base in found.blocks or not self.stable(base):
                 continue
             block = self.block(base, *extent)
             if block is not None:
@@ -180,7 +207,7 @@ class _Planner:
         size, skew = end - start, start % 8
         if size > LARGEST_BLOCK:
             return None
-        if self.next_on_stack + skew + size <= frame.BLOCKS_END and (valid := self.reserve(8)) is not None:
+        if self.next_on_stack + skew + size <= self.memory.blocks_end and (valid := self.reserve(8)) is not None:
             place = self.next_on_stack + skew
             self.next_on_stack += -(-(skew + size) // 8) * 8
             return Block(base, start, size, place, valid, on_stack=True)

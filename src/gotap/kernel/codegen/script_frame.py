@@ -31,8 +31,8 @@ NO_PROGRAMS = frame.NO_PROGRAMS
 EPOCHS = "epochs"  # array: number of the script's map → u32
 
 #: Bytes of a record that travel at once: few sizes, so that a ring's content can be gathered in columns.
-SIZES = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 20480, 24576, 32768)
-LARGEST_FRAME = 32760  # offsets in it fit into 16 bits
+SIZES = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 20480, 24576, 32760)
+LARGEST_FRAME = SIZES[-1]  # offsets in it fit into 16 bits
 
 #: Scratch of a frame, offsets from R7.
 FRAME_SCRATCH = 8192
@@ -72,8 +72,8 @@ OUTER_LAYOUT, KEPT_CLASS, OUTER_DEPTH, ENTRY_IP, CALL_HEADER = 0, 4, 8, 16, 24
 CALL_SIZE = CALL_HEADER + EVENT.itemsize
 NONE = 0xFFFFFFFF
 
-#: Bytes of a record that are kept of a call, by class from 1 on; the last class keeps the whole record. Class 0: nothing
-#: but the header, which is in CALLS.
+#: Bytes of a record that are kept of a call, by class from 1 on; the last class keeps the whole record. Class 0 keeps
+#: nothing but the header, which is in CALLS.
 KEPT_SIZES = (256, 1024, 4096)
 
 #: Value of HEADS: the innermost open call (u32 layout, u32 spare, u64 depth), and what the unwinder is asked for: u64

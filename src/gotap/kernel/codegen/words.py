@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from gotap.image.code import Constant, Edge, Global, Location, Register, Stack, StaticAddress
-from gotap.kernel.asm import Assembler, Operand
+from gotap.kernel.asm import Assembler, AssemblerError, Operand
 from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.memory import ROW, Memory
 from gotap.kernel.codegen.planner import Plan
 from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R6, R7, R10, Helper, Reg
 from gotap.probe import ir
@@ -18,10 +19,15 @@ _INVERSE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
 class WordEmitter:
-    """Emits words for one program. `inputs`: where arguments stand; `bias`: load bias of the target's executable."""
+    """Emits words for one program. `inputs`: where arguments stand; `bias`: load bias of the target's executable;
+    `memory`: where words are kept on the way.
+    """
 
-    def __init__(self, asm: Assembler, inputs: Mapping[ir.Input, Location], bias: int, plan: Plan) -> None:
+    def __init__(
+        self, asm: Assembler, inputs: Mapping[ir.Input, Location], bias: int, plan: Plan, memory: Memory = ROW
+    ) -> None:
         self.asm = asm
+        self.memory = memory
         self.inputs = inputs
         self.bias = bias
         self.plan = plan
@@ -29,12 +35,26 @@ class WordEmitter:
 
     @contextmanager
     def temporary(self) -> Iterator[int]:
-        """A stack slot for a value that must survive a call."""
-        slot = frame.TEMPORARIES - 8 * self._temporaries
+        """A slot, offset from `memory.temporary_base`, for a value that must survive a call."""
+        slot = self.memory.temporaries - 8 * self._temporaries
+        if self._temporaries == self.memory.temporary_count:
+            raise AssemblerError("the expression is nested too deeply", "take it apart with variables")
         self._temporaries += 1
-        assert self._temporaries <= frame.TEMPORARY_COUNT, "expression too deep"
         yield slot
         self._temporaries -= 1
+
+    def keep(self, slot: int, source: Reg) -> None:
+        """Puts the register into the temporary."""
+        self.asm.store(self.memory.temporary_base, slot, source)
+
+    def recall(self, target: Reg, slot: int) -> None:
+        """The register becomes what was kept in the temporary."""
+        self.asm.load(target, self.memory.temporary_base, slot)
+
+    def point(self, target: Reg, offset: int) -> None:
+        """The register becomes the address of a slot of `memory`."""
+        self.asm.mov(target, self.memory.base)
+        self.asm.add(target, offset)
 
     def word(self, word: ir.Word, fail: str) -> None:
         """R0 = word; jumps to `fail` when it cannot be had. Loses R1–R5."""
@@ -65,10 +85,10 @@ class WordEmitter:
             case ir.Subtract(left, right) | ir.Add(left, right):
                 with self.temporary() as slot:
                     self.word(left, fail)
-                    asm.store(R10, slot, R0)
+                    self.keep(slot, R0)
                     self.word(right, fail)
                     asm.mov(R1, R0)
-                    asm.load(R0, R10, slot)
+                    self.recall(R0, slot)
                     (asm.sub if isinstance(word, ir.Subtract) else asm.add)(R0, R1)
             case ir.Log2(operand):
                 self.word(operand, fail)
@@ -135,9 +155,9 @@ class WordEmitter:
             return
         with self.temporary() as slot:
             self.word(word.left, fail)
-            self.asm.store(R10, slot, R0)
+            self.keep(slot, R0)
             self.word(word.right, fail)
-            self.asm.load(R1, R10, slot)
+            self.recall(R1, slot)
             jump_if(self.asm, signed + operator, R1, R0, false)
 
     def text_equals(self, text: ir.Text, value: bytes, false: str, fail: str) -> None:
@@ -148,12 +168,11 @@ class WordEmitter:
             return
         self.word(text.pointer, fail)
         self.asm.mov(R3, R0)
-        self.asm.mov(R1, R10)
-        self.asm.add(R1, frame.KEY)
+        self.point(R1, self.memory.key)
         self.asm.mov(R2, len(value))
         self.asm.call(Helper.PROBE_READ_USER)
         jump_if(self.asm, "!=", R0, 0, fail)
-        compare_bytes(self.asm, R10, frame.KEY, value, false)
+        compare_bytes(self.asm, self.memory.base, self.memory.key, value, false)
 
     def test_bit(self, index: int, fail: str) -> None:
         """Jumps to `fail` when bit `index` of R0 is clear."""
@@ -204,12 +223,11 @@ class WordEmitter:
 
     def read(self, size: int, fail: str) -> None:
         """R0 = `size` bytes of the process at R3."""
-        self.asm.mov(R1, R10)
-        self.asm.add(R1, frame.READ)
+        self.point(R1, self.memory.read)
         self.asm.mov(R2, size)
         self.asm.call(Helper.PROBE_READ_USER)
         jump_if(self.asm, "!=", R0, 0, fail)
-        self.asm.load(R0, R10, frame.READ, size)
+        self.asm.load(R0, self.memory.base, self.memory.read, size)
 
     def extend(self, size: int, signed: bool) -> None:
         """Sign-extends R0 from `size` bytes."""
