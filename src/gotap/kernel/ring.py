@@ -128,7 +128,7 @@ class Ring:
                 continue
             count = self._run(at, end, word)
             if count >= _SHORT_RUN:
-                places = np.arange(at, at + count * _step(word), _step(word), np.int64)
+                places = np.arange(at, at + count * _step(word), _step(word), dtype=np.int64)
                 runs.setdefault(word, []).append((self._copy_run(at, word, count), places))
                 at += count * _step(word)
             else:
