@@ -53,20 +53,29 @@ def stack_words(image: Image, types: Types) -> StackWords | None:
     switch, base = image.pclntab.find("runtime.systemstack_switch"), image.pclntab.find("runtime.goexit")
     if g is None or m is None or switch is None or base is None:
         return None
-    offsets = [_offset(g, *path) for path in (("stack", "hi"), ("m",), ("sched", "sp"), ("sched", "pc"), ("sched", "bp"))]
-    offsets += [_offset(m, "g0"), _offset(m, "curg")]
-    known = [one for one in offsets if one is not None]
-    if len(known) < len(offsets):
+    try:
+        return StackWords(
+            high=_offset(g, "stack", "hi"),
+            m=_offset(g, "m"),
+            sp=_offset(g, "sched", "sp"),
+            pc=_offset(g, "sched", "pc"),
+            bp=_offset(g, "sched", "bp"),
+            g0=_offset(m, "g0"),
+            curg=_offset(m, "curg"),
+            switch=_range(switch),
+            base=_range(base),
+            callback=_callback(image),
+        )
+    except LookupError:
         return None
-    return StackWords(*known, _range(switch), _range(base), _callback(image))
 
 
-def _offset(type: Type, *path: str) -> int | None:
+def _offset(type: Type, *path: str) -> int:
     at = 0
     for name in path:
         field = next((one for one in type.fields if one.name == name), None)
         if field is None:
-            return None
+            raise LookupError(name)
         at, type = at + field.offset, field.type.get()
     return at
 
