@@ -137,9 +137,15 @@ class Print(Struct, frozen=True):
 
 
 class Printf(Struct, frozen=True):
+    """`format` reads by script.format.parse_format; bytes that are not UTF-8 are surrogates (surrogateescape).
+
+    `format_at`: where its opening quote stands.
+    """
+
     format: str
     arguments: tuple[Expression, ...]
     at: int
+    format_at: int = -1
 
 
 class If(Struct, frozen=True):
@@ -187,7 +193,7 @@ class Probe(Struct, frozen=True):
 
 
 class Signature(Struct, frozen=True):
-    """`sig 'main.f(name string, n int) (string, error)'`."""
+    """`sig 'main.f(name string, n int) (string, error)'`. `at`: where the text begins, behind its quote."""
 
     text: str
     at: int
