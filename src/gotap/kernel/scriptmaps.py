@@ -1,0 +1,167 @@
+"""A script's maps in the kernel: made, read by epoch, cleaned of what nobody will ask for any more."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
+
+from gotap.kernel.attach import HasFeatures
+from gotap.kernel.bpf import Map
+from gotap.kernel.codegen.aggregation import COUNT, LEAST, MAXIMUM, SUM
+from gotap.kernel.codegen.keys import EPOCHS, PREFIX, key_parts, key_size
+from gotap.kernel.codegen.scriptmaps import is_signed, map_name, value_size
+from gotap.kernel.syscalls import MapFlags, MapType
+from gotap.probe.script.bound import MapKind, MapSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_U64 = (1 << 64) - 1
+_SIGN = 1 << 63
+
+
+class Entry(Struct, frozen=True):
+    """What one key holds. `parts`: raw bytes of the key's parts, the bucket last; `target`: number of the process.
+
+    `value`: bytes of a map of values. Of the others count, sum, least and greatest over all CPUs, as far as the map's
+    kind keeps them (else 0), signed if its values are.
+    """
+
+    target: int
+    parts: tuple[bytes, ...]
+    value: bytes = b""
+    count: int = 0
+    sum: int = 0
+    least: int = 0
+    greatest: int = 0
+
+
+class ScriptMaps:
+    """Owns the maps of one script, whatever it watches. `descriptors`: by the names that programs use."""
+
+    def __init__(self, specs: Sequence[MapSpec], features: HasFeatures) -> None:
+        self.specs = {spec.number: spec for spec in specs}
+        self._maps: dict[str, Map] = {}
+        lazily = MapFlags.NO_PREALLOC if features.has("no_prealloc") else 0
+        try:
+            self._maps[EPOCHS] = Map.create(MapType.ARRAY, 4, 8 * max(1, *self.specs, 1) + 8, 1, name="gotap_epochs")
+            for spec in specs:
+                kind = MapType.HASH if spec.kind is MapKind.VALUE else MapType.PERCPU_HASH
+                sizes = key_size(spec), value_size(spec), spec.entries
+                self._maps[map_name(spec)] = Map.create(kind, *sizes, lazily, f"gotap_{map_name(spec)}")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def descriptors(self) -> dict[str, int]:
+        return {name: map.fd for name, map in self._maps.items()}
+
+    def epoch(self, number: int) -> int:
+        """The epoch that what is stored now belongs to."""
+        value = self._maps[EPOCHS].lookup(bytes(4))
+        assert value is not None
+        epoch: int = struct.unpack_from("<I", value, 8 * number)[0]
+        return epoch
+
+    def read(self, number: int, epoch: int | None = None) -> list[Entry]:
+        """The entries of an epoch, by default of the present one, in no order. While programs write, each entry is what
+        it was at some moment of the reading."""
+        spec, map = self.specs[number], self._maps[map_name(self.specs[number])]
+        keys, values = map.entries()
+        wanted = self.epoch(number) if epoch is None else epoch
+        chosen = keys[:, :4].copy().view("<u4")[:, 0] == wanted
+        heads = [_split(spec, key) for key in _rows(keys[chosen])]
+        if spec.kind is MapKind.VALUE:
+            return [Entry(*head, value) for head, value in zip(heads, _rows(values[chosen]), strict=True)]
+        columns = _merged(spec, values[chosen])
+        return [Entry(*head, b"", *row) for head, row in zip(heads, zip(*columns, strict=True), strict=True)]
+
+    def forget(self, number: int, before: int) -> int:
+        """Deletes what belongs to epochs other than those from `before` on; how many entries."""
+        map = self._maps[map_name(self.specs[number])]
+        stale = [key for key in map.keys() if _age(key, before) < 0]  # noqa: SIM118
+        return sum(map.delete(key) for key in stale)
+
+    def trim(self, number: int) -> int:
+        """Deletes the intervals of a time series that are no longer shown, so that there is room for the next."""
+        spec, map = self.specs[number], self._maps[map_name(self.specs[number])]
+        if spec.kind is not MapKind.TSERIES:
+            return 0
+        keys = list(map.keys())
+        latest = max((_interval(key) for key in keys), default=0)
+        old = [key for key in keys if _interval(key) <= latest - spec.parameters[1]]
+        return sum(map.delete(key) for key in old)
+
+    def memory(self) -> int:
+        """Bytes of kernel memory."""
+        return sum(map.memory() for map in self._maps.values())
+
+    def close(self) -> None:
+        for map in self._maps.values():
+            map.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+                 ) -> None:
+        self.close()
+
+
+def _age(key: bytes, epoch: int) -> int:
+    """How many epochs the key's is behind (negative) or ahead of `epoch`; the number wraps."""
+    own: int = struct.unpack_from("<I", key)[0]
+    return (own - epoch + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+
+
+def _interval(key: bytes) -> int:
+    """The bucket of a time series, the key's last part."""
+    interval: int = struct.unpack_from("<Q", key, len(key) - 8)[0]
+    return interval
+
+
+def _rows(array: NDArray[np.uint8]) -> list[bytes]:
+    """The rows of a two-dimensional array of bytes."""
+    data, width = array.tobytes(), array.shape[1]
+    return [data[at : at + width] for at in range(0, len(data), width)]
+
+
+def _split(spec: MapSpec, key: bytes) -> tuple[int, tuple[bytes, ...]]:
+    """Target and parts of a key."""
+    target: int = struct.unpack_from("<I", key, 4)[0]
+    parts, at = [], PREFIX
+    for part in key_parts(spec):
+        parts.append(key[at : at + part.size])
+        at += part.size
+    return target, tuple(parts)
+
+
+def _merged(spec: MapSpec, values: NDArray[np.uint8]) -> list[list[int]]:
+    """Count, sum, least and greatest of each row, its CPUs together."""
+    import numpy as np
+
+    size = value_size(spec)
+    words = np.ascontiguousarray(values).view(np.uint64).reshape(len(values), -1, size // 8)
+    signed = is_signed(spec)
+
+    def column(offset: int) -> NDArray[np.uint64]:
+        return words[:, :, offset // 8] if offset < size else words[:, :, :1] * np.uint64(0)
+
+    total = column(SUM).sum(axis=1, dtype=np.uint64)
+    least = ~column(LEAST).max(axis=1, initial=0)
+    greatest = column(MAXIMUM).max(axis=1, initial=0)
+    if signed:
+        least, greatest = least ^ np.uint64(_SIGN), greatest ^ np.uint64(_SIGN)
+    if size <= LEAST:
+        least = least & np.uint64(0)
+    if size <= MAXIMUM:
+        greatest = greatest & np.uint64(0)
+    count: list[int] = column(COUNT).sum(axis=1, dtype=np.uint64).tolist()
+    kind = np.int64 if signed else np.uint64
+    return [count, *(one.view(kind).tolist() for one in (total, least, greatest))]
