@@ -275,7 +275,13 @@ class CText(Struct, frozen=True):
     limit: int
 
 
-AnyText = Text | ConstText | AmbientText | KeptText | OwnText | StoredText | CText
+class Chosen(Struct, frozen=True):
+    """The text of the first alternative that holds; fails when none does."""
+
+    alternatives: tuple[Alternative, ...]
+
+
+AnyText = Text | ConstText | AmbientText | KeptText | OwnText | StoredText | CText | Chosen
 
 
 class Stack(Struct, frozen=True):

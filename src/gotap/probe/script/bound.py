@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from gotap.image.code import Cost
+from gotap.image.types.gotypes import Type
 from gotap.probe import ir
 from gotap.probe.places import BoundSite
 from gotap.probe.record import Column, Layout
@@ -48,6 +49,8 @@ class Part(Struct, frozen=True):
     type: str = ""
     constant: str | int | bool | None = None
     reason: str = ""  # why it is not available, when that is known beforehand
+    go_type: Type | None = None  # of VALUE
+    gaps: tuple[tuple[int, int, str], ...] = ()  # of VALUE: offset, size, and why those bytes are not there
 
 
 class MapKind(Enum):

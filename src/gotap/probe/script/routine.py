@@ -94,6 +94,7 @@ class CaptureValue(Struct, frozen=True):
     size: int
     parts: tuple[tuple[int, int, ir.Word], ...] = ()
     address: ir.Word | None = None
+    when: tuple[ir.Word, ...] = ()  # where one of these does not hold the column is absent
 
 
 class CaptureStack(Struct, frozen=True):

@@ -1,0 +1,244 @@
+"""Expressions of scripts: those of the catalogue, and builtins, variables, maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from gotap.image.types.gotypes import Kind, Type
+from gotap.probe import expression as tree
+from gotap.probe import ir
+from gotap.probe.compiler import ExpressionCompiler, Scope, Value, text_of
+from gotap.probe.expression import ExpressionError
+from gotap.probe.script.globals import Globals
+from gotap.probe.script.kinds import CODE, DURATION, MOMENT, SITE, SPAN_ID, STACK, TRACE_ID, scalar_part
+from gotap.probe.script.locals import Locals
+from gotap.probe.script.stage import Stage
+from gotap.probe.typing import INT, STRING
+
+#: Labels of a goroutine that are looked through, from Go 1.24 on, where they are a list.
+_MOST_LABELS = 10
+_MOST_FRAMES = 127
+
+
+class ScriptExpression(ExpressionCompiler):
+    """One expression of a script, at one stage. `shared` and `locals` hold what its names stand for."""
+
+    stage: Stage
+    shared: Globals
+    locals: Locals
+
+    def value(self, node: tree.Expression) -> Value:
+        if self.stage.keep is not None and (kept := self.stage.keep(node)) is not None:
+            return kept
+        try:
+            return self._value(node)
+        except ExpressionError as error:
+            raise self.shared.located(error, node) from None
+
+    def _value(self, node: tree.Expression) -> Value:
+        match node:
+            case tree.Name(name):
+                return self.named(name)
+            case tree.Select(tree.Name("args"), name):
+                return self.argument(name)
+            case tree.Select(tree.Name("ret"), name) if self.stage.results is not None and name in self.stage.results:
+                return self.stage.results[name]()
+            case tree.Select(tree.Name(package), name) if self.is_package(package):
+                return self.shared.variable(package, name)
+            case tree.Local(name):
+                return self.locals.get(name)
+            case tree.Own(name):
+                return self.shared.own.get(name)
+            case tree.MapValue(name, keys):
+                return self.shared.maps.read(name, self.keys(keys))
+            case tree.Call("stack", arguments):
+                return Value(STACK, {0: ir.Const(self.frames(arguments))})
+            case tree.Call("label", (tree.Literal(bytes(key)),)):
+                return self.label(key)
+            case tree.Call(function, (argument,)) if function in ("len", "typeof", "unwrap"):
+                return self.measured(function, self.value(argument))
+            case tree.Call(function, _):
+                raise ExpressionError(f"`{function}` cannot be called like that here", _CALLS.get(function, ""))
+            case tree.Literal(value, "duration"):
+                return Value(DURATION, {0: ir.Const(int(value or 0))})
+            case tree.Literal(bytes(value)):
+                return Value(STRING, text=ir.ConstText(value))
+            case tree.Literal(float()):
+                raise ExpressionError("BPF knows no fractions", "use whole numbers: 1500us in place of 1.5ms")
+            case _:
+                return super().value(node)
+
+    def measured(self, function: str, value: Value) -> Value:
+        if function == "len" and isinstance(value.text, ir.KeptText):
+            raise ExpressionError("the length of a text that was kept", "take len of the argument itself")
+        return self.call(function, value)
+
+    def named(self, name: str) -> Value:
+        if name in self.stage.words:
+            return self.stage.words[name]()
+        if name in self.stage.names:
+            return self.stage.names[name]()
+        if name in _AMBIENT:
+            return _AMBIENT[name]()
+        if name in _OF_GOROUTINES:
+            if not self.stage.is_go:
+                raise ExpressionError(f"no goroutine runs here, so there is no {name}", "use it at functions")
+            return _OF_GOROUTINES[name](self)
+        if name == "latency":
+            if not self.stage.is_call:
+                raise ExpressionError("latency is known when a call ends", "use it at :return")
+            return Value(DURATION, {0: ir.Ambient("latency")})
+        if name == "ret":
+            return self.only_result()
+        if name == "args":
+            raise ExpressionError("args stands for all arguments", "select one: args.NAME")
+        return self.unknown(name)
+
+    def unknown(self, name: str) -> Value:
+        arguments = self.stage.args or {}
+        if name in arguments:
+            raise ExpressionError(f"`{name}` is not known here", f"write args.{name}")
+        near = self.shared.similar(name, [*self.stage.names, *_AMBIENT, *_OF_GOROUTINES, "latency", "args", "ret"])
+        raise ExpressionError(f"`{name}` is not known here", near or "`gotap trace --help` names what is")
+
+    def argument(self, name: str) -> Value:
+        if self.stage.args is None:
+            raise ExpressionError(self.stage.no_args, "`gotap trace BINARY -l PATTERN -v` shows what functions take")
+        if name not in self.stage.args:
+            known = list(self.stage.args)
+            hint = f"`{known[0]}` exists" if len(known) == 1 else ", ".join(f"`{one}`" for one in known) + " exist"
+            near = self.shared.similar(name, known)
+            raise ExpressionError(f"no argument `{name}`", near or (hint if known else "the function takes none"))
+        return self.stage.args[name]()
+
+    def only_result(self) -> Value:
+        results = self.stage.results
+        if results is None:
+            raise ExpressionError("there is no result here", self.stage.no_results)
+        if len(results) != 1:
+            what = ", ".join(f"ret.{name}" for name in results)
+            raise ExpressionError(
+                f"the function has {len(results) or 'no'} results", f"select one: {what}" if results else ""
+            )
+        return next(iter(results.values()))()
+
+    def is_package(self, name: str) -> bool:
+        known = name in self.stage.names or name in self.stage.words or name in _AMBIENT or name in _OF_GOROUTINES
+        return not known and name not in ("args", "ret", "latency", "g")
+
+    def keys(self, nodes: tuple[tree.Expression, ...]) -> list[Value]:
+        return [self.value(node) for node in nodes]
+
+    def frames(self, arguments: tuple[tree.Expression, ...]) -> int:
+        if not self.stage.is_go:
+            raise ExpressionError("no goroutine runs here, so there is no stack", "use it at functions")
+        match arguments:
+            case ():
+                return 32
+            case (tree.Literal(int(count)),) if 0 < count <= _MOST_FRAMES:
+                return count
+        raise ExpressionError("stack takes a number of frames", f"write stack(N), N from 1 to {_MOST_FRAMES}")
+
+    def label(self, key: bytes) -> Value:
+        """A pprof label: up to Go 1.23 a map behind g.labels, from 1.24 on a list (runtime/pprof/label.go)."""
+        labels = super().value(tree.parse("g.labels")).word(0)
+        if not self.shared.go_at_least(1, 24):
+            type = self.compiler.types.resolve("map[string]string")
+            held = ir.Load(labels, 0, 8, False, True)
+            element = ir.MapElement(held, self.compiler.maps(type), key)
+            return Value(STRING, None, element)
+        entries, count = ir.Load(labels, 0, 8, False, True), ir.Load(labels, 8, 8, True, True)
+        return Value(STRING, text=ir.Chosen(tuple(_label(entries, count, at, key) for at in range(_MOST_LABELS))))
+
+    def comparable_site(self, value: Value, constant: bytes) -> ir.Word | None:
+        """Names of functions, packages and files are compared here: they are known for each site and address."""
+        facet = value.type.name.removeprefix("gotap.site.")
+        if value.type.name in {one.name for one in SITE.values()}:
+            numbers = self.shared.sites.matching(facet, constant.decode("utf-8", "replace"))
+            return _one_of(ir.Ambient("site"), numbers)
+        if value.type.name == CODE.name:
+            ranges = self.shared.code_ranges(constant.decode("utf-8", "replace"))
+            return _in_ranges(value.word(0), ranges)
+        return None
+
+    def text_comparison(self, operator: str, value: Value, constant: bytes) -> ir.Word:
+        word = self.comparable_site(value, constant)
+        if word is not None and operator in ("==", "!="):
+            return word if operator == "==" else ir.Not(word)
+        return super().text_comparison(operator, value, constant)
+
+    def truth(self, node: tree.Expression) -> ir.Word:
+        """Also of numbers, as in awk: not 0."""
+        value = self.value(node)
+        if value.type.kind is not Kind.BOOL and scalar_part(value) is not None and text_of(value) is None:
+            return ir.Compare("!=", self.scalar(value), ir.Const(0), False)
+        if value.type.kind is not Kind.BOOL:
+            raise self.shared.located(
+                ExpressionError(f"{value.type.name} is neither true nor false", "compare it with something"), node
+            )
+        return self.scalar(value)
+
+
+def _label(entries: ir.Word, count: ir.Word, at: int, key: bytes) -> ir.Alternative:
+    """The at-th label of a list of {key, value string}, if it is that one."""
+    words = [ir.Load(entries, 32 * at + offset, 8, False, True) for offset in (0, 8, 16, 24)]
+    there = ir.Compare(">", count, ir.Const(at), True)
+    return ir.Alternative((there, ir.TextEquals(ir.Text(words[0], words[1]), key)), ir.Text(words[2], words[3]))
+
+
+def _one_of(word: ir.Word, numbers: list[int]) -> ir.Word:
+    found: ir.Word = ir.Const(0)
+    for number in numbers:
+        equal = ir.Compare("==", word, ir.Const(number), False)
+        found = equal if found == ir.Const(0) else ir.Logic("||", found, equal)
+    return found
+
+
+def _in_ranges(word: ir.Word, ranges: list[tuple[int, int]]) -> ir.Word:
+    found: ir.Word = ir.Const(0)
+    for start, end in ranges:
+        above = ir.Compare(">=", word, ir.StaticAddress(start), False)
+        inside = ir.Logic("&&", above, ir.Compare("<", word, ir.StaticAddress(end), False))
+        found = inside if found == ir.Const(0) else ir.Logic("||", found, inside)
+    return found
+
+
+def _goroutine(text: str) -> Callable[[ScriptExpression], Value]:
+    parsed = tree.parse(text)
+    return lambda compiler: ExpressionCompiler(
+        compiler.compiler, Scope({}, "runtime", {}), compiler.conditions
+    ).value(parsed)
+
+
+class _Word(Struct, frozen=True):
+    type: Type
+    word: ir.Word
+
+    def __call__(self) -> Value:
+        return Value(self.type, {0: self.word})
+
+
+_AMBIENT: dict[str, Callable[[], Value]] = {
+    "pid": _Word(INT, ir.Ambient("pid")),
+    "tid": _Word(INT, ir.Ambient("tid")),
+    "cpu": _Word(INT, ir.Ambient("cpu")),
+    "nsecs": _Word(MOMENT, ir.Ambient("nsecs")),
+    "comm": lambda: Value(STRING, text=ir.AmbientText("comm")),
+    **{facet: _Word(type, ir.Ambient("site")) for facet, type in SITE.items()},
+}
+_OF_GOROUTINES: dict[str, Callable[[ScriptExpression], Value]] = {
+    "goid": _goroutine("g.goid"),
+    "parent_goid": _goroutine("g.parentGoid"),
+    "caller": lambda _: Value(CODE, {0: ir.Ambient("caller")}),
+    "stack": lambda _: Value(STACK, {0: ir.Const(32)}),
+    "traceid": lambda _: Value(TRACE_ID, {0: ir.TraceWord("traceid", 0), 8: ir.TraceWord("traceid", 1)}),
+    "spanid": lambda _: Value(SPAN_ID, {0: ir.TraceWord("spanid")}),
+}
+_CALLS = {
+    "label": 'write label("KEY")',
+    "stack": "write stack(N)",
+    "len": "len takes one argument",
+    "typeof": "typeof takes one argument",
+}

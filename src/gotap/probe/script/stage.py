@@ -1,0 +1,76 @@
+"""What a script's expressions can name where a probe fires."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct, field
+
+from gotap.probe import expression as tree
+from gotap.probe.compiler import Value
+
+Names = Mapping[str, Callable[[], Value]]
+
+
+class Stage(Struct):
+    """`names`: what stands by itself (the locals of a line); `args`, `results`: None where there are none, with
+    `no_args`, `no_results` saying why. `words`: builtins that mean something else here than what the running goroutine
+    and the site say (of a goroutine's birth `goid` is the new one's).
+    """
+
+    package: str = ""
+    imports: Mapping[str, str] = field(default_factory=dict)
+    names: Names = field(default_factory=dict)
+    args: Names | None = None
+    results: Names | None = None
+    words: Names = field(default_factory=dict)
+    no_args: str = "this probe has no arguments"
+    no_results: str = "results are known at :return only"
+    is_go: bool = True  # a goroutine runs
+    is_call: bool = False  # latency is known
+    functions: frozenset[str] = frozenset()  # of the sites
+    #: Takes over expressions of arguments alone, which were evaluated at the call's entry.
+    keep: Callable[[tree.Expression], Value | None] | None = None
+
+
+def only_args(node: tree.Expression) -> bool:
+    """Whether an expression is a chain that begins with an argument: `args.req.URL.Path`, `len(args.items)`."""
+    match node:
+        case tree.Select(tree.Name("args"), _):
+            return True
+        case tree.Select(operand, _) | tree.Assert(operand, _) | tree.Unary("*", operand):
+            return only_args(operand)
+        case tree.Index(operand, index):
+            return only_args(operand) and (isinstance(index, tree.Literal) or only_args(index))
+        case tree.Call("len" | "typeof" | "unwrap", (argument,)):
+            return only_args(argument)
+        case _:
+            return False
+
+
+def needs_only_args(node: tree.Expression) -> bool:
+    """Whether an expression has its value at the entry of a call: arguments, constants, what is calculated of them."""
+    match node:
+        case tree.Literal() | tree.Local():
+            return isinstance(node, tree.Literal)
+        case tree.Binary(_, left, right):
+            return needs_only_args(left) and needs_only_args(right)
+        case tree.Unary(_, operand):
+            return needs_only_args(operand)
+        case tree.Name(name):
+            return name in ("goid", "pid", "tid", "comm", "func", "pkg", "file", "line", "parent_goid", "caller")
+        case tree.Call("label", _):
+            return True
+        case _:
+            return only_args(node)
+
+
+def mentions(node: object, *names: str) -> bool:
+    """Whether one of these names stands anywhere in a tree: of expressions, statements, tuples of them."""
+    if isinstance(node, tree.Name):
+        return node.name in names
+    if isinstance(node, tuple):
+        return any(mentions(one, *names) for one in node)
+    if isinstance(node, Struct):
+        return any(mentions(getattr(node, name), *names) for name in node.__struct_fields__ if name != "at")
+    return False
