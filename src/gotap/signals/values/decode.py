@@ -1,0 +1,114 @@
+"""Decoders by type: each is made once for a context's types and reads any value of its type.
+
+Kinds whose values are one or more words that lead elsewhere have modules of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gotap.errors import GotapError
+from gotap.image.types.gotypes import Kind, Type
+from gotap.signals.values import closures, interfaces, maps, scalars, sequences, times
+from gotap.signals.values.context import Context
+from gotap.signals.values.errno import ERRNO, errno_text
+from gotap.signals.values.memory import Memory
+from gotap.signals.values.model import Nil, Pointer, Record, Told, Unavailable, Value
+from gotap.signals.values.reading import TOO_MUCH, Decoder, Hole, Run, View, target
+
+__all__ = ["Hole", "decode"]
+
+
+def decode(type: Type, root: bytes, memory: Memory, context: Context, holes: Sequence[Hole] = ()) -> Value:
+    """The value of that type whose own bytes are `root`; what its pointers lead to is read from `memory`.
+
+    `root` may be shorter than the type, and `holes` are parts of it that are not known: what lies in either is
+    Unavailable. Never raises, whatever the bytes: what cannot be read says so, and cost and size are bounded by the
+    limits.
+    """
+    run = Run(memory, context, _make)
+    try:
+        return run.decoder(type)(View(run, root, holes=tuple(holes)), 0)
+    except RecursionError:
+        return Unavailable("nested too deeply")
+    except GotapError as error:  # of the types
+        return Unavailable(str(error))
+
+
+def _make(type: Type) -> Decoder:
+    return _special(type) or _by_kind(type)
+
+
+def _special(type: Type) -> Decoder | None:
+    """Types whose values are more than their fields."""
+    if type.name == "time.Time" and type.kind is Kind.STRUCT and type.size == 24:
+        return times.decode_time
+    if type.name == "time.Duration" and type.kind is Kind.INT:
+        return times.decode_duration
+    if type.name == ERRNO and type.kind is Kind.UINT:
+        return _errno
+    return None
+
+
+def _errno(view: View, at: int) -> Value:
+    number = view.word(at)
+    return number if isinstance(number, Unavailable) else Told(number, errno_text(number, view.run.context.version))
+
+
+def _by_kind(type: Type) -> Decoder:
+    kind = type.kind
+    if kind in scalars.KINDS:
+        return scalars.decoder(type)
+    if kind is Kind.STRUCT:
+        return _struct(type)
+    if kind is Kind.ARRAY:
+        return sequences.array(type)
+    if kind is Kind.SLICE:
+        return sequences.slice(type)
+    if kind is Kind.POINTER:
+        return _pointer(type)
+    if kind is Kind.MAP:
+        return maps.decoder(type)
+    if kind is Kind.INTERFACE:
+        return interfaces.decoder(type)
+    if kind is Kind.CHAN:
+        return sequences.channel
+    return closures.decode_function
+
+
+def _struct(type: Type) -> Decoder:
+    names = tuple(field.name for field in type.fields)
+    members: list[tuple[int, Decoder]] = []
+
+    def decode_struct(view: View, at: int) -> Value:
+        if not members:
+            run = view.run
+            members.extend((field.offset, run.decoder(field.type.get())) for field in type.fields)
+        if not view.run.take(len(members)):
+            return TOO_MUCH
+        return Record(names, [member(view, at + offset) for offset, member in members])
+
+    return decode_struct
+
+
+def _pointer(type: Type) -> Decoder:
+    def decode_pointer(view: View, at: int) -> Value:
+        address = view.word(at)
+        if isinstance(address, Unavailable):
+            return address
+        if address == 0:
+            return Nil()
+        elem = target(type.elem)
+        return elem if isinstance(elem, Unavailable) else follow_pointer(view, address, elem)
+
+    return decode_pointer
+
+
+def follow_pointer(view: View, address: int, elem: Type) -> Value:
+    """What stands at an address that a value holds."""
+
+    def inner() -> Value:
+        found = view.run.follow(view, address, elem.size)
+        return found if isinstance(found, Unavailable) else Pointer(view.run.decoder(elem)(found, 0))
+
+    return view.run.within(address, elem.name, inner)

@@ -1,0 +1,187 @@
+"""Where values are read from: what an event brought along, the executable's read-only data, a live process."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from gotap.image.containers.elf import Elf
+from gotap.image.errors import ImageError
+from gotap.probe.script.limits import Limits
+from gotap.probe.script.record import CHUNK, EventFlags
+from gotap.process.memory import Memory as ProcessMemory
+
+PAGE_ABSENT = "page not in memory"
+PAGE = 4096
+
+_PF_W = 2
+_PT_GNU_RELRO = 0x6474E552
+_MOST_CHUNKS = 1 << 12
+
+
+def deeper(limits: Limits) -> str:
+    """Why a pointer was not followed."""
+    return f"deeper than --max-depth {limits.depth}"
+
+
+class Memory(Protocol):
+    """A process's memory, as far as it is known. Addresses are the process's."""
+
+    def prefix(self, address: int, size: int) -> bytes:
+        """As many of `size` bytes from there as are known without a gap; never more."""
+        ...
+
+    def why(self, address: int) -> str:
+        """Why the byte there is not known."""
+        ...
+
+
+class ImageMemory:
+    """The segments of an executable that nothing writes to, relocated as its loader did, `bias` above the file's own.
+
+    A position-independent executable has words in there that the loader set before it made them read-only.
+    """
+
+    def __init__(self, elf: Elf, bias: int = 0) -> None:
+        self._elf = elf
+        self._bias = bias
+        fixed = [s for s in elf.loads if not s.flags & _PF_W] + [s for s in elf.segments if s.type == _PT_GNU_RELRO]
+        self.ranges = sorted((s.vaddr + bias, s.vaddr + bias + min(s.filesz, s.memsz)) for s in fixed)
+        self._sites, self._values = elf.relocated
+
+    def prefix(self, address: int, size: int) -> bytes:
+        for start, end in self.ranges:
+            if start <= address < end:
+                break
+        else:
+            return b""
+        va, size = address - self._bias, min(size, end - address)
+        try:
+            content = self._elf.read(va, size)
+        except ImageError:
+            return b""
+        return self._relocated(va, content) if len(self._sites) else content
+
+    def why(self, address: int) -> str:
+        return PAGE_ABSENT
+
+    def _relocated(self, va: int, content: bytes) -> bytes:
+        """Words that the loader sets; one at the edge counts too."""
+        end = va + len(content)
+        low, high = np.searchsorted(self._sites, np.array([max(va - 7, 0), end], np.uint64))
+        if low == high:
+            return content
+        patched = bytearray(b"\0" * 8 + content + b"\0" * 8)
+        for site, value in zip(self._sites[low:high].tolist(), self._values[low:high].tolist(), strict=True):
+            at = site - va + 8
+            patched[at : at + 8] = ((value + self._bias) & (1 << 64) - 1).to_bytes(8, "little")
+        return bytes(patched[8:-8])
+
+
+class Nothing:
+    """No memory at all."""
+
+    def prefix(self, address: int, size: int) -> bytes:
+        return b""
+
+    def why(self, address: int) -> str:
+        return PAGE_ABSENT
+
+
+class LiveMemory:
+    """A process's memory as it is now: true of what does not change, and of a process that stands still."""
+
+    def __init__(self, memory: ProcessMemory) -> None:
+        self._memory = memory
+
+    def prefix(self, address: int, size: int) -> bytes:
+        whole = self._memory.read(address, size)
+        if whole is not None:
+            return whole
+        # As far as its pages reach: halving finds the last one that is there.
+        low, high = 0, size
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._memory.read(address, middle) is None:
+                high = middle
+            else:
+                low = middle
+        return (self._memory.read(address, low) or b"") if low else b""
+
+    def why(self, address: int) -> str:
+        return PAGE_ABSENT
+
+
+class Chunk(NamedTuple):
+    """Bytes from an address on; `full`: how many there would have been."""
+
+    address: int
+    content: bytes
+    full: int
+
+
+class SnapshotMemory:
+    """The chunks of one event, and where they are silent, what `beyond` knows.
+
+    `absent` is why what no chunk tells is missing.
+    """
+
+    def __init__(self, chunks: Iterable[Chunk], beyond: Memory | None = None, absent: str = PAGE_ABSENT) -> None:
+        self._beyond: Memory = beyond or Nothing()
+        self._absent = absent
+        self._ends: dict[int, str] = {}
+        self._starts: list[int] = []
+        self._pieces: list[bytes] = []
+        self._gather(sorted(chunks))
+
+    def _gather(self, chunks: list[Chunk]) -> None:
+        """Joins chunks that touch or overlap; those that came later agree, being copies of one moment."""
+        for address, content, full in chunks:
+            if len(content) < full:
+                self._ends[address + len(content)] = "cut" if content else PAGE_ABSENT
+            if not content:
+                continue
+            if self._starts and address <= (end := self._starts[-1] + len(self._pieces[-1])):
+                self._pieces[-1] += content[end - address :]
+            else:
+                self._starts.append(address)
+                self._pieces.append(content)
+
+    def prefix(self, address: int, size: int) -> bytes:
+        index = bisect_right(self._starts, address) - 1
+        if index >= 0:
+            at = address - self._starts[index]
+            if (found := self._pieces[index][at : at + size]) or not size:
+                return found
+        return self._beyond.prefix(address, size)
+
+    def why(self, address: int) -> str:
+        return self._ends.get(address, self._absent)
+
+
+def snapshot(record: bytes, start: int, end: int, flags: int, limits: Limits, beyond: Memory | None) -> SnapshotMemory:
+    """The memory that a record brought along: its chunks stand between `start` and `end`."""
+    chunks: list[Chunk] = []
+    at = start
+    while at + CHUNK.itemsize <= end and len(chunks) < _MOST_CHUNKS:
+        address, length, full = (
+            int.from_bytes(record[at : at + 8], "little"),
+            int.from_bytes(record[at + 8 : at + 12], "little"),
+            int.from_bytes(record[at + 12 : at + 16], "little"),
+        )
+        at += CHUNK.itemsize
+        if address:  # a root that stands among the chunks has none
+            chunks.append(Chunk(address, bytes(record[at : min(at + length, end)]), full))
+        at += -(-length // 8) * 8
+    return SnapshotMemory(chunks, beyond, _absence(flags, limits))
+
+
+def _absence(flags: int, limits: Limits) -> str:
+    if flags & EventFlags.DEPTH_CUT:
+        return deeper(limits)
+    if flags & EventFlags.HEAP_FULL:
+        return f"beyond --max-bytes {limits.total}"
+    return PAGE_ABSENT

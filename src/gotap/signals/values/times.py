@@ -1,0 +1,118 @@
+"""time.Time and time.Duration. The instant never needs more than the value; its zone is read from memory.
+
+time/time.go, Go 1.18–1.27: wall (u64): bit 63 hasMonotonic, 33 bits of seconds since 1885, 30 bits of nanoseconds;
+ext (i64): with a monotonic clock's reading that one, else seconds since the year 1; loc (*Location): nil is UTC.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from gotap.signals.values.memory import Memory
+from gotap.signals.values.model import Duration, Time, Unavailable, Value
+from gotap.signals.values.reading import View
+
+_HAS_MONOTONIC = 1 << 63
+_NANOSECONDS = (1 << 30) - 1
+_WALL_SECONDS = (1 << 33) - 1
+#: Seconds from the year 1 to 1885 (wallToInternal).
+_WALL_EPOCH = (1884 * 365 + 1884 // 4 - 1884 // 100 + 1884 // 400) * 86400
+_MOST_OFFSET = 26 * 3600
+_LONGEST_NAME = 64
+
+#: Location: 0 name, 16 zone []zone, 40 tx []zoneTrans, 64 extend, 80 cacheStart, 88 cacheEnd, 96 cacheZone *zone.
+_LOCATION = struct.Struct("<QQ QQQ QQQ QQ qq Q")
+#: zone: name, offset int, isDST bool; 32 bytes. zoneTrans: when i64, index u8; 16 bytes.
+_ZONE = struct.Struct("<QQq?7x")
+_TRANSITION = 16
+_MOST_TRANSITIONS = 1 << 12
+
+
+def decode_duration(view: View, at: int) -> Value:
+    if (view.holes or at + 8 > len(view.data)) and (gone := view.missing(at, 8)) is not None:
+        return gone
+    return Duration(int.from_bytes(view.data[at : at + 8], "little", signed=True))
+
+
+def decode_time(view: View, at: int) -> Value:
+    words = view.words(at, 2)
+    if isinstance(words, Unavailable):
+        return words
+    wall, ext = words
+    if ext >> 63:
+        ext -= 1 << 64
+    monotonic = None
+    seconds, nanoseconds = ext, wall & _NANOSECONDS
+    if wall & _HAS_MONOTONIC:
+        monotonic = ext
+        seconds = _WALL_EPOCH + (wall >> 30 & _WALL_SECONDS)
+    location = view.word(at + 16)
+    if isinstance(location, Unavailable) or location == 0:
+        return Time(seconds, nanoseconds, monotonic=monotonic)
+    zone = zone_at(location, seconds - _UNIX, view.run.memory, view.run.context.lasting)
+    if zone is None:
+        return Time(seconds, nanoseconds, monotonic=monotonic)
+    return Time(seconds, nanoseconds, zone[1], zone[0], monotonic)
+
+
+#: Seconds from the year 1 to 1970.
+_UNIX = 62135596800
+
+
+def zone_at(location: int, second: int, *memories: Memory) -> tuple[str, int] | None:
+    """(abbreviation, seconds east of UTC) of a *Location at a second since 1970: (*Location).lookup.
+
+    None where memory does not tell, or where Go would compute a rule for years beyond its table: not in the first
+    decades of the program's life, since Go keeps the zone of the moment at which it loaded the location.
+    """
+    raw = _read(location, _LOCATION.size, memories)
+    if raw is None:
+        return None
+    words = _LOCATION.unpack(raw)
+    name_length, zones, zone_count, changes, change_count = words[1], words[2], words[3], words[5], words[6]
+    extended, start, end, cached = words[9:13]
+    if zone_count == 0:
+        return ("UTC", 0) if name_length else None  # without a name it was not loaded yet: time.Local before first use
+    if cached and start <= second < end:
+        return _zone(cached, memories)
+    if not 0 < change_count <= _MOST_TRANSITIONS:
+        return _zone(zones, memories) if change_count == 0 and zone_count == 1 else None
+    table = _read(changes, _TRANSITION * change_count, memories)
+    if table is None:
+        return None
+    index = _transition(table, change_count, second)
+    if index < 0 or (index == change_count - 1 and extended):
+        return None
+    number = table[_TRANSITION * index + 8]
+    return _zone(zones + _ZONE.size * number, memories) if number < zone_count else None
+
+
+def _transition(table: bytes, count: int, second: int) -> int:
+    """The last transition at or before a second, −1 for none."""
+    low, high = -1, count
+    while high - low > 1:
+        middle = (low + high) // 2
+        if second < int.from_bytes(table[_TRANSITION * middle : _TRANSITION * middle + 8], "little", signed=True):
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def _zone(address: int, memories: tuple[Memory, ...]) -> tuple[str, int] | None:
+    raw = _read(address, _ZONE.size, memories)
+    if raw is None:
+        return None
+    name, length, offset, _ = _ZONE.unpack(raw)
+    if abs(offset) > _MOST_OFFSET or length > _LONGEST_NAME:
+        return None
+    text = _read(name, length, memories) if length else b""
+    return (text.decode("utf-8", "replace"), offset) if text is not None else None
+
+
+def _read(address: int, size: int, memories: tuple[Memory, ...]) -> bytes | None:
+    for memory in memories:
+        found = memory.prefix(address, size)
+        if len(found) == size:
+            return found
+    return None
