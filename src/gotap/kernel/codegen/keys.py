@@ -35,7 +35,8 @@ class KeyTooLong(KernelError):
 class Scratch(Struct, frozen=True):
     """Memory of one program run: `size` bytes at `base + offset`; on the stack only if no key holds texts or stacks.
 
-    A text may be copied 8 bytes further than it is long, so `size` is 8 less than what may be written to.
+    It holds a key, and beside it a value, or another map's key while words of the first are had. A text may be copied
+    8 bytes further than it is long, so `size` is 8 less than what may be written to.
     """
 
     base: Reg
@@ -55,7 +56,7 @@ class TextSources(Struct, frozen=True):
 
 
 class KeyEmitter:
-    """Emits keys for one program. R6, R7, R8 and R9 are kept."""
+    """Emits keys for one program. R6 and R7 are kept, R8 and R9 lost where keys hold stacks or read aggregations."""
 
     def __init__(
         self,

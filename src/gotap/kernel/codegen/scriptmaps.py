@@ -15,7 +15,7 @@ from gotap.kernel.codegen.aggregation import COUNT, LEAST, MAXIMUM, SUM, raise_t
 from gotap.kernel.codegen.keys import EPOCHS, KeyEmitter, key_size
 from gotap.kernel.codegen.words import WordEmitter
 from gotap.kernel.errors import KernelError
-from gotap.kernel.isa import R0, R1, R2, R3, R4, R5, R10, Helper
+from gotap.kernel.isa import R0, R1, R2, R3, R4, R5, R8, R9, Helper
 from gotap.kernel.syscalls import Update
 from gotap.probe import ir
 from gotap.probe.script.bound import MapKind, MapSpec, PartKind
@@ -59,7 +59,8 @@ class NoOtherCpus(KernelError):
 
 
 class ScriptMapEmitter:
-    """Emits statements about maps for one program. R6–R9 are kept; jumps to `fail` when something cannot be had.
+    """Emits statements about maps for one program; jumps to `fail` when something cannot be had. R6 and R7 are kept,
+    R8 and R9 lost where an aggregation is read or a key holds a stack.
 
     `full` emits what counts an entry that found no room. `cpus`: how many possible CPUs there are; 0: the kernel cannot
     look at the other CPUs' values, so that aggregations cannot be read.
@@ -116,21 +117,21 @@ class ScriptMapEmitter:
                 asm.jeq(R0, 0, done)
 
     def tally(self, statement: Tally, fail: str, weight: int | None = None) -> None:
-        """`weight`: stack slot of how many firings this one stands for; None: one."""
+        """`weight`: temporary with how many firings this one stands for; None: one."""
         asm, spec = self.asm, self.maps[statement.map]
         kept = _KEPT[spec.kind]
         done = asm.new_label("tallied")
         with self.words.temporary() as slot:
             if kept != (COUNT,):
                 self.words.word(statement.value, fail)
-                asm.store(R10, slot, R0)
+                self.words.keep(slot, R0)
             with self.keys.room(key_size(spec)) as key:
                 self.keys.fill(spec, statement.keys, key, fail)
                 self.entry(spec, key, done)
             asm.mov(R3, R0)
             if kept != (COUNT,):
-                asm.load(R4, R10, slot)
-        asm.mov(R1, 1) if weight is None else asm.load(R1, R10, weight)
+                self.words.recall(R4, slot)
+        asm.mov(R1, 1) if weight is None else self.words.recall(R1, weight)
         asm.atomic_add(R3, COUNT, R1)
         if SUM in kept:
             asm.mov(R5, R4)
@@ -200,39 +201,37 @@ class ScriptMapEmitter:
         self.asm.jeq(R0, 0, fail)
 
     def together(self, spec: MapSpec, key: int, offset: int) -> None:
-        """R0 = a word of the value, summed over the CPUs, or for maps of extremes the extreme; 0 if there is none."""
+        """R0 = a word of the value, summed over the CPUs, or for maps of extremes the extreme; 0 if there is none.
+
+        R8 and R9 are lost: the verifier must see the number of the CPU grow, which it does in a register.
+        """
         asm = self.asm
         extreme = {MapKind.MIN: LEAST, MapKind.MAX: MAXIMUM}.get(spec.kind)
         loop, absent = asm.new_label("cpu"), asm.new_label("absent")
-        with self.words.temporary() as total, self.words.temporary() as cpu:
-            asm.store(R10, total, 0)
-            asm.store(R10, cpu, 0)
-            asm.label(loop)
-            self._pointers(spec, key)
-            asm.load(R3, R10, cpu)
-            asm.call(Helper.MAP_LOOKUP_PERCPU)
-            asm.jeq(R0, 0, absent)
-            asm.load(R1, R0, offset if extreme is None else extreme)
-            asm.load(R2, R10, total)
-            if extreme is None:
-                asm.add(R2, R1)
-            else:
-                less = asm.new_label("less")
-                asm.jle(R1, R2, less)
-                asm.mov(R2, R1)
-                asm.label(less)
-            asm.store(R10, total, R2)
-            asm.load(R1, R10, cpu)
-            asm.add(R1, 1)
-            asm.store(R10, cpu, R1)
-            asm.jlt(R1, self.cpus, loop)
-            asm.load(R0, R10, total)
-            if extreme == LEAST:
-                asm.xor(R0, -1)
-            if extreme is not None and is_signed(spec):
-                asm.ld_imm64(R1, _SIGN)
-                asm.xor(R0, R1)
-            asm.label(absent)
+        asm.mov(R8, 0)
+        asm.mov(R9, 0)
+        asm.label(loop)
+        self._pointers(spec, key)
+        asm.mov(R3, R8)
+        asm.call(Helper.MAP_LOOKUP_PERCPU)
+        asm.jeq(R0, 0, absent)
+        asm.load(R1, R0, offset if extreme is None else extreme)
+        if extreme is None:
+            asm.add(R9, R1)
+        else:
+            less = asm.new_label("less")
+            asm.jle(R1, R9, less)
+            asm.mov(R9, R1)
+            asm.label(less)
+        asm.add(R8, 1)
+        asm.jlt(R8, self.cpus, loop)
+        asm.mov(R0, R9)
+        if extreme == LEAST:
+            asm.xor(R0, -1)
+        if extreme is not None and is_signed(spec):
+            asm.ld_imm64(R1, _SIGN)
+            asm.xor(R0, R1)
+        asm.label(absent)
 
     # -- entries ------------------------------------------------------------------------------------------------
 

@@ -11,69 +11,60 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gotap.kernel.asm import Assembler
-from gotap.kernel.codegen import frame
-from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R8, R9, R10, Helper, Reg
+from gotap.kernel.codegen.words import WordEmitter
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R8, R9, Helper, Reg
 from gotap.probe.script.stackwords import Callback, StackWords
 
 #: Frames of one stack, as for the kernel's own (PERF_MAX_STACK_DEPTH).
 MOST_FRAMES = 127
 
-#: State of a walk, offsets in the emitter's 56 bytes of stack.
-_SAVED_R8, _SAVED_R9, _FLOOR, _HIGH, _OUT, _CROSSED, _BP = range(0, 56, 8)
-STATE_SIZE = 56
 _USER_STACK = 1 << 8  # BPF_F_USER_STACK
 
 
 class StackEmitter:
-    """Emits walks for one program; R6–R9 are kept.
+    """Emits walks for one program. R6 and R7 are kept, R8 and R9 lost.
 
-    `state`: STATE_SIZE bytes of the program's stack. `registers`: R6 is struct pt_regs of the program at a Go
-    instruction; else the kernel walks, which knows no change of stack. `sp_offset`: from SP at the site to the return
-    address, None where that is not known.
+    `registers`: R6 is struct pt_regs of the program at a Go instruction; else the kernel walks, which knows no change
+    of stack. `sp_offset`: from SP at the site to the return address, None where that is not known.
     """
 
     def __init__(
         self,
         asm: Assembler,
-        words: StackWords | None,
-        bias: int,
+        words: WordEmitter,
+        stack_words: StackWords | None,
         sp_offset: int | None,
         *,
         registers: bool = True,
-        state: int = frame.LOOP,
     ) -> None:
         self.asm = asm
         self.words = words
-        self.bias = bias
+        self.stack_words = stack_words
         self.sp_offset = sp_offset
         self.registers = registers
-        self.state = state
 
     def capture(self, frames: int, address: Callable[[Reg], None], fail: str) -> None:
         """At most `frames` addresses, 8 bytes each, to where `address` says; R0 = how many. Fails when there is none.
 
-        `address` puts a pointer into the register it is given, and may lose R0 to R5.
+        `address` emits a pointer to there into the register it is given (R1 or R2); it may lose R1 to R3.
         """
         assert 0 < frames <= MOST_FRAMES
         if not self.registers:
             self.kernel_walk(frames, address, fail)
             return
         asm = self.asm
-        labels = _Labels(asm)
-        address(R1)
-        asm.store(R10, self.state + _OUT, R1)
-        asm.store(R10, self.state + _SAVED_R8, R8)
-        asm.store(R10, self.state + _SAVED_R9, R9)
-        asm.load(R2, R6, PT_REGS["rip"])
-        asm.store(R1, 0, R2)
-        asm.mov(R9, 1)
+        asm.mov(R9, 0)
+        asm.load(R0, R6, PT_REGS["rip"])
+        self.push(address)
         if frames > 1:
-            self.start(labels)
-            self.walk(frames, labels)
-        asm.label(labels.done)
+            with (
+                self.words.temporary() as floor,
+                self.words.temporary() as high,
+                self.words.temporary() as crossed,
+                self.words.temporary() as base,
+            ):
+                _Walk(self, frames, address, (floor, high, crossed, base)).emit()
         asm.mov(R0, R9)
-        asm.load(R8, R10, self.state + _SAVED_R8)
-        asm.load(R9, R10, self.state + _SAVED_R9)
 
     def kernel_walk(self, frames: int, address: Callable[[Reg], None], fail: str) -> None:
         asm = self.asm
@@ -85,140 +76,166 @@ class StackEmitter:
         asm.jsle(R0, 0, fail)
         asm.rsh(R0, 3)
 
-    def start(self, labels: _Labels) -> None:
-        """R8 = the first frame pointer to follow; the function's own return address is taken."""
+    def push(self, address: Callable[[Reg], None]) -> None:
+        """The address in R0, which is kept, is the next frame; R9 counts them."""
         asm = self.asm
-        asm.store(R10, self.state + _CROSSED, 0)
-        if self.words is not None:
-            asm.load(R3, R6, PT_REGS["r14"])
-            self.read(R3, self.words.high, labels.done)
-            asm.store(R10, self.state + _HIGH, R0)
-        asm.load(R8, R6, PT_REGS["rbp"])
-        asm.load(R3, R6, PT_REGS["rsp"])
-        if self.sp_offset:
-            asm.add(R3, self.sp_offset)
-        asm.store(R10, self.state + _FLOOR, R3)
-        if self.sp_offset is None:
-            return
-        self.read(R3, 0, labels.done)
-        self.push()
-        callers = asm.new_label("callers")
-        asm.load(R1, R10, self.state + _FLOOR)
-        asm.jge(R8, R1, callers)
-        self.read(R8, 0, labels.done)
-        asm.mov(R8, R0)
-        asm.label(callers)
-
-    def walk(self, frames: int, labels: _Labels) -> None:
-        """R8 points to a saved frame pointer with the return address above it; R9 frames are there."""
-        asm, words = self.asm, self.words
-        asm.label(labels.loop)
-        asm.jge(R9, frames, labels.done)
-        asm.load(R1, R10, self.state + _FLOOR)
-        asm.jlt(R8, R1, labels.left)
-        if words is not None:
-            asm.load(R1, R10, self.state + _HIGH)
-            asm.jge(R8, R1, labels.left)
-        self.read_pair(R8, 0, labels.done)
-        asm.load(R0, R10, frame.PAIR + 8)
-        asm.jeq(R0, 0, labels.left)
-        self.push()
-        if words is not None and words.callback is not None:
-            self.follow_callback(words, words.callback, frames, labels)
-        asm.mov(R1, R8)
-        asm.add(R1, 16)
-        asm.store(R10, self.state + _FLOOR, R1)
-        asm.load(R8, R10, frame.PAIR)
-        asm.jump(labels.loop)
-        asm.label(labels.left)
-        if words is not None:
-            self.cross(words, labels)
-
-    def cross(self, words: StackWords, labels: _Labels) -> None:
-        """The chain has left the stack: on a thread's own stack (g0) it goes on where the goroutine stands."""
-        asm = self.asm
-        saved = asm.new_label("saved")
-        asm.load(R1, R10, self.state + _CROSSED)
-        asm.jne(R1, 0, labels.done)
-        asm.store(R10, self.state + _CROSSED, 1)
-        asm.load(R3, R6, PT_REGS["r14"])
-        self.read(R3, words.m, labels.done)
-        asm.mov(R8, R0)
-        self.read(R8, words.g0, labels.done)
-        asm.load(R1, R6, PT_REGS["r14"])
-        asm.jne(R0, R1, labels.done)
-        self.read(R8, words.curg, labels.done)
-        asm.jeq(R0, 0, labels.done)
-        asm.mov(R8, R0)
-        for offset, place in ((words.high, _HIGH), (words.sp, _FLOOR), (words.bp, _BP)):
-            self.read(R8, offset, labels.done)
-            asm.store(R10, self.state + place, R0)
-        self.read(R8, words.pc, labels.done)
-        asm.load(R8, R10, self.state + _BP)
-        asm.jeq(R0, 0, labels.done)
-        self.in_range(words.switch, saved)
-        asm.load(R3, R10, self.state + _FLOOR)  # systemstack has no frame: SP points to the return address
-        self.read(R3, 0, labels.done)
-        asm.label(saved)
-        self.push()
-        asm.jump(labels.loop)
-
-    def follow_callback(self, words: StackWords, callback: Callback, frames: int, labels: _Labels) -> None:
-        """R0 returns into cgocallback: its frame ends in the saved pc of whoever called C, by way of cgocall."""
-        asm, other = self.asm, self.asm.new_label("go")
-        self.in_range((callback.start, callback.end), other)
-        asm.add(R8, 16 + callback.depth)
-        self.read_pair(R8, 0, labels.done)
-        asm.load(R0, R10, frame.PAIR)
-        self.in_range(words.switch, labels.done)  # else C called on a thread of its own
-        asm.jge(R9, frames, labels.done)
-        asm.load(R0, R10, frame.PAIR + 8)  # asmcgocall has no frame either
-        self.push()
-        self.in_range((callback.caller_start, callback.caller_end), labels.done)
-        asm.add(R8, 8 + callback.caller_depth)
-        asm.store(R10, self.state + _FLOOR, R8)
-        asm.jump(labels.loop)
-        asm.label(other)
-
-    def push(self) -> None:
-        """The address in R0 is the next frame. Loses R1, R2."""
-        asm = self.asm
-        asm.load(R1, R10, self.state + _OUT)
+        address(R1)
         asm.mov(R2, R9)
         asm.lsh(R2, 3)
         asm.add(R1, R2)
         asm.store(R1, 0, R0)
         asm.add(R9, 1)
 
+
+class _Walk:
+    """One walk: R8 is the frame pointer to follow. Slots: `floor`, below which no frame can be; `high`, where the stack
+    ends; `crossed`, whether the walk has left a thread's own stack.
+    """
+
+    def __init__(
+        self, stacks: StackEmitter, frames: int, address: Callable[[Reg], None], slots: tuple[int, int, int, int]
+    ) -> None:
+        self.asm = stacks.asm
+        self.words = stacks.words
+        self.known = stacks.stack_words
+        self.sp_offset = stacks.sp_offset
+        self.frames = frames
+        self.floor, self.high, self.crossed, self.base = slots
+        self.push: Callable[[], None] = lambda: stacks.push(address)
+        self.loop, self.left, self.done = (self.asm.new_label(name) for name in ("frame", "left", "walked"))
+
+    def emit(self) -> None:
+        self.start()
+        self.walk()
+        self.asm.label(self.done)
+
+    def start(self) -> None:
+        """R8 = the first frame pointer to follow; the function's own return address is taken."""
+        asm = self.asm
+        if self.known is not None:
+            asm.mov(R0, 0)
+            self.words.keep(self.crossed, R0)
+            asm.load(R3, R6, PT_REGS["r14"])
+            self.read(R3, self.known.high)
+            self.words.keep(self.high, R0)
+        asm.load(R8, R6, PT_REGS["rbp"])
+        asm.load(R3, R6, PT_REGS["rsp"])
+        if self.sp_offset:
+            asm.add(R3, self.sp_offset)
+        self.words.keep(self.floor, R3)
+        if self.sp_offset is None:
+            return
+        self.read(R3, 0)
+        self.push()
+        callers = asm.new_label("callers")
+        self.words.recall(R1, self.floor)
+        asm.jge(R8, R1, callers)
+        self.read(R8, 0)
+        asm.mov(R8, R0)
+        asm.label(callers)
+
+    def walk(self) -> None:
+        """R8 points to a saved frame pointer with the return address above it."""
+        asm, memory = self.asm, self.words.memory
+        asm.label(self.loop)
+        asm.jge(R9, self.frames, self.done)
+        self.words.recall(R1, self.floor)
+        asm.jlt(R8, R1, self.left)
+        if self.known is not None:
+            self.words.recall(R1, self.high)
+            asm.jge(R8, R1, self.left)
+        self.read_pair()
+        asm.load(R0, memory.base, memory.pair + 8)
+        asm.jeq(R0, 0, self.left)
+        self.push()
+        if self.known is not None:
+            if self.known.callback is not None:
+                self.follow_callback(self.known, self.known.callback)
+            self.stop_at_base(self.known)
+        asm.add(R8, 16)
+        self.words.keep(self.floor, R8)
+        asm.load(R8, memory.base, memory.pair)
+        asm.jump(self.loop)
+        asm.label(self.left)
+        if self.known is not None:
+            self.cross(self.known)
+
+    def stop_at_base(self, known: StackWords) -> None:
+        """Nothing is behind goexit."""
+        inside = self.asm.new_label("inside")
+        self.in_range(known.base, inside)
+        self.asm.jump(self.done)
+        self.asm.label(inside)
+
+    def cross(self, known: StackWords) -> None:
+        """The chain has left the stack: on a thread's own stack (g0) it goes on where the goroutine stands."""
+        asm = self.asm
+        saved = asm.new_label("saved")
+        self.words.recall(R1, self.crossed)
+        asm.jne(R1, 0, self.done)
+        asm.mov(R1, 1)
+        self.words.keep(self.crossed, R1)
+        asm.load(R3, R6, PT_REGS["r14"])
+        self.read(R3, known.m)
+        asm.mov(R8, R0)
+        self.read(R8, known.g0)
+        asm.load(R1, R6, PT_REGS["r14"])
+        asm.jne(R0, R1, self.done)
+        self.read(R8, known.curg)
+        asm.jeq(R0, 0, self.done)
+        asm.mov(R8, R0)
+        for offset, slot in ((known.high, self.high), (known.sp, self.floor), (known.bp, self.base)):
+            self.read(R8, offset)
+            self.words.keep(slot, R0)
+        self.read(R8, known.pc)
+        self.words.recall(R8, self.base)
+        asm.jeq(R0, 0, self.done)
+        self.in_range(known.switch, saved)
+        self.words.recall(R3, self.floor)  # systemstack has no frame: SP points to its return address
+        self.read(R3, 0)
+        asm.label(saved)
+        self.push()
+        asm.jump(self.loop)
+
+    def follow_callback(self, known: StackWords, callback: Callback) -> None:
+        """R0 returns into cgocallback: its frame ends in the saved pc of whoever called C, by way of cgocall."""
+        asm, memory = self.asm, self.words.memory
+        other = asm.new_label("go")
+        self.in_range((callback.start, callback.end), other)
+        asm.add(R8, 16 + callback.depth)
+        self.read_pair()
+        asm.load(R0, memory.base, memory.pair)
+        self.in_range(known.switch, self.done)  # else C called on a thread of its own
+        asm.jge(R9, self.frames, self.done)
+        asm.load(R0, memory.base, memory.pair + 8)  # asmcgocall has no frame either
+        self.push()
+        self.in_range((callback.caller_start, callback.caller_end), self.done)
+        asm.add(R8, 8 + callback.caller_depth)
+        self.words.keep(self.floor, R8)
+        asm.jump(self.loop)
+        asm.label(other)
+
     def in_range(self, addresses: tuple[int, int], outside: str) -> None:
         """Jumps unless R0 is among the (unrelocated) addresses. Loses R1."""
         asm = self.asm
-        asm.constant(R1, addresses[0] + self.bias)
+        asm.constant(R1, addresses[0] + self.words.bias)
         asm.jlt(R0, R1, outside)
-        asm.constant(R1, addresses[1] + self.bias)
+        asm.constant(R1, addresses[1] + self.words.bias)
         asm.jge(R0, R1, outside)
 
-    def read(self, base: Reg, offset: int, fail: str) -> None:
-        """R0 = the word of the process at `base + offset`."""
-        self._read(base, offset, frame.READ, 8, fail)
-        self.asm.load(R0, R10, frame.READ)
-
-    def read_pair(self, base: Reg, offset: int, fail: str) -> None:
-        self._read(base, offset, frame.PAIR, 16, fail)
-
-    def _read(self, base: Reg, offset: int, place: int, size: int, fail: str) -> None:
-        asm = self.asm
+    def read(self, base: Reg, offset: int) -> None:
+        """R0 = the word of the process at `base + offset`; where it cannot be read, the stack ends."""
         if base is not R3:
-            asm.mov(R3, base)
+            self.asm.mov(R3, base)
         if offset:
-            asm.add(R3, offset)
-        asm.mov(R1, R10)
-        asm.add(R1, place)
-        asm.mov(R2, size)
+            self.asm.add(R3, offset)
+        self.words.read(8, self.done)
+
+    def read_pair(self) -> None:
+        """Two words at R8, to where pairs go."""
+        asm, memory = self.asm, self.words.memory
+        asm.mov(R3, R8)
+        self.words.point(R1, memory.pair)
+        asm.mov(R2, 16)
         asm.call(Helper.PROBE_READ_USER)
-        asm.jne(R0, 0, fail)
-
-
-class _Labels:
-    def __init__(self, asm: Assembler) -> None:
-        self.loop, self.left, self.done = (asm.new_label(name) for name in ("frame", "left", "walked"))
+        asm.jne(R0, 0, self.done)
