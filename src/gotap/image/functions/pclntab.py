@@ -26,6 +26,7 @@ from gotap.image.functions.inlinetree import Forest, InlinedCall, InlineTree, fi
 from gotap.image.functions.pcheader import PcHeader
 from gotap.image.functions.pcvalue import MalformedPclntab, Row
 
+_NO_FUNCDATA = 0xFFFFFFFF
 #: Words of a record behind the entry.
 _NAME, _PCSP, _PCFILE, _PCLN, _NPCDATA, _UNIT, _START_LINE = 0, 3, 4, 5, 6, 7, 8
 #: PCDATA tables of a function: four in Go 1.27 (internal/abi/symtab.go).
@@ -335,6 +336,16 @@ class Pclntab:
             raise MalformedPclntab(f"the record of {function.name} is cut off")
         offset = int(self.words[at])
         return self.pcvalue_table(offset) if offset else []
+
+    def funcdata(self, function: Function, table: int) -> int | None:
+        """The address of a function's FUNCDATA of that number (internal/abi/symtab.go), None if it has none; Go ≥ 1.18."""
+        record = int(self.records[function.index])
+        count = int(self._last_words[function.index]) >> 24
+        at = (record + self.record_size) // 4 + self._word(function.index, _NPCDATA) + table
+        if self.header.format not in ("1.18", "1.20") or table >= count or at >= len(self.words):
+            return None
+        offset = int(self.words[at])
+        return self.gofunc + offset if offset != _NO_FUNCDATA else None
 
     # -- lines --------------------------------------------------------------------------------------------------
 

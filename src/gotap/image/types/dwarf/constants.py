@@ -8,12 +8,14 @@ from enum import IntEnum
 class Tag(IntEnum):
     ARRAY_TYPE = 0x01
     FORMAL_PARAMETER = 0x05
+    LEXICAL_BLOCK = 0x0B
     MEMBER = 0x0D
     POINTER_TYPE = 0x0F
     COMPILE_UNIT = 0x11
     STRUCTURE_TYPE = 0x13
     SUBROUTINE_TYPE = 0x15
     TYPEDEF = 0x16
+    INLINED_SUBROUTINE = 0x1D
     SUBRANGE_TYPE = 0x21
     BASE_TYPE = 0x24
     SUBPROGRAM = 0x2E
@@ -25,17 +27,21 @@ class Attribute(IntEnum):
     LOCATION = 0x02
     NAME = 0x03
     BYTE_SIZE = 0x0B
+    STMT_LIST = 0x10
     LOW_PC = 0x11
     HIGH_PC = 0x12
     LANGUAGE = 0x13
+    COMP_DIR = 0x1B
     INLINE = 0x20
     ABSTRACT_ORIGIN = 0x31
     COUNT = 0x37
     DATA_MEMBER_LOCATION = 0x38
+    DECL_LINE = 0x3B
     ENCODING = 0x3E
     FRAME_BASE = 0x40
     TYPE = 0x49
     VARIABLE_PARAMETER = 0x4B  # Go: true for a result
+    RANGES = 0x55
     TRAMPOLINE = 0x56
     ADDR_BASE = 0x73
     GO_KIND = 0x2900  # reflect.Kind, 0 for what the linker makes up
@@ -43,6 +49,8 @@ class Attribute(IntEnum):
     GO_ELEM = 0x2902
     GO_EMBEDDED_FIELD = 0x2903
     GO_RUNTIME_TYPE = 0x2904  # the descriptor's offset from moduledata.types; 0: none
+    GO_DICT_INDEX = 0x2906  # of a type parameter's shape: place in the dictionary
+    GO_CLOSURE_OFFSET = 0x2907  # of a captured variable, in the closure's object; Go ≥ 1.23
 
 
 class Form(IntEnum):
@@ -83,6 +91,32 @@ class Form(IntEnum):
     ADDRX1 = 0x29
     ADDRX2 = 0x2A
     ADDRX4 = 0x2C
+
+
+class Operation(IntEnum):
+    """Operations of location expressions (DWARF 5 §2.5, §2.6) that Go's compiler writes, and their neighbours."""
+
+    ADDR = 0x03
+    CONST1U = 0x08
+    CONST1S = 0x09
+    CONST2U = 0x0A
+    CONST2S = 0x0B
+    CONST4U = 0x0C
+    CONST4S = 0x0D
+    CONST8U = 0x0E
+    CONST8S = 0x0F
+    CONSTU = 0x10
+    CONSTS = 0x11
+    PLUS = 0x22
+    PLUS_UCONST = 0x23
+    LIT0 = 0x30
+    REG0 = 0x50
+    BREG0 = 0x70
+    REGX = 0x90
+    FBREG = 0x91
+    PIECE = 0x93
+    CALL_FRAME_CFA = 0x9C
+    STACK_VALUE = 0x9F
 
 
 class UnitType(IntEnum):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
@@ -14,6 +15,8 @@ from gotap.image.types.gotypes import TypeRef
 _DW_INL_INLINED = (1, 3)  # DW_AT_inline: inlined, whether or not it was declared so
 _CALL_FRAME_CFA = b"\x9c"  # the frame base of every Go function
 _BASE_SELECTION = (1 << 64) - 1
+#: What the compiler calls a parameter without a name, counted from the receiver (Go ≥ 1.22).
+_UNNAMED = re.compile(r"~p(\d+)")
 
 
 class Location(Struct, frozen=True):
@@ -81,19 +84,44 @@ def _has_code(entry: Entry) -> bool:
 
 
 def parameters(debug: DebugInfo, function: Subprogram, type_of: Callable[[Entry], TypeRef]) -> list[Parameter]:
-    """The function's parameters, then its results, in the order of the signature."""
+    """The function's parameters, then its results, in the order of the signature.
+
+    Of a function that can be inlined, what has no name is described with its code alone (Go 1.18–1.27): unnamed results
+    and, from Go 1.22 on, unnamed parameters, `~p0` in the place that the number says. Before, those are not described.
+    """
     places: dict[int, tuple[Location, ...]] = {}
+    unnamed: list[Entry] = []
     if function.code is not None:
         for child in _formal_parameters(debug, function.code):
-            described_by = child.reference(Attribute.ABSTRACT_ORIGIN) or child.offset
-            places[described_by] = locations(debug, function, child)
+            origin = child.reference(Attribute.ABSTRACT_ORIGIN)
+            places[origin or child.offset] = locations(debug, function, child)
+            if origin is None and function.code is not function.signature:
+                unnamed.append(child)
+    described = [*_formal_parameters(debug, function.signature), *unnamed]
     found = [
         Parameter(
             child.name, type_of(child), bool(child.number(Attribute.VARIABLE_PARAMETER)), places.get(child.offset, ())
         )
-        for child in _formal_parameters(debug, function.signature)
+        for child in described
     ]
-    return sorted(found, key=lambda parameter: parameter.is_result)
+    results = [parameter for parameter in found if parameter.is_result]
+    taken = [parameter for parameter in found if not parameter.is_result]
+    return [*(_in_place(taken) if unnamed else taken), *results]
+
+
+def _in_place(found: Iterable[Parameter]) -> list[Parameter]:
+    """Unnamed parameters where their numbers put them; they may have come last."""
+    ordered: list[Parameter] = []
+    numbered: dict[int, Parameter] = {}
+    for parameter in found:
+        match = _UNNAMED.fullmatch(parameter.name)
+        if match is not None:
+            numbered[int(match[1])] = parameter
+        else:
+            ordered.append(parameter)
+    for number, parameter in sorted(numbered.items()):
+        ordered.insert(number, parameter)
+    return ordered
 
 
 def _formal_parameters(debug: DebugInfo, entry: Entry) -> Iterator[Entry]:
