@@ -45,6 +45,15 @@ def test_essential_agrees_with_probe() -> None:
 
 @pytest.mark.root
 @needs_bpf
+def test_scripting_agrees_with_probe() -> None:
+    whole = features.probe()
+    found = features.scripting()
+    assert set(found.found) >= ESSENTIAL | {"percpu_lookup", "on_demand", "clock_growing"}
+    assert {one.id: one.ok for one in found} == {one.id: whole[one.id].ok for one in found}
+
+
+@pytest.mark.root
+@needs_bpf
 def test_trials_leave_nothing_behind() -> None:
     gc.collect()  # what an earlier test left to the collector would otherwise go away in the middle
     before = set(os.listdir("/proc/self/fd"))

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from gotap.kernel import cgroup, host, trials
+from gotap.kernel import cgroup, host, trials, trials_scripts
 from gotap.kernel.findings import Feature, Features
 from gotap.kernel.lockdown import level, lockdown
 from gotap.kernel.trials import Bench
 
-__all__ = ["Feature", "Features", "essential", "lockdown_level", "probe"]
+__all__ = ["Feature", "Features", "essential", "lockdown_level", "probe", "scripting"]
 
 _Trial = Callable[[Bench], Iterator[Feature]]
 
 _NEEDED: tuple[_Trial, ...] = (trials.bpf, trials.program, trials.ringbuf)
 _HELPFUL: tuple[_Trial, ...] = (trials.bpf_loop, trials.attach_cookie, trials.no_prealloc)
+_SCRIPTS: tuple[_Trial, ...] = (trials_scripts.percpu_lookup, trials_scripts.on_demand, trials_scripts.clock_growing)
 _TOLD: tuple[_Trial, ...] = (trials.nop5, trials.stats, trials.jit, trials.memlock, trials.write_user, lockdown)
 
 
@@ -30,13 +31,19 @@ def essential() -> Features:
         return _features(_run(bench, (*_NEEDED, trials.uprobes_if_needed, *_HELPFUL)))
 
 
+def scripting() -> Features:
+    """What tracing must know besides: percpu_lookup, on_demand, clock_growing; a millisecond more."""
+    with Bench() as bench:
+        return _features(_run(bench, (*_NEEDED, trials.uprobes_if_needed, *_HELPFUL, *_SCRIPTS)))
+
+
 def probe() -> Features:
     """Everything; about 0.15 s, most of it the kernel's removal of the uprobes that were tried."""
     with Bench() as bench:
         found = [
             host.release_finding(),
             host.capabilities_finding(),
-            *_run(bench, (*_NEEDED, trials.uprobes, *_HELPFUL, *_TOLD)),
+            *_run(bench, (*_NEEDED, trials.uprobes, *_HELPFUL, *_SCRIPTS, *_TOLD)),
             host.btf_finding(),
             host.tracefs_finding(),
             host.paranoid_finding(),

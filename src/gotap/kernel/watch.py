@@ -20,6 +20,7 @@ from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.frame import Counter
 from gotap.kernel.codegen.program import Options, Place, Target, generate, scoping
 from gotap.kernel.codegen.tracing import Sampling
+from gotap.kernel.executable import Executable as Executable
 from gotap.kernel.pool import Pool
 from gotap.kernel.ring import Ring
 from gotap.kernel.sweep import sweep
@@ -45,15 +46,6 @@ _MEANWHILE = 0.02
 
 _NO_PREALLOC = 1
 _PROBE_LIMIT = frame.COUNTER_COUNT - Counter.HITS
-
-
-class Executable(Struct, frozen=True):
-    """What attaching needs to know of a process: `path` leads to the very file it runs, as /proc/PID/exe does."""
-
-    pid: int  # as gotap sees it
-    tgid: int | None  # in the initial pid namespace, None when gotap runs in another one
-    path: str
-    bias: int
 
 
 class Attachment(Struct):

@@ -1,0 +1,97 @@
+"""What programs of a script work with in the kernel besides the user's maps, by the names they refer to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+
+from gotap.kernel.attach import HasFeatures
+from gotap.kernel.bpf import Map
+from gotap.kernel.codegen import script_frame as sf
+from gotap.kernel.codegen.setting import ScriptSetting
+from gotap.kernel.ring import Ring
+from gotap.kernel.syscalls import MapFlags, MapType, ProgramType
+
+#: Calls that are open at once, over all goroutines; more are counted and not followed.
+OPEN_CALLS = 32768
+#: Of those that keep much from their entry, by how much: the more, the fewer.
+_KEPT_BYTES = 32 << 20
+#: Goroutines that have open calls, or variables of their own.
+GOROUTINES = 16384
+#: Without maps that grow, all memory is taken from the start.
+_LESS = 16
+
+RING_SIZE = 4 << 20
+#: Frames: so many programs of one CPU may be at work, or preempted at work, at once.
+_LEAST_SLOTS, _MOST_SLOTS, _SLOTS_PER_CPU = 16, 1024, 4
+
+
+def frame_slots() -> int:
+    """A power of two."""
+    wanted = max(_LEAST_SLOTS, _SLOTS_PER_CPU * (os.cpu_count() or 1))
+    return min(1 << (wanted - 1).bit_length(), _MOST_SLOTS)
+
+
+class WorkMaps:
+    """Frames, open calls, goroutines, counters, the ring. Closing it closes all of them."""
+
+    def __init__(self, setting: ScriptSetting, probes: int, features: HasFeatures, *, ring_size: int = RING_SIZE,
+                 grows: bool = True) -> None:
+        """`probes`: how many are counted; `grows`: hash maps need not take their memory from the start."""
+        self._undo = contextlib.ExitStack()
+        self.maps: dict[str, Map] = {}
+        grows = grows and features.has("no_prealloc")
+        self._hash_flags = MapFlags.NO_PREALLOC if grows else 0
+        self._share = 1 if grows else _LESS
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            self._make(setting, probes)
+            self.ring = self._undo.enter_context(Ring.create(ring_size, "gotap_ring"))
+            self.maps[sf.RING] = self.ring.map
+            undo.pop_all()
+        #: Tail calls go to programs of one type only, so that each type has a program array of its own.
+        self._no_programs: dict[ProgramType, Map] = {}
+
+    def _make(self, setting: ScriptSetting, probes: int) -> None:
+        self._map(sf.FRAMES, MapType.ARRAY, 4, setting.frame_value_size, setting.slots)
+        self._hash(sf.CALLS, sf.CALL_KEY_SIZE, sf.CALL_SIZE, OPEN_CALLS)
+        for number, size in enumerate(setting.kept_sizes, 1):
+            self._hash(f"{sf.KEPT}{number}", sf.CALL_KEY_SIZE, size, min(OPEN_CALLS, _KEPT_BYTES // size))
+        self._hash(sf.HEADS, sf.GOROUTINE_KEY_SIZE, sf.HEAD_SIZE, GOROUTINES)
+        if setting.own:
+            self._hash(sf.OWN, sf.GOROUTINE_KEY_SIZE, setting.own_size, GOROUTINES)
+            self._map(sf.OWN_TEMPLATE, MapType.ARRAY, 4, setting.own_size, 1)
+        self._map(sf.COUNTERS, MapType.PERCPU_ARRAY, 4, 8 * sf.COUNTER_COUNT, max(probes, 1))
+        if setting.thinning:
+            self._map(sf.THIN, MapType.ARRAY, 4, 4, max(probes, 1))
+
+    def _hash(self, name: str, key: int, value: int, entries: int) -> None:
+        self._map(name, MapType.HASH, key, value, max(entries // self._share, 1), self._hash_flags)
+
+    def _map(self, name: str, kind: MapType, key: int, value: int, entries: int, flags: int = 0) -> None:
+        self.maps[name] = self._undo.enter_context(
+            Map.create(kind, key, value, entries, flags, f"gotap_{name}"[:15]))  # fmt: skip
+
+    def descriptors(self, kind: ProgramType) -> dict[str, int]:
+        """What programs of this type refer to."""
+        if kind not in self._no_programs:
+            made = Map.create(MapType.PROG_ARRAY, 4, 4, 1, name="gotap_none")
+            self._no_programs[kind] = self._undo.enter_context(made)
+        return {name: map.fd for name, map in self.maps.items()} | {sf.NO_PROGRAMS: self._no_programs[kind].fd}
+
+    def counts(self, probe: int) -> list[int]:
+        """The counters of a probe, see script_frame.Counter."""
+        words = self.maps[sf.COUNTERS].lookup_sum(struct.pack("<I", probe))
+        return [] if words is None else [int(word) for word in words]
+
+    def thin(self, probe: int, factor: int) -> None:
+        """From now on one firing of `factor` is taken."""
+        self.maps[sf.THIN].update(struct.pack("<I", probe), struct.pack("<I", factor))
+
+    def memory(self) -> int:
+        """Bytes of kernel memory they take."""
+        return sum(map.memory() for map in self.maps.values())
+
+    def close(self) -> None:
+        self._undo.close()

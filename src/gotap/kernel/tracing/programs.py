@@ -1,0 +1,112 @@
+"""The programs of a script: one for all sites of a routine at which the same instructions do, loaded side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from gotap.image.code import Cost
+from gotap.kernel.attach import HasFeatures, Site
+from gotap.kernel.bpf import Program
+from gotap.kernel.code import Code
+from gotap.kernel.codegen.target import Place
+from gotap.kernel.pool import Pool
+from gotap.kernel.syscalls import ProgramType
+from gotap.kernel.tracing.origins import load_type, program_type
+from gotap.probe.places import BoundSite
+from gotap.probe.script.bound import BoundRoutine
+from gotap.probe.script.routine import Enter, Forget, Leave, Unwind, Watch
+
+#: Programs that are verified at once, where there are that many CPUs.
+_LOADING = 4
+#: Seconds between two calls of what is done meanwhile.
+_MEANWHILE = 0.02
+
+#: What goes in first: a call that begins must find its end watched, and what unwinds it.
+_ORDER: dict[type, int] = {Unwind: 0, Forget: 0, Leave: 1, Watch: 2, Enter: 3}
+
+_ANYWHERE = Place({}, None, 0)
+
+
+class Part(Struct, frozen=True):
+    """A routine at places where one program can run: (file offset, cookie) of each, none where it has an origin."""
+
+    routine: BoundRoutine
+    place: Place
+    sites: tuple[Site, ...] = ()
+    cost: Cost = Cost.EMULATED  # the dearest of the sites'
+
+
+class Loaded(Struct, frozen=True):
+    part: Part
+    program: Program
+
+
+def parts_of(routines: Iterable[BoundRoutine]) -> list[Part]:
+    """In the order of attaching."""
+    parts: list[Part] = []
+    for routine in sorted(routines, key=lambda one: _ORDER[type(one.routine)]):
+        if routine.origin is None:
+            parts.extend(_by_place(routine))
+        else:
+            parts.append(Part(routine, _ANYWHERE))
+    return parts
+
+
+def _by_place(routine: BoundRoutine) -> Iterator[Part]:
+    groups: dict[object, tuple[Place, list[tuple[BoundSite, int]]]] = {}
+    inputs: dict[int, frozenset[object]] = {}  # thousands of sites share a mapping
+    for site, cookie in routine.sites:
+        known = inputs.get(id(site.inputs))
+        if known is None:
+            known = inputs[id(site.inputs)] = frozenset(site.inputs.items())
+        place = (known, site.site.edge, site.site.sp_offset)
+        group = groups.get(place)
+        if group is None:
+            group = groups[place] = Place(site.inputs, site.site.edge, site.site.sp_offset), []
+        group[1].append((site, cookie))
+    for place_, sites in groups.values():
+        offsets = tuple((site.file_offset, cookie) for site, cookie in sites)
+        yield Part(routine, place_, offsets, max(site.site.cost for site, _ in sites))
+
+
+def load(
+    parts: Sequence[Part],
+    codes: Iterable[Code],
+    descriptors: Callable[[ProgramType], Mapping[str, int]],
+    features: HasFeatures,
+    meanwhile: Callable[[], None] | None,
+) -> list[Loaded]:
+    """Loads the parts' codes, in that order, while the next ones are generated: verifying takes most of the time.
+
+    Raises VerifierError and the like; then none stays loaded.
+    """
+    made: list[Program] = []
+
+    def one(part: Part, code: Code) -> Program:
+        kind = program_type(part.routine.origin)
+        program = Program.load(code.bytes(descriptors(kind)), kind, "gotap_trace", subprograms=code.subprograms,
+                               attach_type=load_type(part.routine.origin, features))  # fmt: skip
+        made.append(program)
+        return program
+
+    try:
+        with Pool(min(_LOADING, os.cpu_count() or 1), "gotap-load") as pool:
+            calls = []
+            for part, code in zip(parts, codes, strict=True):
+                descriptors(program_type(part.routine.origin))  # made here, not by several threads at once
+                calls.append(pool.start(partial(one, part, code)))
+                if meanwhile is not None:
+                    meanwhile()
+            if meanwhile is not None:
+                for call in calls:
+                    while not call.wait(_MEANWHILE):
+                        meanwhile()
+        return [Loaded(part, call.result()) for part, call in zip(parts, calls, strict=True)]
+    except BaseException:
+        for program in made:
+            program.close()
+        raise

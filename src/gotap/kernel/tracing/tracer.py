@@ -1,0 +1,278 @@
+"""A script in the kernel: its maps, its programs, where they are attached, the events that come out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from gotap.kernel.attach import HasFeatures, Link, attach_uprobes, close_all
+from gotap.kernel.bpf import Map
+from gotap.kernel.code import Code
+from gotap.kernel.codegen.script_frame import Counter
+from gotap.kernel.codegen.setting import ScriptSetting, script_setting
+from gotap.kernel.codegen.target import Target
+from gotap.kernel.executable import Executable
+from gotap.kernel.scriptmaps import ScriptMaps
+from gotap.kernel.syscalls import ProgramType
+from gotap.kernel.tracing.maps import RING_SIZE, WorkMaps, frame_slots
+from gotap.kernel.tracing.origins import attach_origin, run
+from gotap.kernel.tracing.programs import Loaded, Part, load, parts_of
+from gotap.probe.script.bound import BoundRoutine, BoundScript, Origin
+from gotap.probe.script.record import EVENT
+from gotap.probe.script.routine import Forget, Unwind
+from gotap.process.proc import in_initial_pid_namespace
+
+#: Routines that the tracer runs itself.
+_ON_DEMAND = ("begin", "end", "interval")
+
+
+class ProbeCounts(Struct, frozen=True):
+    """What was counted for a probe, as the user wrote it. `runs` and `run_time` (ns): of its programs, 0 where the
+    kernel does not measure them.
+    """
+
+    probe: str
+    number: int
+    counts: dict[Counter, int]
+    runs: int = 0
+    run_time: int = 0
+
+
+class OpenServers(Struct, frozen=True):
+    """Where `traceid` and `spanid` are found: the maps of a gotap.kernel.watch.Watcher that watches net/http's server
+    operation in the same process, and the number that the process has there.
+    """
+
+    maps: Mapping[str, Map]
+    number: int
+    scoping: int | None
+
+
+class _Timer(Struct):
+    loaded: Loaded
+    period: float
+    due: float
+
+
+class Tracer:
+    """Runs one script, on one process at a time or on none. Closing it leaves nothing behind.
+
+    Everything that is counted and aggregated outlives the process it came from: the script can be attached again.
+    """
+
+    def __init__(self, features: HasFeatures, script: BoundScript, *, thinning: bool = False,
+                 ring_size: int = RING_SIZE, servers: OpenServers | None = None) -> None:
+        """Makes the maps; nothing runs yet. `thinning`: firings can be thinned later. Raises MapError and the like."""
+        self.features = features
+        self.script = script
+        self.names = {one.number: one.probe for one in script.routines}
+        self._servers = servers
+        self._number = 0
+        self._loaded: list[Loaded] = []
+        self._links: dict[int, Link] = {}  # by index of _loaded
+        self._timers: list[_Timer] = []
+        self._past: dict[int, tuple[int, int]] = {}  # by probe: runs and run time of programs that are gone
+        self._begun = False
+        self.setting = _setting(script, features, thinning, servers)
+        with contextlib.ExitStack() as undo:
+            probes = max(self.names, default=0) + 1
+            grows = features.has("clock_growing") or not any(one.kind == "profile" for one in _origins(script))
+            self.work = WorkMaps(self.setting, probes, features, ring_size=ring_size, grows=grows)
+            undo.callback(self.work.close)
+            self.maps = ScriptMaps(script.maps, features)
+            self._undo = undo.pop_all()
+            self._undo.callback(self.maps.close)
+        self.ring = self.work.ring
+
+    # -- attaching ----------------------------------------------------------------------------------------------------
+
+    def attach(self, executable: Executable | None, meanwhile: Callable[[], None] | None = None) -> int:
+        """Runs `begin` (the first time), then puts all probes in place, ends before begins; returns how many sites.
+
+        All or nothing. `meanwhile` is called again and again while programs are loaded. Raises KernelError's kinds:
+        VerifierError, AttachError, NoTracepoint …
+        """
+        self._number = self._servers.number if self._servers is not None else self._number + 1
+        parts = parts_of(self.script.routines)
+        codes = (self._code(part, executable) for part in parts)
+        self._loaded = load(parts, codes, self._descriptors, self.features, meanwhile)
+        try:
+            if not self._begun:
+                self._begun = True
+                self._run("begin")
+            for index, loaded in enumerate(self._loaded):
+                self._links[index] = self._link(loaded, executable)
+        except BaseException:
+            self.detach()
+            raise
+        now = time.monotonic()
+        periods = ((one, origin.nanoseconds / 1e9) for one in self._loaded
+                   if (origin := one.part.routine.origin) is not None and origin.kind == "interval")  # fmt: skip
+        self._timers = [_Timer(one, period, now + period) for one, period in periods]
+        return sum(link.sites for link in self._links.values())
+
+    def _code(self, part: Part, executable: Executable | None) -> Code:
+        from gotap.kernel.codegen.script import generate_routine
+
+        origin = part.routine.origin
+        target = _target(self.script, executable, self._number, origin)
+        site = origin.cookie if origin is not None and origin.kind in _ON_DEMAND else None
+        return generate_routine(part.routine.routine, part.place, target, self.setting, part.routine.number, site)
+
+    def _descriptors(self, kind: ProgramType) -> dict[str, int]:
+        descriptors = {**self.work.descriptors(kind), **self.maps.descriptors}
+        if self._servers is not None:
+            descriptors |= {name: map.fd for name, map in self._servers.maps.items() if name not in descriptors}
+        return descriptors
+
+    def _link(self, loaded: Loaded, executable: Executable | None) -> Link:
+        part, origin = loaded.part, loaded.part.routine.origin
+        pid = 0 if executable is None else executable.pid
+        if origin is not None:
+            return attach_origin(loaded.program, origin, pid=pid, features=self.features,
+                                 user_only=self.script.goid is not None)  # fmt: skip
+        if executable is None:
+            return Link((), 0)
+        return attach_uprobes(loaded.program, executable.path, part.sites, pid=pid, features=self.features)
+
+    def detach(self, meanwhile: Callable[[], None] | None = None) -> None:
+        """Takes all probes out, begins before ends; the target's code is as it was when this returns.
+
+        `meanwhile` should take events, which still come while probes go. Also when the target has ended.
+        """
+        close_all([self._links[index] for index in sorted(self._links, reverse=True)], meanwhile)
+        self._links.clear()
+        self._timers.clear()
+        for loaded in self._loaded:
+            number = loaded.part.routine.number
+            runs, run_time = self._past.get(number, (0, 0))
+            stats = loaded.program.stats()
+            self._past[number] = runs + stats.runs, run_time + stats.run_time_ns
+            if not _is_end(loaded.part.routine):
+                loaded.program.close()
+        self._loaded = [one for one in self._loaded if _is_end(one.part.routine)]
+
+    def drop(self, number: int) -> None:
+        """Takes one probe out for good: it has become too dear. What others need to end their calls stays."""
+        gone = [index for index, one in enumerate(self._loaded)
+                if one.part.routine.number == number and not isinstance(one.part.routine.routine, Unwind | Forget)]
+        close_all([self._links.pop(index) for index in reversed(gone) if index in self._links])
+        self._timers = [timer for timer in self._timers if timer.loaded.part.routine.number != number]
+        self.script.routines = [one for one in self.script.routines if one.number != number]
+
+    def thin(self, number: int, factor: int) -> None:
+        """From now on one firing of `factor` of this probe is taken; the tracer was made with `thinning`."""
+        self.work.thin(number, factor)
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def _run(self, kind: str) -> None:
+        for loaded in self._loaded:
+            origin = loaded.part.routine.origin
+            if origin is not None and origin.kind == kind:
+                run(loaded.program)
+
+    def run_due(self, now: float) -> float | None:
+        """Runs the intervals that are due at this time.monotonic(); returns when the next one is, None: there are none.
+
+        Intervals that were missed are not made up for.
+        """
+        for timer in self._timers:
+            if now >= timer.due:
+                run(timer.loaded.program)
+                timer.due += timer.period * max(1, int((now - timer.due) / timer.period) + 1)
+        return min((timer.due for timer in self._timers), default=None)
+
+    def end(self) -> None:
+        """Runs `end`; the probes should be gone by then."""
+        self._run("end")
+
+    def events(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """(layout number, rows) of what has arrived: rows of one size each, EVENT.sequence says in which order."""
+        for rows, places in self.ring.read_placed():
+            head = rows[:, : EVENT.itemsize].view(EVENT)[:, 0]
+            head["sequence"] = places
+            layouts = head["layout"]
+            if (layouts == layouts[0]).all():
+                yield int(layouts[0]), rows
+                continue
+            for layout in sorted(set(layouts.tolist())):
+                yield layout, rows[layouts == layout]
+
+    # -- counting -----------------------------------------------------------------------------------------------------
+
+    def counts(self) -> list[ProbeCounts]:
+        """Since the start, for each of the script's probes in its order."""
+        measured = dict(self._past)
+        for loaded in self._loaded:
+            number, stats = loaded.part.routine.number, loaded.program.stats()
+            runs, run_time = measured.get(number, (0, 0))
+            measured[number] = runs + stats.runs, run_time + stats.run_time_ns
+        found = []
+        for number, name in sorted(self.names.items()):
+            words = self.work.counts(number)
+            counts = {counter: words[counter] for counter in Counter}
+            found.append(ProbeCounts(name, number, counts, *measured.get(number, (0, 0))))
+        return found
+
+    def loaded(self) -> Sequence[Loaded]:
+        """The programs at work."""
+        return self._loaded
+
+    def memory(self) -> int:
+        """Bytes of kernel memory that all maps take."""
+        return self.work.memory() + self.maps.memory()
+
+    def close(self) -> None:
+        """Detaches what is attached. What was not read is lost."""
+        self.detach()
+        for loaded in self._loaded:
+            loaded.program.close()
+        self._loaded = []
+        self._undo.close()
+
+
+def _origins(script: BoundScript) -> list[Origin]:
+    return [routine.origin for routine in script.routines if routine.origin is not None]
+
+
+def _is_end(routine: BoundRoutine) -> bool:
+    return routine.origin is not None and routine.origin.kind == "end"
+
+
+def _setting(script: BoundScript, features: HasFeatures, thinning: bool, servers: OpenServers | None) -> ScriptSetting:
+    return script_setting(
+        script,
+        slots=frame_slots(),
+        has_loop=features.has("bpf_loop"),
+        has_cookie=features.has("attach_cookie"),
+        has_percpu_lookup=features.has("percpu_lookup"),
+        thinning=thinning,
+        traces=servers is not None,
+        scoping=None if servers is None else servers.scoping,
+        pid_namespace=None if in_initial_pid_namespace() else _own_pid_namespace(),
+    )
+
+
+def _own_pid_namespace() -> tuple[int, int]:
+    """Device and inode, by which bpf_get_ns_current_pid_tgid knows it."""
+    namespace = os.stat("/proc/self/ns/pid")
+    return namespace.st_dev, namespace.st_ino
+
+
+def _target(script: BoundScript, executable: Executable | None, number: int, origin: Origin | None) -> Target:
+    """What a routine on demand runs in is gotap itself; only at the target's sites, and at samples of its own code, do
+    the registers tell which goroutine runs.
+    """
+    if executable is None:
+        return Target(number, 0, None, 0, None, None)
+    tgid = None if origin is not None and origin.kind in _ON_DEMAND else executable.tgid
+    goroutines = origin is None or origin.kind == "profile"
+    return Target(number, executable.pid, tgid, executable.bias, script.goid if goroutines else None,
+                  script.stack_high if goroutines else None)  # fmt: skip
