@@ -1,0 +1,3 @@
+module goexpressions
+
+go 1.18
