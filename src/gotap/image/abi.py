@@ -2,8 +2,7 @@
 
 Source: cmd/compile/abi-internal.md and cmd/compile/internal/abi/abiutils.go, identical in effect from Go 1.18 to 1.27
 (checked against the DWARF locations of net/http servers built by each). A value goes entirely into registers or
-entirely onto the stack. Assembly functions (ABI0) pass everything on the stack and are not described here, nor are the
-vector types of GOEXPERIMENT=simd.
+entirely onto the stack. Assembly (ABI0) passes everything there. Vector types of GOEXPERIMENT=simd are not known here.
 """
 
 from __future__ import annotations
@@ -114,6 +113,22 @@ def assign(params: Sequence[Type], results: Sequence[Type]) -> Assignment:
     in_registers = [bool(pieces) and pieces[0].register is not None for pieces in assigned_params]
     homes = tuple(stack.push(type_) if spills else None for type_, spills in zip(params, in_registers, strict=True))
     return Assignment(assigned_params, assigned_results, homes)
+
+
+def assign_stack(params: Sequence[Type], results: Sequence[Type]) -> Assignment:
+    """The same for ABI0, the convention of assembly: everything on the stack, in order, results behind parameters."""
+    stack = _Stack()
+
+    def place(types: Sequence[Type]) -> tuple[Pieces, ...]:
+        placed: list[Pieces] = []
+        for type_ in types:
+            offset = stack.push(type_)
+            placed.append((Piece(0, type_.size, stack_offset=offset),) if type_.size else ())
+        return tuple(placed)
+
+    placed_params = place(params)
+    stack.align(WORD)
+    return Assignment(placed_params, place(results), (None,) * len(params))
 
 
 class _Stack:

@@ -10,6 +10,7 @@ is the dictionary or, from Go 1.20 on, the receiver of a method.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from msgspec import Struct
 
@@ -47,10 +48,11 @@ def argument_info(table: Pclntab, function: Function) -> bytes | None:
     return raw[:end] if end >= 0 else None
 
 
-def expected_info(types: Sequence[Type], assignment: abi.Assignment) -> bytes:
-    """The argument info that the compiler writes for a function with these parameters."""
+def expected_info(types: Sequence[Type], assignment: abi.Assignment, start: int = 0) -> bytes:
+    """The argument info that the compiler writes for a function with these parameters, from parameter `start` on."""
     writer = _Writer()
-    for type_, pieces, home in zip(types, assignment.params, assignment.homes, strict=True):
+    parameters = zip(types, assignment.params, assignment.homes, strict=True)
+    for type_, pieces, home in islice(parameters, start, None):
         # What has no bytes has no place, and none is written.
         offset = home if home is not None else pieces[0].stack_offset if pieces else 0
         assert offset is not None
@@ -59,7 +61,7 @@ def expected_info(types: Sequence[Type], assignment: abi.Assignment) -> bytes:
     return bytes(writer.out)
 
 
-class Part(Struct, frozen=True):
+class ArgumentPart(Struct, frozen=True):
     """What the info tells of one argument: a type made of numbers and structs that has its bytes, at its place.
 
     The place is None for an argument without bytes.
@@ -69,10 +71,10 @@ class Part(Struct, frozen=True):
     type: Type
 
 
-def parts_of(info: bytes) -> list[Part] | None:
+def parts_of(info: bytes) -> list[ArgumentPart] | None:
     """The arguments one by one; None where the info leaves out places, as it does behind the tenth part."""
     reader = _Reader(info)
-    found: list[Part] = []
+    found: list[ArgumentPart] = []
     while reader.at < len(info):
         part = reader.part()
         if part is None:
@@ -133,7 +135,7 @@ class _Reader:
         self._info = info
         self.at = 0
 
-    def part(self) -> Part | None:
+    def part(self) -> ArgumentPart | None:
         """The next argument; None where its place is not told."""
         scalars: list[tuple[int, int]] = []
         depth = 0
@@ -153,17 +155,17 @@ class _Reader:
                 self.at += 1
                 if not depth:
                     offset, size = scalars[0]
-                    return Part(offset, Type("", Kind.UINT, size))
+                    return ArgumentPart(offset, Type("", Kind.UINT, size))
             if not depth:
                 return _aggregate(scalars)
         return None
 
 
-def _aggregate(scalars: list[tuple[int, int]]) -> Part:
+def _aggregate(scalars: list[tuple[int, int]]) -> ArgumentPart:
     if not scalars:
-        return Part(None, Type("", Kind.STRUCT, 0))
+        return ArgumentPart(None, Type("", Kind.STRUCT, 0))
     start = scalars[0][0]
     fields = tuple(Field("", at - start, TypeRef(Type("", Kind.UINT, size))) for at, size in scalars)
     end = max(at - start + size for at, size in scalars)
     widest = max(size for _, size in scalars)
-    return Part(start, Type("", Kind.STRUCT, abi.align(end, min(widest, abi.WORD)), fields))
+    return ArgumentPart(start, Type("", Kind.STRUCT, abi.align(end, min(widest, abi.WORD)), fields))

@@ -338,7 +338,7 @@ class Pclntab:
         return self.pcvalue_table(offset) if offset else []
 
     def funcdata(self, function: Function, table: int) -> int | None:
-        """The address of a function's FUNCDATA of that number (internal/abi/symtab.go), None if it has none; Go ≥ 1.18."""
+        """The address of a function's FUNCDATA of that number (internal/abi/symtab.go), if it has it; Go ≥ 1.18."""
         record = int(self.records[function.index])
         count = int(self._last_words[function.index]) >> 24
         at = (record + self.record_size) // 4 + self._word(function.index, _NPCDATA) + table

@@ -187,6 +187,11 @@ class Functions:
         )  # fmt: skip
 
 
+def is_closure(name: str) -> bool:
+    """Whether a function of that name was declared inside another one."""
+    return _CLOSURE.search(name) is not None
+
+
 def _kind(name: str, made: bool, assembly: bool) -> FunctionKind:
     if made:
         if name.endswith("-fm"):
@@ -196,7 +201,7 @@ def _kind(name: str, made: bool, assembly: bool) -> FunctionKind:
         return FunctionKind.WRAPPER
     if assembly:
         return FunctionKind.ASSEMBLY
-    if _CLOSURE.search(name):
+    if is_closure(name):
         return FunctionKind.CLOSURE
     return FunctionKind.GENERIC if "[" in name else FunctionKind.FUNCTION
 

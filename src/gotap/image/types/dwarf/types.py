@@ -12,6 +12,7 @@ from gotap.image.containers.elf import Elf
 from gotap.image.types.dwarf.constants import Attribute, Tag
 from gotap.image.types.dwarf.debuginfo import DebugInfo, DwarfError, Entry
 from gotap.image.types.dwarf.functions import Function, Parameter, Subprogram, parameters, subprogram
+from gotap.image.types.dwarf.subprograms import Subprograms
 from gotap.image.types.gotypes import Field, Kind, Type, TypeRef
 from gotap.image.types.kinds import REFLECT_KINDS
 from gotap.image.types.linkname import escape_type_name, split_map
@@ -71,6 +72,14 @@ class DwarfTypes:
         functions.sort(key=lambda function: function.is_wrapper)
         return parameters(self._debug, functions[0], self._reference) if functions else None
 
+    def subprogram(self, package: str, name: str, address: int) -> Subprogram | None:
+        """The function of that full name whose code begins at that unrelocated address; see `Subprograms.find`."""
+        return self._subprograms.find(package, name, address)
+
+    def parameters(self, function: Subprogram) -> list[Parameter]:
+        """Parameters, then results, in the order of the signature."""
+        return parameters(self._debug, function, self._reference)
+
     def functions(self) -> Iterator[Function]:
         """Every function that has code, in file order; reads all debug information."""
         for unit in self._debug.units:
@@ -94,6 +103,10 @@ class DwarfTypes:
             if isinstance(location, bytes) and len(location) == 9 and location[0] == _DW_OP_ADDR:
                 return int.from_bytes(location[1:], "little")
         return None
+
+    @cached_property
+    def _subprograms(self) -> Subprograms:
+        return Subprograms(self._debug)
 
     # -- names to entries ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,256 @@
+"""What the functions of a binary take and give.
+
+Asked in this order: what the user wrote (`sig`), DWARF, the runtime's types of methods, the catalogue. Whatever says
+it, the function table's argument info must agree: it survives stripping, and a wrong signature would read wrong places.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cached_property
+
+from msgspec.structs import replace
+
+from gotap.errors import GotapError
+from gotap.image import abi
+from gotap.image.errors import ImageError
+from gotap.image.functions.arginfo import argument_info, expected_info
+from gotap.image.functions.pclntab import Function
+from gotap.image.image import Image
+from gotap.image.types.descriptor import TypesDamaged
+from gotap.image.types.dwarf import DwarfError, DwarfTypes, Parameter
+from gotap.image.types.dwarf.functions import Subprogram
+from gotap.image.types.gotypes import Kind, Type
+from gotap.image.types.methods import MethodTypes
+from gotap.image.types.rtype import RuntimeTypes
+from gotap.probe.functions.matching import FunctionKind, Functions, is_closure
+from gotap.probe.functions.missing import complete
+from gotap.probe.functions.model import DICTIONARY, Argument, FunctionSignature, SignatureSource
+from gotap.probe.functions.pattern import plain_name
+from gotap.probe.signature import Signature, package_of
+from gotap.probe.typing import Types, UnknownType
+
+_METHOD = re.compile(r"(\(\*)?(?P<type>[^.()\[\]]+(?:\[.*\])?)\)?\.(?P<method>[^.\[\]]+)")
+_NO_METHOD = re.compile(r"(?:func|gowrap|deferwrap)?\d+|.*-fm|.*-range\d+")
+_UINTPTR = Type("uintptr", Kind.UINT, abi.WORD)
+_UNNAMED = re.compile(r"_|~[pbr]\d+|")
+
+
+class SignatureMismatch(GotapError):
+    """A signature that the binary contradicts."""
+
+
+class Signatures:
+    """Signatures of one binary's functions. `written`: by symbol, the user's; `catalogue`: those that ship with gotap.
+
+    Nothing is raised for what cannot be read: then nothing is known, and `reason` says why. SignatureMismatch is raised
+    where the user's signature is wrong.
+    """
+
+    def __init__(
+        self,
+        functions: Functions,
+        types: Types,
+        written: Iterable[Signature] = (),
+        catalogue: Iterable[Signature] = (),
+    ) -> None:
+        self.functions = functions
+        self.image: Image = functions.image
+        self.types = types
+        self._written = {one.symbol: one for one in written}
+        self._catalogue = {one.symbol: one for one in catalogue}
+        self._known: dict[int, FunctionSignature] = {}
+
+    def of(self, function: Function) -> FunctionSignature:
+        """The signature of a function that has code."""
+        found = self._known.get(function.address)
+        if found is None:
+            found = self._known[function.address] = self._find(function)
+        return found
+
+    def subprogram(self, function: Function) -> Subprogram | None:
+        """DWARF's entries of a function, None where there are none. Raises DwarfError, ImageError."""
+        if self.dwarf is None:
+            return None
+        name = self.full_name(function)
+        return self.dwarf.subprogram(plain_name(package_of(name)), name, function.address)
+
+    def full_name(self, function: Function) -> str:
+        """The linker's name with type arguments, which the function table leaves out up to Go 1.20."""
+        if "[...]" not in function.name:
+            return function.name
+        return self._generic_symbols.get(function.address, function.name)
+
+    @cached_property
+    def dwarf(self) -> DwarfTypes | None:
+        """The binary's DWARF; None if it has none."""
+        return DwarfTypes(self.image.elf, self.image.moduledata.types) if self.image.has_dwarf else None
+
+    @cached_property
+    def _generic_symbols(self) -> dict[int, str]:
+        return {
+            address: name.removesuffix(".abi0")
+            for name, (address, _) in self.image.elf.symbols().items()
+            if "[" in name and "..dict." not in name
+        }
+
+    # -- the four sources ---------------------------------------------------------------------------------------
+
+    def _find(self, function: Function) -> FunctionSignature:
+        name = plain_name(function.name)
+        assembly = self.functions.kind_of(function) is FunctionKind.ASSEMBLY
+        if (one := self._written.get(name)) is not None:
+            return self._from_text(function, one, "sig", assembly)
+        found = None if assembly else self._from_dwarf(function) or self._from_runtime_types(function)
+        if found is None and (one := self._catalogue.get(name) or self._catalogue.get(function.name)) is not None:
+            try:
+                found = self._from_text(function, one, "catalogue", assembly)
+            except (SignatureMismatch, UnknownType):
+                found = None
+        return found or FunctionSignature(reason=self._why_unknown(name, assembly), abi0=assembly)
+
+    def _why_unknown(self, name: str, assembly: bool) -> str:
+        told = f"say them by a line `sig '{name}(name type, …) (type, …)'`"
+        if assembly:
+            return f"{name} is assembly, which does not name its arguments: {told}"
+        if not self.image.has_dwarf:
+            return f"the binary has no debug information that names the arguments of {name}: {told}"
+        return f"the debug information does not describe {name}: {told}"
+
+    def _from_dwarf(self, function: Function) -> FunctionSignature | None:
+        try:
+            found = self.subprogram(function)
+            if found is None or self.dwarf is None:
+                return None
+            parameters = self.dwarf.parameters(found)
+            taken = [one for one in parameters if not one.is_result]
+            results = tuple(_argument(one) for one in parameters if one.is_result)
+            signature = FunctionSignature(tuple(map(_argument, taken)), results, "DWARF")
+            return self._completed(function, signature, taken, found.low_pc)
+        except (DwarfError, ImageError):
+            return None
+
+    def _completed(
+        self, function: Function, signature: FunctionSignature, described: list[Parameter], entry: int
+    ) -> FunctionSignature:
+        """With the dictionary, and with what DWARF leaves out, which the argument info tells of."""
+        name = self.full_name(function)
+        signature = self._with_dictionary(name, signature)
+        start = 1 if "[" in name else 0
+        if not self._agrees(function, signature, start):
+            info = argument_info(self.image.pclntab, function) or b""
+            filled = complete(signature, described, info, start, entry)
+            if filled is None:
+                return FunctionSignature(
+                    reason=f"the debug information of {plain_name(name)} does not agree with the function table"
+                )
+            signature = filled
+        return self._with_receiver(_named(signature, is_method(function.name)), function)
+
+    def _with_receiver(self, signature: FunctionSignature, function: Function) -> FunctionSignature:
+        """The type of a receiver without a name, which follows from the name of the method."""
+        for i, one in enumerate(signature.parameters):
+            if one.name == "~recv" and one.type is None and one.layout is not None:
+                type_ = self.types.find(receiver_of(function.name))
+                if type_ is not None and type_.size == one.layout.size:
+                    known = replace(one, type=type_, reason="", layout=None)
+                    parameters = (*signature.parameters[:i], known, *signature.parameters[i + 1 :])
+                    return replace(signature, parameters=parameters)
+        return signature
+
+    def _agrees(self, function: Function, signature: FunctionSignature, start: int) -> bool:
+        """Whether argument info and signature say the same; True where there is none."""
+        types = [one.type or one.layout for one in signature.parameters]
+        assignment = signature.assignment()
+        if assignment is None:
+            return True
+        info = argument_info(self.image.pclntab, function)
+        return (info or b"") == expected_info([one for one in types if one is not None], assignment, start)
+
+    def _with_dictionary(self, name: str, signature: FunctionSignature) -> FunctionSignature:
+        """The hidden argument: behind the receiver from Go 1.20 on, before it in 1.18 and 1.19.
+
+        noder/reader.go, shapeSig; noder/stencil.go, subster and getDictionary of 1.18. Closures have none.
+        """
+        parameters = [one for one in signature.parameters if one.name != DICTIONARY]
+        if "go.shape." in name and not is_closure(name):
+            behind = is_method(name) and self.image.go_version.at_least(1, 20)
+            parameters.insert(1 if behind else 0, Argument(DICTIONARY, _UINTPTR, hidden=True))
+        return replace(signature, parameters=tuple(parameters))
+
+    def _from_runtime_types(self, function: Function) -> FunctionSignature | None:
+        receiver = receiver_of(function.name)
+        if not receiver:
+            return None
+        try:
+            method = self._methods.find(receiver, function.address)
+        except TypesDamaged:
+            return None
+        if method is None:
+            return None
+        parameters = (Argument("", method.receiver), *(Argument("", one) for one in method.parameters))
+        results = tuple(Argument("", one) for one in method.results)
+        signature = FunctionSignature(parameters, results, "runtime types", variadic=method.variadic)
+        return _named(signature, True) if self._agrees(function, signature, 0) else None
+
+    @cached_property
+    def _methods(self) -> MethodTypes:
+        image = self.image
+        return MethodTypes(image, RuntimeTypes(image.elf, image.moduledata, image.go_version))
+
+    # -- what was written ---------------------------------------------------------------------------------------
+
+    def _from_text(
+        self, function: Function, text: Signature, source: SignatureSource, abi0: bool
+    ) -> FunctionSignature:
+        """Raises SignatureMismatch, UnknownType."""
+        parameters = [Argument(one.name, self.types.resolve(one.type)) for one in text.parameters]
+        results = tuple(Argument(one.name, self.types.resolve(one.type)) for one in text.results)
+        receiver = receiver_of(plain_name(function.name))
+        if receiver and not (parameters and parameters[0].type and plain_name(parameters[0].type.name) == receiver):
+            parameters.insert(0, Argument("", self.types.resolve(receiver)))
+        signature = FunctionSignature(tuple(parameters), results, source, abi0=abi0)
+        signature = self._with_dictionary(self.full_name(function), signature)
+        if not self._agrees(function, signature, 1 if "[" in function.name else 0):
+            raise SignatureMismatch(
+                f"the signature given for {text.symbol} is not its own: its arguments have other sizes or places",
+                "correct the types of its parameters, or leave the line out",
+            )
+        return _named(signature, bool(receiver))
+
+
+def is_method(name: str) -> bool:
+    """Whether a function's name is that of a method with a receiver among its parameters."""
+    return bool(receiver_of(name))
+
+
+def receiver_of(name: str) -> str:
+    """`net/http.(*conn).serve` → `*net/http.conn`; empty for what is no method: closures, functions, method values."""
+    package = package_of(name)
+    match = _METHOD.fullmatch(name[len(package) + 1 :])
+    if match is None or _NO_METHOD.fullmatch(match["method"]):
+        return ""
+    return f"{'*' if match[1] else ''}{package}.{match['type']}"
+
+
+def _argument(parameter: Parameter) -> Argument:
+    return Argument(parameter.name, parameter.type.get())
+
+
+def _named(signature: FunctionSignature, has_receiver: bool) -> FunctionSignature:
+    """Every parameter and result with a name that users can type."""
+    own = [one for one in signature.parameters if not one.hidden]
+    names = {id(one): one.name for one in own}
+    for position, one in enumerate(own):
+        if _UNNAMED.fullmatch(one.name):
+            names[id(one)] = "~recv" if has_receiver and not position else f"~a{position - has_receiver}"
+    return replace(
+        signature,
+        parameters=tuple(one if one.hidden else replace(one, name=names[id(one)]) for one in signature.parameters),
+        results=tuple(
+            replace(one, name=f"~r{i}") if _UNNAMED.fullmatch(one.name) else one
+            for i, one in enumerate(signature.results)
+        ),
+        has_receiver=has_receiver and bool(own),
+    )
