@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gotap.errors import GotapError
 from gotap.probe import literals
-from gotap.probe.expression import Expression, ExpressionParser, Literal, Local, MapValue, Own
+from gotap.probe.expression import Expression, ExpressionParser, Literal, Local, MapValue, Name, Own
 from gotap.probe.lexer import Lexer, shown
 from gotap.probe.script import tree
 from gotap.probe.script.format import FormatError, parse_format
@@ -370,6 +370,8 @@ class _ScriptParser(ExpressionParser):
     # -- errors -------------------------------------------------------------------------------------------------
 
     def no_statement(self, value: Expression, at: int) -> GotapError:
+        if isinstance(value, Name) and value.name in OTHER_WORDS:
+            return self.fail(f"there is no statement `{value.name}`", OTHER_WORDS[value.name], at)
         if self.at_operator(";", "}") or self.lexer.kind in ("newline", "end"):
             text = " ".join(self.lexer.text[at : self.lexer.start].split())
             return self.fail("a value alone does nothing", f"write print({text})" if len(text) < 60 else "print it", at)

@@ -28,6 +28,8 @@ _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _GLOB = re.compile(r"[\w*?]+", re.ASCII)
 #: What the linker puts before a colon in names of its own: type:.eq.main.T, go:buildid (Go 1.20 on).
 _NAMESPACES = ("type", "go")
+#: Kinds, of this tool or another, behind whose colon a path stands.
+_WITH_PATHS = ("uprobe", "uretprobe", "usdt")
 
 
 class _Part(Struct):
@@ -48,7 +50,7 @@ class SpecReader:
         at = self.lexer.position
         parts = self.parts()
         first = parts[0]
-        if not first.text:
+        if first.text in ("", "/"):
             raise self.nothing(at)
         for empty in parts:
             if not empty.text:
@@ -89,7 +91,7 @@ class SpecReader:
 
     def ends_spec(self, parts: list[_Part]) -> bool:
         """Whether a slash here begins a predicate: behind a colon there is none in names, but in paths."""
-        return len(parts) > 1 and parts[0].text != "uprobe"
+        return len(parts) > 1 and parts[0].text not in _WITH_PATHS
 
     def quoted(self, place: int, written: list[str]) -> int:
         """The index of the closing quote."""
@@ -117,7 +119,7 @@ class SpecReader:
     def check_bracket(self, place: int, parts: list[_Part]) -> None:
         """Outside of instantiations a parenthesis is that of a pointer's methods: main.(*T).M."""
         text = self.lexer.text
-        if text[place] == "(" and not text.startswith("(*", place) and parts[0].text != "uprobe":
+        if text[place] == "(" and not text.startswith("(*", place) and parts[0].text not in _WITH_PATHS:
             name = text[parts[0].at : place]
             raise self.lexer.fail(
                 place, "a function is named without its parameters",
@@ -240,7 +242,7 @@ class SpecReader:
 
     def nothing(self, at: int) -> GotapError:
         found = self.lexer.text[at : at + 1]
-        what = f"unexpected {shown(found)}" if found else "something is missing"
+        what = f"unexpected {shown(found)}" if found.strip() else "something is missing"
         remedy = "write PROBE { STATEMENTS }, such as main.* { print(args) }"
         return self.lexer.fail(at, f"{what} where a probe should begin", remedy)
 

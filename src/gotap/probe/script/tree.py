@@ -1,6 +1,7 @@
 """A script as a syntax tree. Expressions in it are those of the catalogue (gotap.probe.expression).
 
-`at` is where a node begins in `Script.text`, as an index of characters, so that errors can point at it.
+`at` is where a node stands in `Script.text`, as an index of characters, so that errors can point at it: of an
+assignment its operator, of an aggregation its function, of anything else its first character.
 """
 
 from __future__ import annotations

@@ -106,6 +106,7 @@ OTHER_WORDS = MappingProxyType(
         "zero": "write clear(@m)",
         "quantize": "write hist(x)",
         "lquantize": "write lhist(x, low, high, step)",
+        "else": "else follows the } of an if",
         "while": "write for $i in 0..100 { … }",
         "unroll": "write for $i in 0..100 { … }",
         "return": "put the rest in an else { … }",
