@@ -80,6 +80,12 @@ def btf() -> int | None:
         return None
 
 
+def in_virtual_machine() -> bool:
+    """Whether a hypervisor says that it is there: what the processor traps takes much longer then."""
+    return any(line.startswith("flags") and "hypervisor" in line.split()
+               for line in (_read("/proc/cpuinfo") or "").split("\n"))  # fmt: skip
+
+
 def mount_point(kind: str) -> str | None:
     """Where a file system of that type is mounted, e.g. `tracefs`."""
     for line in (_read("/proc/self/mounts") or "").split("\n"):  # a path may hold what else ends a line for Python

@@ -12,8 +12,9 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from gotap.kernel.attach import HasFeatures, Link, attach_uprobes, close_all
-from gotap.kernel.bpf import Map
+from gotap.kernel.bpf import Map, possible_cpus
 from gotap.kernel.code import Code
+from gotap.kernel.codegen.script import generate_routine
 from gotap.kernel.codegen.script_frame import Counter
 from gotap.kernel.codegen.setting import ScriptSetting, script_setting
 from gotap.kernel.codegen.target import Target
@@ -21,7 +22,7 @@ from gotap.kernel.executable import Executable
 from gotap.kernel.scriptmaps import ScriptMaps
 from gotap.kernel.syscalls import ProgramType
 from gotap.kernel.tracing.maps import RING_SIZE, WorkMaps, frame_slots
-from gotap.kernel.tracing.origins import attach_origin, run
+from gotap.kernel.tracing.origins import attach_origin, program_type, run
 from gotap.kernel.tracing.programs import Loaded, Part, load, parts_of
 from gotap.probe.script.bound import BoundRoutine, BoundScript, Origin
 from gotap.probe.script.record import EVENT
@@ -100,7 +101,7 @@ class Tracer:
         """
         self._number = self._servers.number if self._servers is not None else self._number + 1
         parts = parts_of(self.script.routines)
-        codes = (self._code(part, executable) for part in parts)
+        codes = (self._code(part, number, executable) for number, part in enumerate(parts))
         self._loaded = load(parts, codes, self._descriptors, self.features, meanwhile)
         try:
             if not self._begun:
@@ -117,13 +118,13 @@ class Tracer:
         self._timers = [_Timer(one, period, now + period) for one, period in periods]
         return sum(link.sites for link in self._links.values())
 
-    def _code(self, part: Part, executable: Executable | None) -> Code:
-        from gotap.kernel.codegen.script import generate_routine
-
-        origin = part.routine.origin
+    def _code(self, part: Part, number: int, executable: Executable | None) -> Code:
+        bound, origin = part.routine, part.routine.origin
         target = _target(self.script, executable, self._number, origin)
-        site = origin.cookie if origin is not None and origin.kind in _ON_DEMAND else None
-        return generate_routine(part.routine.routine, part.place, target, self.setting, part.routine.number, site)
+        site = origin.cookie if origin is not None else None
+        registers = program_type(origin) in (ProgramType.KPROBE, ProgramType.PERF_EVENT)
+        return generate_routine(bound.routine, part.place, target, self.setting, bound.number, site,
+                                registers=registers, program=number)  # fmt: skip
 
     def _descriptors(self, kind: ProgramType) -> dict[str, int]:
         descriptors = {**self.work.descriptors(kind), **self.maps.descriptors}
@@ -252,7 +253,7 @@ def _setting(script: BoundScript, features: HasFeatures, thinning: bool, servers
         slots=frame_slots(),
         has_loop=features.has("bpf_loop"),
         has_cookie=features.has("attach_cookie"),
-        has_percpu_lookup=features.has("percpu_lookup"),
+        cpus=possible_cpus() if features.has("percpu_lookup") else 0,
         thinning=thinning,
         traces=servers is not None,
         scoping=None if servers is None else servers.scoping,

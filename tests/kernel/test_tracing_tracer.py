@@ -1,0 +1,210 @@
+"""Hand-bound scripts on a C program: what a tracer attaches, runs, hands out and leaves behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import probe_target
+from gotap.image.code import Cost, Site
+from gotap.kernel import features
+from gotap.kernel.codegen.script_frame import Counter
+from gotap.kernel.executable import Executable
+from gotap.kernel.tracing.tracer import Tracer
+from gotap.probe import ir
+from gotap.probe.places import BoundSite
+from gotap.probe.record import Column, ColumnKind, Layout
+from gotap.probe.script.bound import BoundRoutine, BoundScript, MapKind, MapSpec, Origin, Part, PartKind
+from gotap.probe.script.record import EVENT
+from gotap.probe.script.routine import Emit, Statement, Tally, Watch
+from kernel_access import needs_bpf
+from probe_target import Target
+
+pytestmark = [pytest.mark.root, needs_bpf]
+
+COUNT = Tally(0, (ir.Ambient("site"),), ir.Const(1), False)
+
+
+@pytest.fixture(scope="module")
+def executable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return probe_target.build(tmp_path_factory.mktemp("target"))
+
+
+@pytest.fixture
+def target(executable: Path) -> Iterator[Target]:
+    with Target(executable) as running:
+        yield running
+
+
+def layout(number: int) -> Layout:
+    return Layout(f"probe{number}", number, (Column("tid", ColumnKind.UINT, 0),))
+
+
+def emit(number: int) -> Emit:
+    column = layout(number).column("tid")
+    return Emit(1, (ir.Capture(column, (ir.Alternative((), ir.Ambient("tid")),)),))
+
+
+def watch(number: int, *body: Statement, origin: Origin | None = None, sites: tuple[tuple[str, int], ...] = (),
+          executable: Path | None = None) -> BoundRoutine:  # fmt: skip
+    bound = []
+    for name, cookie in sites:
+        assert executable is not None
+        address, offset = probe_target.symbol(executable, name)
+        bound.append((BoundSite(Site(address, Cost.EMULATED, 0), offset, {}, name), cookie))
+    return BoundRoutine(f"probe {number}", number, Watch(layout(number), (), body), tuple(bound), origin)
+
+
+def script(*routines: BoundRoutine) -> BoundScript:
+    site = Part(PartKind.UINT)
+    counting = MapSpec(0, "@", MapKind.COUNT, (site,), Part(PartKind.UINT))
+    layouts = {one.number: layout(one.number) for one in routines}
+    return BoundScript(list(routines), [counting], layouts, {}, [])
+
+
+def process(target: Target) -> Executable:
+    return Executable(target.pid, None, target.exe, 0)
+
+
+def counts(tracer: Tracer) -> dict[int, int]:
+    """What the map holds: site number → count."""
+    return {int.from_bytes(entry.parts[0], "little"): entry.count for entry in tracer.maps.read(0)}
+
+
+def test_one_program_for_all_sites_of_a_routine(target: Target, executable: Path) -> None:
+    bound = script(watch(1, COUNT, sites=(("pushed", 7), ("stepped", 8)), executable=executable))
+    tracer = Tracer(features.scripting(), bound)
+    assert tracer.attach(process(target)) == 2
+    assert len(tracer.loaded()) == 1
+    target.do("mmts")
+    assert counts(tracer) == {7: 3, 8: 1}
+    (told,) = tracer.counts()
+    assert (told.probe, told.counts[Counter.HITS]) == ("probe 1", 4)
+    address, _ = probe_target.symbol(executable, "pushed")
+    assert target.text(address, 1) == b"\xcc"
+    tracer.detach()
+    assert target.text(address, 1) == b"\x55"
+    assert counts(tracer) == {7: 3, 8: 1}, "what was gathered stays"
+    tracer.close()
+
+
+def test_events_come_by_layout_and_know_their_order(target: Target, executable: Path) -> None:
+    bound = script(
+        watch(1, emit(1), sites=(("pushed", 0),), executable=executable),
+        watch(2, emit(2), sites=(("stepped", 1),), executable=executable),
+    )
+    tracer = Tracer(features.scripting(), bound)
+    tracer.attach(process(target))
+    target.do("msmms")
+    found: list[tuple[int, int]] = []
+    for number, rows in tracer.events():
+        head = rows[:, : EVENT.itemsize].view(EVENT)[:, 0]
+        assert (head["layout"] == number).all()
+        assert (head["pid"] == target.pid).all()
+        column = layout(number).column("tid")
+        threads = np.ascontiguousarray(rows[:, column.offset : column.offset + 8]).view(np.uint64)[:, 0]
+        assert (threads == target.pid).all()
+        found.extend((int(place), number) for place in head["sequence"])
+    assert [number for _, number in sorted(found)] == [1, 2, 1, 1, 2]
+    tracer.close()
+
+
+def test_begin_runs_once_intervals_when_due_end_at_the_end(target: Target, executable: Path) -> None:
+    bound = script(
+        watch(1, COUNT, origin=Origin("begin", cookie=11)),
+        watch(2, COUNT, origin=Origin("interval", nanoseconds=2_000_000_000, cookie=12)),
+        watch(3, COUNT, origin=Origin("end", cookie=13)),
+        watch(4, COUNT, sites=(("pushed", 4),), executable=executable),
+    )
+    tracer = Tracer(features.scripting(), bound)
+    tracer.attach(process(target))
+    assert counts(tracer) == {11: 1}
+    due = tracer.run_due(0.0)
+    assert due is not None
+    assert tracer.run_due(due - 0.001) == due
+    assert counts(tracer) == {11: 1}
+    assert tracer.run_due(due) == due + 2
+    assert tracer.run_due(due + 7) == due + 8, "what was missed is not made up for"
+    assert counts(tracer) == {11: 1, 12: 2}
+    target.do("m")
+    tracer.detach()
+    assert tracer.run_due(1e12) is None
+    tracer.end()
+    assert counts(tracer) == {11: 1, 12: 2, 13: 1, 4: 1}
+    tracer.close()
+
+
+def test_without_a_target(executable: Path) -> None:
+    tracer = Tracer(features.scripting(), script(watch(1, COUNT, emit(1), origin=Origin("begin", cookie=1))))
+    assert tracer.attach(None) == 0
+    assert counts(tracer) == {1: 1}
+    ((_, rows),) = tracer.events()
+    head = rows[:, : EVENT.itemsize].view(EVENT)[:, 0]
+    assert head["pid"].tolist() == [os.getpid()]
+    tracer.close()
+
+
+def test_a_script_goes_on_with_another_process(executable: Path) -> None:
+    bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable),
+                   watch(2, COUNT, origin=Origin("begin", cookie=1)))  # fmt: skip
+    tracer = Tracer(features.scripting(), bound)
+    with Target(executable) as first:
+        tracer.attach(process(first))
+        first.do("m")
+    tracer.detach()  # after its end
+    with Target(executable) as second:
+        tracer.attach(process(second))
+        second.do("mm")
+        by_target = {entry.target: entry.count for entry in tracer.maps.read(0) if entry.parts[0][0] == 7}
+        assert sorted(by_target.values()) == [1, 2]
+        assert sum(entry.count for entry in tracer.maps.read(0) if entry.parts[0][0] == 1) == 1
+        tracer.close()
+
+
+def test_a_probe_that_is_dropped_stays_away(target: Target, executable: Path) -> None:
+    bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable),
+                   watch(2, COUNT, sites=(("stepped", 8),), executable=executable))  # fmt: skip
+    tracer = Tracer(features.scripting(), bound)
+    tracer.attach(process(target))
+    target.do("ms")
+    tracer.drop(1)
+    target.do("ms")
+    assert counts(tracer) == {7: 1, 8: 2}
+    tracer.detach()
+    tracer.attach(process(target))
+    target.do("ms")
+    assert sum(entry.count for entry in tracer.maps.read(0) if entry.parts[0][0] == 7) == 1
+    assert [told.probe for told in tracer.counts()] == ["probe 1", "probe 2"]
+    tracer.close()
+
+
+def test_thinned_counts_are_scaled(target: Target, executable: Path) -> None:
+    bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable))
+    tracer = Tracer(features.scripting(), bound, thinning=True)
+    tracer.attach(process(target))
+    target.do("m" * 10)
+    assert counts(tracer) == {7: 10}
+    tracer.thin(1, 4)
+    target.do("m" * 200)
+    (told,) = tracer.counts()
+    taken = told.counts[Counter.HITS] - 10
+    assert 0 < taken < 200
+    assert counts(tracer) == {7: 10 + 4 * taken}
+    tracer.close()
+
+
+def test_nothing_is_left_open(target: Target, executable: Path) -> None:
+    known = features.scripting()
+    before = set(os.listdir("/proc/self/fd"))
+    bound = script(watch(1, COUNT, emit(1), sites=(("pushed", 7),), executable=executable),
+                   watch(2, COUNT, origin=Origin("end", cookie=1)))  # fmt: skip
+    tracer = Tracer(known, bound)
+    tracer.attach(process(target))
+    target.do("m")
+    list(tracer.events())
+    tracer.close()
+    assert set(os.listdir("/proc/self/fd")) <= before  # what was tried before may still be closing
