@@ -40,19 +40,24 @@ def _make(type: Type) -> Decoder:
 
 
 def _special(type: Type) -> Decoder | None:
-    """Types whose values are more than their fields."""
-    if type.name == "time.Time" and type.kind is Kind.STRUCT and type.size == 24:
-        return times.decode_time
-    if type.name == "time.Duration" and type.kind is Kind.INT:
-        return times.decode_duration
-    if type.name == ERRNO and type.kind is Kind.UINT:
-        return _errno
-    return None
+    """Types whose values are more than their fields, or say by a method of theirs what they are."""
+    kind, decoder = _SPECIAL.get(type.name, (None, None))
+    return decoder if type.kind is kind else None
 
 
 def _errno(view: View, at: int) -> Value:
     number = view.word(at)
     return number if isinstance(number, Unavailable) else Told(number, errno_text(number, view.run.context.version))
+
+
+#: By name, with the kind that they have.
+_SPECIAL: dict[str, tuple[Kind, Decoder]] = {
+    "time.Time": (Kind.STRUCT, times.decode_time),
+    "time.Duration": (Kind.INT, times.decode_duration),
+    "time.Month": (Kind.INT, times.decode_month),
+    "time.Weekday": (Kind.INT, times.decode_weekday),
+    ERRNO: (Kind.UINT, _errno),
+}
 
 
 def _by_kind(type: Type) -> Decoder:

@@ -29,7 +29,7 @@ def special_float(value: float) -> str | None:
 
 
 def float_text(value: float) -> str:
-    """fmt's %v: the shortest digits, with an exponent below 1e-4 and from 1e21 on (fmt/format.go, %e is used for)."""
+    """fmt's %v: the shortest digits, with an exponent below 1e-4 and from 1e6 on (strconv/ftoa.go, %g)."""
     if (special := special_float(value)) is not None:
         return special
     mantissa, _, exponent = f"{value!r}".partition("e")
@@ -43,7 +43,7 @@ def float_text(value: float) -> str:
         return sign + "0"
     point = len(whole) + power - (len(whole + fraction) - len(digits))  # where the point stands before the digits
     digits = digits.rstrip("0")
-    if point - 1 < -4 or point - 1 >= 21:
+    if not -4 <= point - 1 < 6:
         tail = f".{digits[1:]}" if len(digits) > 1 else ""
         return f"{sign}{digits[0]}{tail}e{'-' if point - 1 < 0 else '+'}{abs(point - 1):02d}"
     if point <= 0:

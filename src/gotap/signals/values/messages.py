@@ -177,6 +177,7 @@ _MESSAGES: dict[str, Callable[[Value], str]] = {
     "net.UnknownNetworkError": _itself("unknown network "),
     "net.InvalidAddrError": _itself(),
     "*net/url.Error": _fields("{Op} {!URL}: {Err}"),
+    "net/url.InvalidHostError": lambda value: f"invalid character {quoted(to_text(value))} in host name",
     "net/url.EscapeError": lambda value: "invalid URL escape " + quoted(to_text(value)),
     "*net/http.httpError": _fields("{err}"),
     "*net/http.timeoutError": _fields("{err}"),

@@ -12,7 +12,7 @@ from gotap.signals.values.reading import TOO_MUCH, Decoder, View, target
 #: Numbers whose slices are unpacked in one go, unless a type of that kind has a decoder of its own.
 _PLAIN = frozenset((Kind.INT, Kind.UINT, Kind.BOOL, Kind.FLOAT))
 _COMPOSED = frozenset((Kind.STRUCT, Kind.ARRAY))
-_TOLD = frozenset(("time.Duration", "syscall.Errno"))
+_TOLD = frozenset(("time.Duration", "time.Month", "time.Weekday", "syscall.Errno"))
 
 
 def array(type: Type) -> Decoder:

@@ -81,11 +81,9 @@ def _channel(value: Channel) -> str:
 
 def _time(value: Time) -> str:
     """time.Time.String."""
-    year, month, day, hour, minute, second = civil(value.seconds + value.offset)
-    fraction = f".{value.nanoseconds:09d}".rstrip("0") if value.nanoseconds else ""
+    day, clock = _moment(value)
     zone = offset_text(value.offset, "")
-    clock = f"{hour:02d}:{minute:02d}:{second:02d}{fraction}"
-    text = f"{year:04d}-{month:02d}-{day:02d} {clock} {zone} {value.zone or zone}"
+    text = f"{day} {clock} {zone} {value.zone or zone}"
     if value.monotonic is None:
         return text
     whole, rest = divmod(abs(value.monotonic), 1_000_000_000)
@@ -100,10 +98,16 @@ def offset_text(offset: int, colon: str) -> str:
 
 def rfc3339(value: Time) -> str:
     """RFC 3339 with nanoseconds, without trailing zeros (time.RFC3339Nano)."""
+    day, clock = _moment(value)
+    return f"{day}T{clock}{offset_text(value.offset, ':') if value.offset else 'Z'}"
+
+
+def _moment(value: Time) -> tuple[str, str]:
+    """Day and time of day in the value's zone."""
     year, month, day, hour, minute, second = civil(value.seconds + value.offset)
     fraction = f".{value.nanoseconds:09d}".rstrip("0") if value.nanoseconds else ""
-    zone = offset_text(value.offset, ":") if value.offset else "Z"
-    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}{fraction}{zone}"
+    sign = "-" if year < 0 else ""
+    return f"{sign}{abs(year):04d}-{month:02d}-{day:02d}", f"{hour:02d}:{minute:02d}:{second:02d}{fraction}"
 
 
 def _context(value: ContextChain) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from gotap.signals.values.memory import Memory
-from gotap.signals.values.model import Duration, Time, Unavailable, Value
+from gotap.signals.values.model import Duration, Time, Told, Unavailable, Value
 from gotap.signals.values.reading import View
 
 _HAS_MONOTONIC = 1 << 63
@@ -29,9 +29,33 @@ _MOST_TRANSITIONS = 1 << 12
 
 
 def decode_duration(view: View, at: int) -> Value:
-    if (view.holes or at + 8 > len(view.data)) and (gone := view.missing(at, 8)) is not None:
-        return gone
-    return Duration(int.from_bytes(view.data[at : at + 8], "little", signed=True))
+    number = _signed(view, at)
+    return number if isinstance(number, Unavailable) else Duration(number)
+
+
+def _signed(view: View, at: int) -> int | Unavailable:
+    word = view.word(at)
+    return word if isinstance(word, Unavailable) or word < 1 << 63 else word - (1 << 64)
+
+
+_DAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+           "December")  # fmt: skip
+
+
+def decode_weekday(view: View, at: int) -> Value:
+    return _named(view, at, _DAYS, 0)
+
+
+def decode_month(view: View, at: int) -> Value:
+    return _named(view, at, _MONTHS, 1)
+
+
+def _named(view: View, at: int, names: tuple[str, ...], first: int) -> Value:
+    number = _signed(view, at)
+    if isinstance(number, Unavailable) or not first <= number < first + len(names):
+        return number
+    return Told(number, names[number - first])
 
 
 def decode_time(view: View, at: int) -> Value:
@@ -39,8 +63,7 @@ def decode_time(view: View, at: int) -> Value:
     if isinstance(words, Unavailable):
         return words
     wall, ext = words
-    if ext >> 63:
-        ext -= 1 << 64
+    ext -= ext >> 63 << 64  # signed
     monotonic = None
     seconds, nanoseconds = ext, wall & _NANOSECONDS
     if wall & _HAS_MONOTONIC:

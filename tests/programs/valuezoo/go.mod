@@ -1,0 +1,3 @@
+module example.com/valuezoo
+
+go 1.18

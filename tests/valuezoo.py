@@ -1,0 +1,92 @@
+"""A running tests/programs/valuezoo: where its values are, and what the program itself says of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from gobuild import build
+from gotap.image.image import Image
+from gotap.image.types.gotypes import Type
+from gotap.image.types.rtype import RuntimeTypes
+from gotap.probe.catalogue import runtime
+from gotap.probe.script.limits import Limits
+from gotap.probe.sources import types_of
+from gotap.probe.typing import Types
+from gotap.process.memory import Memory as ProcessMemory
+from gotap.process.proc import Process
+from gotap.signals.values import Context, LiveMemory
+from processes import running
+
+#: Enough for every specimen.
+WIDE = Limits(text=1 << 16, elements=1 << 12, depth=16)
+
+
+class Specimen(Struct, frozen=True, rename="pascal"):
+    """`type`: its descriptor's address in the process; `json`: None and the like as Python has them."""
+
+    name: str
+    address: int
+    type: int
+    text: str
+    json: Any
+
+
+class Zoo(Struct):
+    image: Image
+    bias: int
+    memory: LiveMemory
+    descriptors: RuntimeTypes
+    types: Types
+    specimens: list[Specimen]
+    pid: int
+
+    def context(self, limits: Limits = WIDE, **options: Any) -> Context:
+        return Context(
+            self.descriptors,
+            self.image.go_version,
+            types=self.types,
+            functions=self.image.pclntab,
+            bias=self.bias,
+            limits=limits,
+            lasting=self.memory,
+            **options,
+        )
+
+    def named(self, name: str) -> Specimen:
+        return next(one for one in self.specimens if one.name == name)
+
+    def type(self, specimen: Specimen) -> Type:
+        """By the runtime's metadata."""
+        return self.descriptors.at(specimen.type - self.bias)
+
+    def root(self, specimen: Specimen) -> bytes:
+        return self.memory.prefix(specimen.address, self.type(specimen).size)
+
+
+@contextmanager
+def running_zoo(go: str, mode: str = "plain", experiment: str = "") -> Iterator[Zoo]:
+    path = build("valuezoo", go, mode=mode, experiment=experiment)
+    with running(str(path)) as child:
+        assert child.stdout is not None
+        told = json.loads(child.stdout.readline(), parse_constant=_refused)
+        with ProcessMemory(Process(child.pid)) as memory:
+            yield _zoo(path, told, child.pid, memory)
+
+
+def _zoo(path: Path, told: dict[str, Any], pid: int, memory: ProcessMemory) -> Zoo:
+    image = Image.open(path)
+    types = types_of(image, runtime())
+    assert isinstance(types.descriptors, RuntimeTypes)
+    specimens = [Specimen(one["Name"], one["Address"], one["Type"], one["Text"], one["JSON"]) for one in told["Zoo"]]
+    bias = told["LoadAddress"] - image.elf.load_base()
+    return Zoo(image, bias, LiveMemory(memory), types.descriptors, types, specimens, pid)
+
+
+def _refused(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
