@@ -11,9 +11,10 @@ import pytest
 
 import probe_target
 from gotap.image.code import Cost, Site
-from gotap.kernel import features
+from gotap.kernel import features, syscalls
 from gotap.kernel.codegen.script_frame import Counter
 from gotap.kernel.executable import Executable
+from gotap.kernel.tracing.governor import Governor
 from gotap.kernel.tracing.tracer import Tracer
 from gotap.probe import ir
 from gotap.probe.places import BoundSite
@@ -208,3 +209,39 @@ def test_nothing_is_left_open(target: Target, executable: Path) -> None:
     list(tracer.events())
     tracer.close()
     assert set(os.listdir("/proc/self/fd")) <= before  # what was tried before may still be closing
+
+
+def test_what_is_too_dear_is_taken_out_with_words(target: Target, executable: Path) -> None:
+    bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable))
+    tracer = Tracer(features.scripting(), bound, thinning=True)
+    tracer.attach(process(target))
+    with Governor(tracer, 1e-9) as governor:
+        assert governor.look(100.0) == []
+        target.do("m" * 20)
+        assert governor.look(100.5) == [], "not yet"
+        (text,) = governor.look(101.0)
+        assert text.startswith("probe 1 is detached")
+        assert "20 hits a second" in text
+        target.do("m")
+        assert counts(tracer) == {7: 20}
+        assert governor.look(102.0) == []
+    tracer.close()
+
+
+def test_hits_are_estimated_where_the_kernel_does_not_measure(
+    target: Target, executable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied() -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(syscalls, "enable_stats", denied)
+    bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable))
+    tracer = Tracer(features.scripting(), bound, thinning=True)
+    tracer.attach(process(target))
+    with Governor(tracer, 1e-9) as governor:
+        assert not governor.measures
+        governor.look(100.0)
+        target.do("m" * 20)
+        (text,) = governor.look(101.0)
+        assert "20 hits a second" in text
+    tracer.close()
