@@ -87,6 +87,7 @@ class MapFlags(IntEnum):
     """Flags of MAP_CREATE and of updates."""
 
     NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
+    MMAPABLE = 1 << 10  # BPF_F_MMAPABLE, Linux 5.5
 
 
 _MULTI_RETURN = 1  # BPF_F_UPROBE_MULTI_RETURN

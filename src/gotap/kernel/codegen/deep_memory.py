@@ -1,0 +1,101 @@
+"""What the programs of deep captures work with: their setting, their scratch, the maps of shapes."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from gotap.kernel.asm import Assembler
+from gotap.kernel.isa import R0, R1, R2, R7, R10, Helper
+from gotap.probe.script.limits import Limits
+from gotap.probe.script.record import CHUNK, EVENT
+
+#: Maps by the names programs refer to them: arrays of shapes_table.HEAD and POINTER, and of pairs of u32: the shapes of
+#: descriptors, see gotap.kernel.shape_maps.
+SHAPES, SHAPE_POINTERS, DESCRIPTORS = "shapes", "shapeptrs", "rtypes"
+
+#: Pieces of memory whose pointers wait to be followed; a power of two.
+QUEUE_LENGTH = 128
+#: Pieces that are remembered so as not to be taken twice; a power of two.
+SEEN_LENGTH = 32
+
+# Scratch, 8-byte words, offsets in it. First the queue's ends.
+HEAD, TAIL = 0, 8
+# The piece whose pointers are being followed: where the current element and the piece itself stand in the record, its
+# pointers' rows, the next of them, elements left, bytes from one to the next, steps that led here.
+POSITION, END, FIRST, COUNT, NEXT, LEFT, STRIDE, DEPTH = range(16, 80, 8)
+# The pointer that is being followed: its place, how many values it leads to, bytes, the new piece's place in the queue.
+AT, LENGTH, BYTES, FULL = range(80, 112, 8)
+NEW_POSITION, NEW_END, NEW_SHAPE, NEW_COUNT, NEW_DEPTH = range(112, 152, 8)
+RUN = 152  # of the main program: the header of the chunk that holds an event's late parts, 0: there is none
+SEEN = 160
+QUEUE = SEEN + 8 * SEEN_LENGTH
+#: In the queue: u16 position, u16 end, u32 elements, u32 shape, u16 depth.
+ENTRY_POSITION, ENTRY_END, ENTRY_COUNT, ENTRY_SHAPE, ENTRY_DEPTH, ENTRY_SIZE = 0, 2, 4, 8, 12, 16
+SCRATCH_SIZE = QUEUE + ENTRY_SIZE * QUEUE_LENGTH
+
+#: A depth counts steps from 1 in its low byte, contexts of a chain above.
+ROOT_DEPTH = 1
+CHAIN_STEP = 1 << 8
+LONGEST_CHAIN = 16
+
+CHUNK_HEADER = CHUNK.itemsize
+CHUNK_ADDRESS, CHUNK_LENGTH, CHUNK_FULL = 0, 8, 12
+
+
+class DeepSetting(Struct, frozen=True):
+    """Constants of the programs.
+
+    `record_size`: bytes of the largest record, a multiple of 8; behind it the frame has `tail` more. `scratch`: where
+    SCRATCH_SIZE bytes of the frame are, from R7. `slot`: 8 bytes of the program's stack, for what a callback is given.
+    `read_only`: unrelocated start and end of memory that need not be captured. `dynamic_first`, `dynamic_count`: which
+    descriptors DESCRIPTORS is about, see probe.shapes.Dynamic; the count is 0 where no interface is met.
+    """
+
+    record_size: int
+    scratch: int
+    tail: int
+    slot: int
+    limits: Limits
+    bias: int = 0
+    read_only: tuple[int, int] = (0, 0)
+    dynamic_first: int = 0
+    dynamic_count: int = 0
+    has_loop: bool = True
+
+    @property
+    def chunk_limit(self) -> int:
+        """Bytes of one chunk at most: the verifier lets a read begin anywhere in the record."""
+        return min(self.tail, self.record_size) - CHUNK_HEADER
+
+    @property
+    def text_limit(self) -> int:
+        return min(self.limits.text, self.chunk_limit)
+
+    @property
+    def groups(self) -> int:
+        """Groups or buckets of a map that are taken: of eight slots, half or more of which are in use."""
+        return max(1, -(-self.limits.elements // 4))
+
+
+def field(name: str) -> int:
+    """Offset of a header field in the record."""
+    fields = EVENT.fields
+    assert fields is not None
+    return int(fields[name][1])
+
+
+def set_flag(asm: Assembler, flag: int) -> None:
+    """Of the event whose frame is R7. Loses R1."""
+    asm.load(R1, R7, field("flags"), 1)
+    asm.or_(R1, flag)
+    asm.store(R7, field("flags"), R1, 1)
+
+
+def row(asm: Assembler, table: str, absent: str) -> None:
+    """R0 = the element of an array whose number is the u32 in R1. Loses R1 to R5 and 8 bytes of stack."""
+    asm.store(R10, -8, R1, 4)
+    asm.ld_map(R1, table)
+    asm.mov(R2, R10)
+    asm.add(R2, -8)
+    asm.call(Helper.MAP_LOOKUP)
+    asm.jeq(R0, 0, absent)
