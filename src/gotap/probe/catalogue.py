@@ -156,6 +156,16 @@ def _text(name: str) -> str:
         return file.read()
 
 
+def signatures_of(library: Library) -> Iterator[Signature]:
+    """The functions whose parameters a library's description names."""
+    for operation in library.operations:
+        specs: list[BeginSpec | AnnotateSpec | EndSpec] = [*operation.begins, *operation.annotations, *operation.ends]
+        for spec in specs:
+            for one in (spec.place.function, spec.place.callee):
+                if one is not None and not one.symbol.endswith("*"):
+                    yield one
+
+
 def load_library(text: str, source: str) -> Library:
     document = _Mapping(_yaml(text, source), source)
     imports = document.texts("imports")

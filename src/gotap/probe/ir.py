@@ -275,13 +275,23 @@ class CText(Struct, frozen=True):
     limit: int
 
 
+class RecordText(Struct, frozen=True):
+    """A text in a tracepoint's record: an array of `size` bytes at `offset`, or, `located`, where the word there says
+    (offset in the lower half, length in the upper one). Ends at a zero byte.
+    """
+
+    offset: int
+    size: int
+    located: bool
+
+
 class Chosen(Struct, frozen=True):
     """The text of the first alternative that holds; fails when none does."""
 
     alternatives: tuple[Alternative, ...]
 
 
-AnyText = Text | ConstText | AmbientText | KeptText | OwnText | StoredText | CText | Chosen
+AnyText = Text | ConstText | AmbientText | KeptText | OwnText | StoredText | CText | RecordText | Chosen
 
 
 class Stack(Struct, frozen=True):

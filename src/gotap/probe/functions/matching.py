@@ -20,6 +20,7 @@ from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.probe.functions.instances import Instance, Instances, may_serve, same_arguments, type_arguments
 from gotap.probe.functions.pattern import Pattern, parse_pattern, plain_name, without_arguments
+from gotap.probe.signature import package_of
 
 #: funcFlag: implemented in assembly (abi.FuncFlagAsm, Go 1.21–1.27; funcFlag_ASM before).
 _FLAG_ASSEMBLY = 1 << 2
@@ -48,12 +49,15 @@ class FunctionKind(Enum):
 class Match(Struct, frozen=True):
     """One function as its source has it; of a generic one all instances together, under `main.Map[...]`.
 
+    `package`: import path; it may have dots, so that the name alone does not tell it.
+
     `bodies`: code of its own, several only of generic functions and of what is declared more than once. Empty: it was
     inlined everywhere. `copies`: the calls that were inlined, by address; None where nobody asked for them.
     `instances`: of a generic function the dictionaries that tell its instances apart, as far as they are wanted.
     """
 
     name: str
+    package: str
     kind: FunctionKind
     bodies: tuple[Function, ...]
     copies: tuple[InlinedCall, ...] | None = None
@@ -166,7 +170,8 @@ class Functions:
     def _match(self, name: str, bodies: list[Function], copies: list[InlinedCall] | None) -> Match:
         kind = self.kind_of(bodies[0]) if bodies else _kind(name, False, False)
         instances = self.instances.of(name) if kind is FunctionKind.GENERIC else ()
-        return Match(plain_name(name), kind, tuple(bodies), None if copies is None else tuple(copies), instances)
+        inlined = None if copies is None else tuple(copies)
+        return Match(plain_name(name), plain_name(package_of(name)), kind, tuple(bodies), inlined, instances)
 
     def _of_instance(self, match: Match, arguments: str) -> Match | None:
         """The match cut down to the instances with these type arguments; unchanged where that cannot be told."""

@@ -58,8 +58,8 @@ class Signatures:
         self.functions = functions
         self.image: Image = functions.image
         self.types = types
-        self._written = {one.symbol: one for one in written}
-        self._catalogue = {one.symbol: one for one in catalogue}
+        self._written = {plain_name(one.symbol): one for one in written}
+        self._catalogue = {plain_name(one.symbol): one for one in catalogue}
         self._known: dict[int, FunctionSignature] = {}
 
     def of(self, function: Function) -> FunctionSignature:
@@ -103,7 +103,7 @@ class Signatures:
         if (one := self._written.get(name)) is not None:
             return self._from_text(function, one, "sig", assembly)
         found = None if assembly else self._from_dwarf(function) or self._from_runtime_types(function)
-        if found is None and (one := self._catalogue.get(name) or self._catalogue.get(function.name)) is not None:
+        if found is None and (one := self._catalogue.get(name)) is not None:
             try:
                 found = self._from_text(function, one, "catalogue", assembly)
             except (SignatureMismatch, UnknownType):
@@ -207,8 +207,8 @@ class Signatures:
         """Raises SignatureMismatch, UnknownType."""
         parameters = [Argument(one.name, self.types.resolve(one.type)) for one in text.parameters]
         results = tuple(Argument(one.name, self.types.resolve(one.type)) for one in text.results)
-        receiver = receiver_of(plain_name(function.name))
-        if receiver and not (parameters and parameters[0].type and plain_name(parameters[0].type.name) == receiver):
+        receiver = receiver_of(function.name)
+        if receiver and not (parameters and parameters[0].type and _same_type(parameters[0].type.name, receiver)):
             parameters.insert(0, Argument("", self.types.resolve(receiver)))
         signature = FunctionSignature(tuple(parameters), results, source, abi0=abi0)
         signature = self._with_dictionary(self.full_name(function), signature)
@@ -232,6 +232,10 @@ def receiver_of(name: str) -> str:
     if match is None or _NO_METHOD.fullmatch(match["method"]):
         return ""
     return f"{'*' if match[1] else ''}{package}.{match['type']}"
+
+
+def _same_type(one: str, other: str) -> bool:
+    return plain_name(one) == plain_name(other)
 
 
 def _argument(parameter: Parameter) -> Argument:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from gotap.image.image import Image
+from gotap.probe.functions.matching import Functions
 from gotap.probe.functions.pattern import plain_name
+from gotap.probe.functions.suggestions import no_such_function
 from gotap.probe.signature import Signature, parse_signature
 
 _PACKAGE = re.compile(rb"\0((?:[^\0(\[/:]+/)*([^\0(\[./:]+))\.(?=[^\0])")
@@ -38,18 +40,26 @@ class Imports(Mapping[str, str]):
         return len(self._paths)
 
 
-def read_signature(text: str, imports: Mapping[str, str]) -> Signature:
+def read_signature(text: str, functions: Functions, imports: Mapping[str, str]) -> Signature:
     """`main.f(name string, n int) (string, error)`; names of types are looked for in the function's package first.
 
-    Raises SignatureError.
+    Raises SignatureError, NoSuchFunction.
     """
-    return parse_signature(text, imports)
+    signature = parse_signature(text, imports)
+    found = functions.named(signature.symbol)
+    if found is None:
+        raise no_such_function(functions.image, signature.symbol)
+    named = found.bodies or found.copies or ()
+    symbol = named[0].name if named else signature.symbol
+    if symbol != signature.symbol and "%" in symbol:  # the package's path has dots: only the table tells where it ends
+        signature = parse_signature(symbol + text.strip()[len(signature.symbol) :], imports)
+    return signature
 
 
-def read_signatures(texts: Iterable[str], image: Image) -> list[Signature]:
+def read_signatures(texts: Iterable[str], functions: Functions) -> list[Signature]:
     """The same of several, for one binary."""
-    imports = Imports(image)
-    return [read_signature(text, imports) for text in texts]
+    imports = Imports(functions.image)
+    return [read_signature(text, functions, imports) for text in texts]
 
 
 def _names(path: str) -> Iterator[str]:

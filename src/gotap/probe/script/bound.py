@@ -15,6 +15,7 @@ from gotap.probe.places import BoundSite
 from gotap.probe.record import Column, Layout
 from gotap.probe.script.routine import Routine
 from gotap.probe.script.stackwords import StackWords
+from gotap.probe.shapes import Shapes
 
 
 class PartKind(Enum):
@@ -50,6 +51,7 @@ class Part(Struct, frozen=True):
     constant: str | int | bool | None = None
     reason: str = ""  # why it is not available, when that is known beforehand
     go_type: Type | None = None  # of VALUE
+    names: tuple[str, ...] = ()  # of UINT: what its numbers are called
     gaps: tuple[tuple[int, int, str], ...] = ()  # of VALUE: offset, size, and why those bytes are not there
 
 
@@ -156,7 +158,7 @@ class BoundScript(Struct):
     """`goid`, `stack_high`: words of the running goroutine, None where no probe is in a Go program.
 
     `locals`, `own`: how many slots of each; `own_texts`: which of the latter hold texts.
-    `shapes`: bytes that the deep capture works from, see gotap.probe.shapes; None when no value is captured.
+    `shapes`: what the deep capture works from; None when no value is captured.
     """
 
     routines: list[BoundRoutine]
@@ -172,4 +174,5 @@ class BoundScript(Struct):
     own: int = 0
     own_texts: frozenset[int] = frozenset()
     frame_size: int = 1024  # bytes of the largest record
+    shapes: Shapes | None = None
     uses_traces: bool = False  # traceid or spanid: the server operation of net/http is attached too

@@ -11,8 +11,9 @@ from gotap.probe import expression as tree
 from gotap.probe import ir
 from gotap.probe.compiler import ExpressionCompiler, Scope, Value, text_of
 from gotap.probe.expression import ExpressionError
+from gotap.probe.moments import wait_reasons
 from gotap.probe.script.globals import Globals
-from gotap.probe.script.kinds import CODE, DURATION, MOMENT, SITE, SPAN_ID, STACK, TRACE_ID, scalar_part
+from gotap.probe.script.kinds import CODE, DURATION, MOMENT, SITE, SPAN_ID, STACK, TRACE_ID, WAIT_REASON, scalar_part
 from gotap.probe.script.locals import Locals
 from gotap.probe.script.stage import Stage
 from gotap.probe.typing import INT, STRING
@@ -161,6 +162,11 @@ class ScriptExpression(ExpressionCompiler):
         if value.type.name == CODE.name:
             ranges = self.shared.code_ranges(constant.decode("utf-8", "replace"))
             return _in_ranges(value.word(0), ranges)
+        if value.type is WAIT_REASON and self.shared.image is not None:
+            names = wait_reasons(self.shared.image.go_version)
+            wanted = constant.decode("utf-8", "replace")
+            word = value.word(0, value.type.size)
+            return _one_of(word, [number for number, name in enumerate(names) if name == wanted])
         return None
 
     def text_comparison(self, operator: str, value: Value, constant: bytes) -> ir.Word:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-from gotap.image.types.gotypes import Type
-from gotap.probe import expression as tree
 from gotap.probe import ir
 from gotap.probe.columns import Columns
 from gotap.probe.compiler import NotAtHand, Value, text_of
@@ -67,6 +66,7 @@ class FrameBuilder:
             part = scalar_part(value)
             if part is None:
                 return self._value(value, conditions, into)
+            part = self.shared.named(part)
             word = value.word(0, value.type.size, part.kind is PartKind.INT)
             if isinstance(word, ir.Kept):
                 return _in_column(part, word.column)
@@ -74,7 +74,8 @@ class FrameBuilder:
                 constant: int | bool = bool(word.value) if part.kind is PartKind.BOOL else word.value
                 return Part(PartKind.CONSTANT if part.kind in _PLAIN else part.kind, constant=constant, type=part.type)
         column = self._column(column_kind(part), limit if text is not None else 0)
-        into.captures.append(ir.Capture(column, (ir.Alternative(tuple(conditions), text if text is not None else word),)))
+        alternative = ir.Alternative(tuple(conditions), text if text is not None else word)
+        into.captures.append(ir.Capture(column, (alternative,)))
         return _in_column(part, column)
 
     def keep(self, value: Value, conditions: Sequence[ir.Word], into: Captured) -> Value:
@@ -87,7 +88,7 @@ class FrameBuilder:
         words: dict[int, ir.Word] = {}
         parts = pieces(value.type)
         if len(parts) > _MOST_PIECES:
-            raise ExpressionError(f"a {value.type.name} is too large to be kept until the return", "select a part of it")
+            raise ExpressionError(f"a {value.type.name} is too large to be kept for the return", "select a part of it")
         for offset, size, signed in parts:
             column = self._column(ColumnKind.INT if signed else ColumnKind.UINT, 0)
             word = value.word(offset, size, signed)
@@ -143,12 +144,4 @@ _MOST_PIECES = 8
 
 
 def _in_column(part: Part, column: Column) -> Part:
-    return Part(part.kind, part.size, part.facet, column, part.type)
-
-
-def describe(node: tree.Expression) -> str:
-    """An expression as text, for keys of attributes and headings."""
-    return type(node).__name__
-
-
-_ = Type
+    return replace(part, column=column)

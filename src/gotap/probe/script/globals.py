@@ -14,9 +14,10 @@ from gotap.probe import expression as tree
 from gotap.probe import ir
 from gotap.probe.compiler import Compiler, Value, text_of
 from gotap.probe.expression import ExpressionError
+from gotap.probe.moments import wait_reasons
 from gotap.probe.script import tree as script_tree
 from gotap.probe.script.bound import EventSpec, MapKind, MapSpec, Part, PartKind, SiteInfo
-from gotap.probe.script.kinds import STACK, TRACE_ID, scalar_part, text_part
+from gotap.probe.script.kinds import STACK, TRACE_ID, WAIT_REASON, scalar_part, text_part
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.source import error_at
 from gotap.probe.typing import INT, STRING
@@ -87,11 +88,14 @@ class Own:
 class Maps:
     """The script's maps: each has one kind of value, and keys of the same kinds wherever it is used."""
 
-    def __init__(self, script: script_tree.Script, texts: Iterable[str], entries: int) -> None:
+    def __init__(
+        self, script: script_tree.Script, texts: Iterable[str], entries: int, named: Callable[[Part], Part]
+    ) -> None:
         self._kinds = _declared(script)
         self._keyless = _keyless(script)
         self._texts = set(texts)
         self._entries = entries
+        self._named = named
         self.specs: dict[str, MapSpec] = {}
 
     def number(self, name: str, keys: Sequence[Value]) -> int:
@@ -141,7 +145,7 @@ class Maps:
             part = text_part(value, KEY_TEXT_LIMIT) or scalar_part(value)
             if part is None:
                 raise ExpressionError(f"a {value.type.name} cannot be a key", "select a part of it")
-            parts.append(part)
+            parts.append(self._named(part))
         return tuple(parts)
 
     def read(self, name: str, keys: Sequence[Value]) -> Value:
@@ -162,6 +166,7 @@ class Maps:
         part = text_part(value, KEY_TEXT_LIMIT) or scalar_part(value)
         if part is None:
             raise ExpressionError(f"a {value.type.name} does not go into a map", "select a part of it")
+        part = self._named(part)
         fresh = name not in self.specs
         spec = self._spec(name, self.parts(keys))
         if (part.kind is PartKind.TEXT) != (spec.value.kind is PartKind.TEXT):
@@ -263,6 +268,12 @@ class Globals(Struct):
         if at < 0:
             return error
         return error_at(self.script, at, str(error), error.remedy)
+
+    def named(self, part: Part) -> Part:
+        """With the names of its numbers, where they have names."""
+        if part.type == WAIT_REASON.name and self.image is not None:
+            return replace(part, names=wait_reasons(self.image.go_version))
+        return part
 
     def variable(self, package: str, name: str) -> Value:
         found = self.package_variable(package, name)

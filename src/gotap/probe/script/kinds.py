@@ -18,6 +18,9 @@ SPAN_ID = Type("gotap.spanid", Kind.UINT, 8)
 TRACE_ID = Type("gotap.traceid", Kind.ARRAY, 16, count=16)
 STACK = Type("gotap.stack", Kind.ARRAY, 0)
 
+#: The reason for which a goroutine waits: its number, written as the runtime does.
+WAIT_REASON = Type("runtime.waitReason", Kind.UINT, 1)
+
 _PARTS = {
     DURATION.name: Part(PartKind.DURATION, type=DURATION.name),
     MOMENT.name: Part(PartKind.TIME),

@@ -1,0 +1,135 @@
+"""Binding: a script and one Go program (or none) → routines, maps, events and sites, ready for a mechanism."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+
+from gotap.errors import GotapError
+from gotap.image.image import Image
+from gotap.image.types.gotypes import LayeredTypes, Type
+from gotap.probe import ir
+from gotap.probe.catalogue import Choice, libraries, runtime, signatures_of
+from gotap.probe.compiler import Compiler, Scope
+from gotap.probe.expression import parse
+from gotap.probe.functions.signatures import Signatures
+from gotap.probe.maps import map_layout
+from gotap.probe.script import tree
+from gotap.probe.script.bound import BoundScript, Origin
+from gotap.probe.script.context import Context
+from gotap.probe.script.functions import FunctionProbes
+from gotap.probe.script.globals import Globals, MapChanged, Maps
+from gotap.probe.script.limits import Limits
+from gotap.probe.script.lines import LineProbes
+from gotap.probe.script.moments import MomentProbes
+from gotap.probe.script.origins import OriginProbes, Symbols, Tracepoints
+from gotap.probe.script.stackwords import stack_words
+from gotap.probe.script.stage import mentions
+from gotap.probe.script.tracepoint import FieldInfo
+from gotap.probe.shapes import Shapes
+from gotap.probe.signature import parse_signature
+from gotap.probe.sources import types_of
+from gotap.probe.typing import Types
+
+
+class NoKernel(GotapError):
+    """A tracepoint or a C function in a script that is only listed."""
+
+
+def _no_tracepoints(category: str, name: str) -> dict[str, FieldInfo]:
+    raise NoKernel(f"tracepoint {category}:{name} cannot be looked up here", "")
+
+
+def _no_symbols(spec: tree.Uprobe) -> Origin:
+    raise NoKernel(f"{spec.path} cannot be looked up here", "")
+
+
+class Options(Struct, frozen=True):
+    """`most_probes`: sites that one pattern may have; `map_entries`: of each map."""
+
+    limits: Limits = field(default_factory=Limits)
+    most_probes: int = 10_000
+    map_entries: int = 4096
+    tracepoints: Tracepoints = _no_tracepoints
+    symbols: Symbols = _no_symbols
+
+
+def bind_script(script: tree.Script, image: Image | None, options: Options | None = None) -> BoundScript:
+    """Raises ScriptError where the script is wrong, other GotapErrors where the program lacks what it asks for."""
+    texts: set[str] = set()
+    while True:
+        try:
+            return _Binder(script, image, options or Options(), texts).bind()
+        except MapChanged as error:
+            texts.add(error.name)
+
+
+class _Binder:
+    def __init__(self, script: tree.Script, image: Image | None, options: Options, texts: Iterable[str]) -> None:
+        self.options = options
+        types = types_of(image, runtime()) if image is not None else Types(LayeredTypes(), LayeredTypes())
+        compiler = Compiler(types, self.map_layout)
+        maps = Maps(script, texts, options.map_entries, lambda part: shared.named(part))
+        shared = Globals(script, options.limits, maps, image, compiler)
+        shapes = Shapes(types, image, options.limits) if image is not None else None
+        self.context = Context(shared, compiler, types, options.most_probes, image, shapes)
+
+    def map_layout(self, type: Type) -> ir.BucketLayout | ir.SwissLayout:
+        return map_layout(type, self.context.program.go_version)
+
+    def bind(self) -> BoundScript:
+        context, shared = self.context, self.context.shared
+        origins = OriginProbes(context, self.options.tracepoints, self.options.symbols)
+        moments, functions = MomentProbes(context), FunctionProbes(context, self.signatures)
+        for number, probe in enumerate(shared.script.probes, 1):
+            for spec in probe.specs:
+                if isinstance(spec, tree.Function):
+                    functions.bind(number, probe, spec)
+                elif isinstance(spec, tree.Line):
+                    LineProbes(context).bind(number, probe, spec)
+                elif isinstance(spec, tree.Goroutine):
+                    moments.bind(number, probe, spec)
+                else:
+                    origins.bind(number, probe, spec)
+        context.routines += moments.endings()
+        return self.result()
+
+    def signatures(self) -> Signatures:
+        """What functions take and give, by the script's `sig` lines first."""
+        context = self.context
+        written = []
+        for line in context.shared.script.signatures:
+            try:
+                written.append(parse_signature(line.text, {}))
+            except GotapError as error:
+                raise context.error(line.at, str(error), error.remedy) from None
+        catalogue = [one for library in libraries() for one in signatures_of(library)]
+        return Signatures(context.functions, context.types, written, catalogue)
+
+    def result(self) -> BoundScript:
+        context, shared = self.context, self.context.shared
+        bound = BoundScript(
+            context.routines,
+            sorted(shared.maps.specs.values(), key=lambda spec: spec.number),
+            context.layouts,
+            shared.events,
+            shared.sites.infos,
+            list(dict.fromkeys(shared.notices)),
+            locals=context.locals,
+            own=len(shared.own),
+            own_texts=shared.own.texts,
+            frame_size=context.record_size(),
+            uses_traces=mentions(shared.script.probes, "traceid", "spanid"),
+            shapes=context.shapes if any(frame.has_values for frame in context.frames) else None,
+        )
+        if context.image is not None:
+            bound.goid, bound.stack_high = self.word("g.goid"), self.word("g.stack.hi")
+            bound.stack_words = stack_words(context.image, context.types)
+        return bound
+
+    def word(self, text: str) -> ir.Word:
+        alternative = self.context.compiler.alternative(Choice(parse(text), None), Scope({}, "runtime", {}))[0]
+        assert not isinstance(alternative.value, ir.AnyText)
+        return alternative.value
+

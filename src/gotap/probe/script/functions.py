@@ -1,0 +1,266 @@
+"""Probes of functions: `main.f`, `:entry`, `:return`, `:inline`, `:panic`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from msgspec import Struct
+
+from gotap.image.functions.pclntab import Function
+from gotap.probe import expression as expressions
+from gotap.probe import ir
+from gotap.probe.compiler import Value
+from gotap.probe.functions.matching import Match, Matches
+from gotap.probe.functions.model import FunctionSignature
+from gotap.probe.functions.signatures import Signatures
+from gotap.probe.functions.suggestions import no_such_function
+from gotap.probe.places import BoundSite, NotInBinary
+from gotap.probe.script import tree
+from gotap.probe.script.blocks import Block
+from gotap.probe.script.bound import EventKind, EventSpec, Part
+from gotap.probe.script.context import Context
+from gotap.probe.script.frames import Captured, FrameBuilder
+from gotap.probe.script.points import Names
+from gotap.probe.script.routine import Emit, Enter, Leave, Unwound
+from gotap.probe.script.stage import Stage, mentions, needs_only_args, only_args
+from gotap.probe.script.watches import all_args, result, watch
+from gotap.probe.signature import package_of
+
+#: Functions that a notice names.
+_NAMED = 3
+
+
+class Body(Struct, frozen=True):
+    """A function of a match, and its name as users write it."""
+
+    function: Function
+    name: str
+
+
+class Group(Struct, frozen=True):
+    """Bodies that one routine can serve: all, when nothing of them is read, else those of one signature."""
+
+    bodies: tuple[Body, ...]
+    signature: FunctionSignature
+    name: str
+
+
+class FunctionProbes:
+    def __init__(self, context: Context, signatures: Callable[[], Signatures]) -> None:
+        self.context = context
+        self._signatures = signatures
+
+    @cached_property
+    def signatures(self) -> Signatures:
+        return self._signatures()
+
+    def bind(self, number: int, probe: tree.Probe, spec: tree.Function) -> None:
+        matches = self.matches(spec)
+        bodies = [Body(function, match.name) for match in matches.functions for function in match.bodies]
+        copies = [(match, call) for match in matches.functions for call in match.copies or ()]
+        if spec.point in ("call", "return", "panic"):
+            self.tell_missed(spec, matches)
+        else:
+            self.inlined(number, probe, spec, copies, any(match.bodies for match in matches.functions))
+        if spec.point == "inline":
+            return
+        for group in self.groups(probe, bodies):
+            if spec.point == "entry":
+                self.entry(number, probe, group)
+            else:
+                self.call(number, probe, spec, group)
+
+    # -- which functions ------------------------------------------------------------------------------------------
+
+    def matches(self, spec: tree.Function) -> Matches:
+        found = self.context.functions.find(spec.pattern)
+        if not found.functions:
+            missing = no_such_function(self.context.program, spec.pattern)
+            raise self.context.error(spec.at, str(missing), missing.remedy)
+        count = found.bodies + (found.copies if spec.point in ("entry", "inline") else 0)
+        if count > self.context.most_probes:
+            raise self.context.error(
+                spec.at, f"`{spec.pattern}` matches {count} functions, more than {self.context.most_probes}",
+                "narrow the pattern, or raise --max-probes",
+            )  # fmt: skip
+        if spec.point in ("call", "return", "panic") and not found.bodies:
+            names = [match.name for match in found.functions]
+            into = sorted({call.caller for match in found.functions for call in match.copies or ()})
+            place = f" (into {', '.join(into[:_NAMED])}{' and more' if len(into) > _NAMED else ''})" if into else ""
+            raise self.context.error(
+                spec.at,
+                f"{names[0]} is inlined everywhere{place}: it has no code of its own that returns",
+                f"probe its inlined copies where they begin: {names[0]}:inline",
+            )
+        return found
+
+    def tell_missed(self, spec: tree.Function, matches: Matches) -> None:
+        """What is not followed: a call that was inlined has no return."""
+        only = [match.name for match in matches.functions if match.only_inlined]
+        copies = sum(len(match.copies or ()) for match in matches.functions if match.bodies)
+        notices = self.context.shared.notices
+        if copies:
+            one = copies == 1
+            notices.append(
+                f"{spec.pattern}: {copies} inlined cop{'y is' if one else 'ies are'} not followed; "
+                f"{spec.pattern}:entry counts {'it' if one else 'them'} too"
+            )
+        if only:
+            more = f" and {len(only) - _NAMED} more" if len(only) > _NAMED else ""
+            notices.append(
+                f"{spec.pattern}: skipped, since inlined everywhere: {', '.join(only[:_NAMED])}{more}; "
+                "probe them with :inline"
+            )
+
+    def groups(self, probe: tree.Probe, bodies: Sequence[Body]) -> list[Group]:
+        """One for each signature when arguments or results are read, else one of all."""
+        reads = probe.block is None or mentions((probe.predicate, probe.block), "args", "ret")
+        if not reads:
+            return [Group(tuple(bodies), FunctionSignature(), probe.text)] if bodies else []
+        groups: dict[str, list[Body]] = {}
+        for body in bodies:
+            groups.setdefault(body.name, []).append(body)
+        return [Group(tuple(one), self.signatures.of(one[0].function), name) for name, one in groups.items()]
+
+    # -- sites ----------------------------------------------------------------------------------------------------
+
+    def site(self, body: Body, bound: BoundSite) -> tuple[BoundSite, int]:
+        info = self.context.points.info(body.name, body.function.address)
+        return bound, self.context.shared.sites.add(info)
+
+    def entries(self, group: Group) -> tuple[list[tuple[BoundSite, int]], Names]:
+        """Sites at which calls begin, and the arguments there; what cannot be probed is told."""
+        sites, names, failed = [], {}, []
+        for body in group.bodies:
+            try:
+                point = self.context.points.entry(body.function, group.signature)
+            except NotInBinary as error:
+                failed.append(f"{body.name}: {error}")
+                continue
+            sites.append(self.site(body, point.bound))
+            names = point.names()
+        self.tell_failed(failed)
+        return sites, names
+
+    def tell_failed(self, failed: Sequence[str]) -> None:
+        if failed:
+            more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+            self.context.shared.notices.append(f"cannot be probed: {failed[0]}{more}")
+
+    # -- routines -------------------------------------------------------------------------------------------------
+
+    def stage(self, group: Group, args: Names) -> Stage:
+        signature = group.signature
+        return Stage(
+            package=package_of(group.bodies[0].name),
+            args=args if signature.known else None,
+            no_args=signature.reason or f"{group.name} takes no arguments",
+            functions=frozenset(body.name for body in group.bodies),
+        )
+
+    def entry(self, number: int, probe: tree.Probe, group: Group) -> None:
+        sites, args = self.entries(group)
+        if not sites:
+            return
+        watch(self.context, number, probe, self.stage(group, args), sites, group.name)
+
+    def call(self, number: int, probe: tree.Probe, spec: tree.Function, group: Group) -> None:
+        """A call from its entry to its end."""
+        context = self.context
+        sites, args = self.entries(group)
+        returns, results = self.returns(group)
+        if not sites:
+            return
+        frame = context.frame(group.name)
+        stage = self.stage(group, args)
+        kept = Kept(Block(context.shared, context.compiler, stage, frame, probe), frame)
+        at_end = Stage(
+            stage.package, stage.imports, args=stage.args, results=results if spec.point != "panic" else None,
+            no_args=stage.no_args, no_results="a call that ends by panic has no results", is_call=True,
+            functions=stage.functions, keep=kept.keep,
+        )  # fmt: skip
+        block = Block(context.shared, context.compiler, at_end, frame, probe, kept.whole)
+        early, late = self.predicates(probe, kept, block)
+        unwound: tuple[Emit, ...] = ()
+        if probe.block is not None:
+            body = block.statements(probe.block)
+        else:
+            body, unwound = self.event(probe, spec, block, kept, results)
+        enters = Enter(
+            context.layout(frame), early, tuple(kept.into.captures), tuple(kept.into.values), tuple(kept.into.stacks)
+        )
+        layout = enters.layout
+        context.locals = max(context.locals, block.locals.slots, kept.block.locals.slots)
+        context.add(probe, number, enters, sites)
+        panics = spec.point == "panic"
+        context.add(probe, number, Leave(layout, () if panics else late, () if panics else body), returns)
+        ended = body if panics else unwound
+        context.unwound.append(Unwound(layout, late if panics or unwound else (), ended))
+
+    def predicates(
+        self, probe: tree.Probe, kept: Kept, block: Block
+    ) -> tuple[tuple[ir.Word, ...], tuple[ir.Word, ...]]:
+        """Words of the predicate that must hold at the entry, and at the end."""
+        if probe.predicate is None:
+            return (), ()
+        if needs_only_args(probe.predicate):
+            return kept.block.truth(probe.predicate), ()
+        return (), block.truth(probe.predicate)
+
+    def event(
+        self, probe: tree.Probe, spec: tree.Function, block: Block, kept: Kept, results: Names
+    ) -> tuple[tuple[Emit, ...], tuple[Emit, ...]]:
+        """The event of a call, for its return and for its end without one."""
+        args = all_args(kept.block, kept.block.stage, kept.into)
+        into = Captured()
+        given: list[tuple[str, Part]] = []
+        if spec.point != "panic":
+            given = [(name, block.captured(result(name), into)) for name in results]
+        emit = block.emit(EventSpec(EventKind.CALL, probe.text, args=args, results=tuple(given)), into)
+        bare = Emit(emit.event)
+        return ((bare,), ()) if spec.point == "panic" else ((emit,), (bare,) if spec.point == "call" else ())
+
+    def returns(self, group: Group) -> tuple[list[tuple[BoundSite, int]], Names]:
+        sites: list[tuple[BoundSite, int]] = []
+        names: Names = {}
+        for body in group.bodies:
+            try:
+                points = self.context.points.returns(body.function, group.signature)
+            except NotInBinary as error:
+                self.context.shared.notices.append(f"returns cannot be probed: {body.name}: {error}")
+                continue
+            for point in points:
+                names = point.names()
+                sites.append((point.bound, 0))
+        return sites, names
+
+    def inlined(
+        self, number: int, probe: tree.Probe, spec: tree.Function, copies: Sequence[tuple[Match, object]], bodies: bool
+    ) -> None:
+        """Inlined copies, each at a place that is passed once for each call."""
+
+
+class Kept:
+    """What a call's end needs of its entry: expressions of arguments alone, each stored once."""
+
+    def __init__(self, block: Block, frame: FrameBuilder) -> None:
+        self.block = block
+        self.frame = frame
+        self.into = Captured()
+        self._values: dict[expressions.Expression, Value] = {}
+        self._parts: dict[expressions.Expression, Part] = {}
+
+    def keep(self, node: expressions.Expression) -> Value | None:
+        """The value of an argument's expression as it was at the entry; None for other expressions."""
+        if not only_args(node):
+            return None
+        if node not in self._values:
+            conditions, value = self.block.value(node)
+            self._values[node] = self.frame.keep(value, conditions, self.into)
+        return self._values[node]
+
+    def whole(self, node: expressions.Expression) -> Part:
+        if node not in self._parts:
+            self._parts[node] = self.block.captured(node, self.into)
+        return self._parts[node]

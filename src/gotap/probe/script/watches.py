@@ -1,0 +1,50 @@
+"""Routines that fire at once: entries, lines, moments of goroutines, and what is no function of Go."""
+
+from __future__ import annotations
+
+from gotap.probe import expression as expressions
+from gotap.probe.script import tree
+from gotap.probe.script.blocks import Block
+from gotap.probe.script.bound import EventKind, EventSpec, Origin, Part
+from gotap.probe.script.context import Context, Sites
+from gotap.probe.script.frames import Captured
+from gotap.probe.script.routine import Watch
+from gotap.probe.script.stage import Stage
+
+
+def watch(
+    context: Context,
+    number: int,
+    probe: tree.Probe,
+    stage: Stage,
+    sites: Sites,
+    name: str,
+    origin: Origin | None = None,
+) -> None:
+    """Adds a routine that fires once each time one of the sites, or the origin, is passed."""
+    frame = context.frame(name)
+    block = Block(context.shared, context.compiler, stage, frame, probe)
+    when = block.truth(probe.predicate) if probe.predicate is not None else ()
+    if probe.block is not None:
+        body = block.statements(probe.block)
+    else:
+        into = Captured()
+        args = all_args(block, stage, into)
+        body = (block.emit(EventSpec(EventKind.CALL, probe.text, args=args), into),)
+    context.locals = max(context.locals, block.locals.slots)
+    context.add(probe, number, Watch(context.layout(frame), when, body), sites, origin)
+
+
+def all_args(block: Block, stage: Stage, into: Captured) -> tuple[tuple[str, Part], ...]:
+    """Every argument of the stage, or every local of a line, as the event of a probe without a block shows them."""
+    if stage.args is None and stage.names:
+        return tuple((name, block.captured(expressions.Name(name), into)) for name in stage.names)
+    return tuple((name, block.captured(argument(name), into)) for name in stage.args or {} if name != "_")
+
+
+def argument(name: str) -> expressions.Expression:
+    return expressions.Select(expressions.Name("args"), name)
+
+
+def result(name: str) -> expressions.Expression:
+    return expressions.Select(expressions.Name("ret"), name)

@@ -1,0 +1,3 @@
+module article
+
+go 1.18
