@@ -117,6 +117,6 @@ def _command_parser(name: str, module: ModuleType) -> _Parser:
 
 
 def print_error(error: GotapError, subject: str = "") -> None:
-    """`gotap: what and why`, then the excerpt and the remedy on lines of their own. `subject` is named unless the error does so."""
+    """`gotap: what and why`, the excerpt, the remedy, a line each. `subject` is named unless the error does so."""
     what = f"{subject}: {error}" if subject and subject not in str(error) else str(error)
     say(what, *error.excerpt, *([error.remedy] if error.remedy else []))

@@ -155,7 +155,7 @@ class Targets:
                     f"{process.name} is a Go program without net/http: there is nothing to watch yet",
                     f"`gotap inspect -v {process.pid}` tells what is missing",
                 )
-            resource = self.resource(process, program.go_version)
+            resource = resource_of(process, program.go_version.text, self.own)
             bias = process.load_bias(program.elf.entry)
             path = f"/proc/self/fd/{descriptor}"
             executable = Executable(process.pid, process.initial_tgid, path, bias)
@@ -187,30 +187,32 @@ class Targets:
             del self._programs[next(iter(self._programs))]
         return known
 
-    def resource(self, process: Process, go_version: GoVersion) -> Resource:
-        theirs, told = Environment(process.environment), len(self.own.warnings)
-        identity = service_identity(theirs, self.own)
-        warnings = [*self.own.warnings[told:], *(f"{process.pid}: {warning}" for warning in theirs.warnings)]
-        if warnings:
-            say(*warnings)
-        facts = ProcessFacts(
-            pid=process.pid,
-            executable_path=process.exe_path,
-            command_args=process.command_line,
-            owner=process.owner,
-            go_version=go_version.text,
-            parent_pid=process.parent,
-            boot_id=_boot_id(),
-            start_time=process.start_time,
-            creation_time=process.creation_time,
-            container_id=process.container_id,
-            host_name=socket.gethostname(),
-            host_id=_host_id(),
-            machine=platform.machine(),
-            os_description=_os_release().get("PRETTY_NAME", ""),
-            os_version=_os_release().get("VERSION_ID", ""),
-        )
-        return process_resource(facts, identity)
+
+def resource_of(process: Process, go_version: str, own: Environment) -> Resource:
+    """Who a process's signals are about; says what is wrong with its OTEL_* variables. `own`: those of gotap."""
+    theirs, told = Environment(process.environment), len(own.warnings)
+    identity = service_identity(theirs, own)
+    warnings = [*own.warnings[told:], *(f"{process.pid}: {warning}" for warning in theirs.warnings)]
+    if warnings:
+        say(*warnings)
+    facts = ProcessFacts(
+        pid=process.pid,
+        executable_path=process.exe_path,
+        command_args=process.command_line,
+        owner=process.owner,
+        go_version=go_version,
+        parent_pid=process.parent,
+        boot_id=_boot_id(),
+        start_time=process.start_time,
+        creation_time=process.creation_time,
+        container_id=process.container_id,
+        host_name=socket.gethostname(),
+        host_id=_host_id(),
+        machine=platform.machine(),
+        os_description=_os_release().get("PRETTY_NAME", ""),
+        os_version=_os_release().get("VERSION_ID", ""),
+    )
+    return process_resource(facts, identity)
 
 
 @cache

@@ -30,9 +30,9 @@ class Summary(Struct, frozen=True):
         """For stderr, without gotap's name before them."""
         dropped = sum(self.drops.values())
         causes = _causes(self.drops)
-        counts = [_counted(self.spans, "span"), _counted(self.errors, "error") + self._error_share()]
+        counts = [counted(self.spans, "span"), counted(self.errors, "error") + self._error_share()]
         counts.append(f"{dropped:,} dropped" + (f" ({causes})" if causes else ""))
-        lines = [f"{', '.join(counts)}; attached for {_seconds(self.attached)}"]
+        lines = [f"{', '.join(counts)}; attached for {seconds(self.attached)}"]
         if self.in_flight_at_attach or self.in_flight_at_detach:
             lines.append(
                 f"without a span: {self.in_flight_at_attach:,} in flight at the attach, "
@@ -41,7 +41,7 @@ class Summary(Struct, frozen=True):
         if any(self.left_out.values()):
             lines.append(f"texts left out of spans: {_causes(self.left_out)}")
         if self.hits:
-            lines.append(", ".join([_counted(self.hits, "probe hit"), *self._costs()]))
+            lines.append(", ".join([counted(self.hits, "probe hit"), *self._costs()]))
         return lines
 
     def _error_share(self) -> str:
@@ -60,14 +60,14 @@ def _causes(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {cause}" for cause, count in counts.items() if count)
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _seconds(seconds: float) -> str:
+def seconds(count: float) -> str:
     """`4.2 s`, then minutes and hours as on a clock: `3:07`, `26:03:07`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
+    if count < 60:
+        return f"{count:.1f} s"
+    minutes, rest = divmod(int(count), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,163 @@
+"""Where events and maps go: as text, as JSON, to a collector."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from gotap.commands.session import Signals
+from gotap.commands.streams import say
+from gotap.commands.trace.options import destinations
+from gotap.probe.script.bound import EventKind
+from gotap.signals.batch import Resource
+from gotap.signals.events import Events
+from gotap.signals.maps import MapResult
+from gotap.sinks.stream import Stream
+
+if TYPE_CHECKING:
+    from gotap.sinks.otlp import OtlpSink
+
+#: An event of a drain: its place among all, the number of its batch, its row there.
+Moment = tuple[int, int, int]
+
+
+#: What events say by themselves.
+SHOWN = frozenset((EventKind.CALL, EventKind.PRINTF, EventKind.PRINT))
+
+
+class Renderer(Protocol):
+    """Makes texts of events and maps, each one or more whole lines, but for what printf leaves open."""
+
+    def events(self, events: Events) -> Sequence[str | bytes]: ...
+
+    def map(self, result: MapResult) -> str | bytes: ...
+
+
+class Output(Protocol):
+    """Takes what one look at the ring has found. Raises GotapError, once, when it cannot go on."""
+
+    def take(self, batches: Sequence[Events], moments: Sequence[Moment], maps: Mapping[Moment, MapResult]) -> None:
+        """`moments` in their order, those that are to be shown; `maps`: of those that print a map."""
+        ...
+
+    def maps(self, results: Sequence[MapResult]) -> None:
+        """Maps at the end."""
+        ...
+
+    def losses(self) -> Mapping[str, int]: ...
+
+    def close(self, timeout: float) -> None: ...
+
+
+class Printed:
+    """Writes lines as they come."""
+
+    def __init__(self, renderer: Renderer, stream: Stream) -> None:
+        self._renderer = renderer
+        self._stream = stream
+        self._open_line = False
+
+    def take(self, batches: Sequence[Events], moments: Sequence[Moment], maps: Mapping[Moment, MapResult]) -> None:
+        texts = [self._renderer.events(batch) if batch.spec.kind in SHOWN else () for batch in batches]
+        self._write(
+            [
+                (self._renderer.map(maps[moment]), True)
+                if moment in maps
+                else (texts[moment[1]][moment[2]], batches[moment[1]].spec.kind is not EventKind.PRINTF)
+                for moment in moments
+            ]
+        )
+
+    def maps(self, results: Sequence[MapResult]) -> None:
+        self._write([(self._renderer.map(result), True) for result in results])
+
+    def losses(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self, timeout: float) -> None:
+        self._stream.close()
+
+    def _write(self, texts: Sequence[tuple[str | bytes, bool]]) -> None:
+        """Each with whether it begins a line: printf may have left one open."""
+        parts: list[bytes] = []
+        for text, begins in texts:
+            content = text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+            if begins and self._open_line:
+                parts.append(b"\n")
+            if content:
+                self._open_line = not content.endswith(b"\n")
+                parts.append(content)
+        if parts:
+            self._stream.write(b"".join(parts))
+
+
+class Exported:
+    """Calls as spans and maps as metrics, to a collector; what is printed goes nowhere."""
+
+    def __init__(self, sink: OtlpSink, resource: Resource) -> None:
+        self._sink = sink
+        self._resource = resource
+        self._start = time.time_ns()
+
+    def take(self, batches: Sequence[Events], moments: Sequence[Moment], maps: Mapping[Moment, MapResult]) -> None:
+        from gotap.signals.trace_otlp import spans_of
+
+        rows: dict[int, list[int]] = {}
+        for _, number, row in moments:
+            if batches[number].spec.kind is EventKind.CALL:
+                rows.setdefault(number, []).append(row)
+        for number, chosen in rows.items():
+            self._sink.export(spans_of(batches[number], chosen, self._resource))
+        self.maps(list(maps.values()))
+
+    def maps(self, results: Sequence[MapResult]) -> None:
+        from gotap.signals.maps import to_json
+        from gotap.signals.trace_otlp import metric_of
+
+        now = time.time_ns()
+        metrics = [metric_of(to_json(result), self._resource, self._start, now) for result in results]
+        self._sink.export_metrics([metric for metric in metrics if metric is not None])
+
+    def losses(self) -> Mapping[str, int]:
+        return self._sink.losses()
+
+    def close(self, timeout: float) -> None:
+        self._sink.close(timeout)
+
+
+def open_outputs(arguments: argparse.Namespace, signals: Signals, resource: Callable[[], Resource]) -> list[Output]:
+    """One output for each destination; what it needs is loaded when it is asked for. Raises OutputFailed."""
+
+    def stop() -> bool:
+        return bool(signals.received)
+
+    outputs: list[Output] = []
+    for destination in destinations(arguments):
+        if destination == "otlp":
+            outputs.append(_exported(resource()))
+        elif destination == "terminal":
+            from gotap.sinks.trace_lines import TraceLines
+
+            colour = os.isatty(1) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+            outputs.append(Printed(TraceLines(colour=colour), Stream.stdout(stop)))
+        else:
+            from gotap.sinks.trace_json import TraceJson
+
+            stream = Stream.stdout(stop) if destination == "json" else Stream.file(destination, stop)
+            outputs.append(Printed(TraceJson(), stream))
+    return outputs
+
+
+def _exported(resource: Resource) -> Exported:
+    from gotap.sinks.environment import Environment, batch_settings, otlp_settings
+    from gotap.sinks.otlp import OtlpSink
+
+    own = Environment(dict(os.environ))
+    traces, metrics = otlp_settings(own, "TRACES"), otlp_settings(own, "METRICS")
+    sink = OtlpSink(traces, metrics, batch_settings(own), say)
+    for warning in own.warnings:
+        say(warning)
+    return Exported(sink, resource)

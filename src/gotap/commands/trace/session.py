@@ -1,0 +1,163 @@
+"""Tracing: records of the kernel in, events and maps out, until a limit, a signal, `stop` or the target's end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from gotap.commands.main import print_error
+from gotap.commands.session import CLOSE_TIMEOUT, FULL_ENOUGH, HasFileno, Limits, Signals
+from gotap.commands.trace.outputs import Moment, Output
+from gotap.errors import GotapError
+from gotap.kernel.ring import Ring
+from gotap.probe.script.bound import BoundScript, EventKind
+from gotap.probe.script.routine import Watch
+from gotap.signals.clock import Clock
+from gotap.signals.events import EventDecoder, Events, Names, Rows
+from gotap.signals.maps import MapResult
+
+#: Seconds between two looks at the ring, at most: somebody waits for events, and being woken for each costs 0.1 ms.
+GATHER = 0.1
+
+
+class Kernel(Protocol):
+    """What of gotap.kernel.tracing.tracer.Tracer a session works with."""
+
+    @property
+    def ring(self) -> Ring: ...
+
+    def events(self) -> Iterator[tuple[int, Rows]]:
+        """(layout, records of one size)."""
+        ...
+
+    def run_due(self, now: float) -> float | None:
+        """Runs the intervals that are due; when the next one is (time.monotonic())."""
+        ...
+
+    def end(self) -> None: ...
+
+
+class TraceSession(Struct):
+    """One script in the kernel, and where its events go. Single-threaded.
+
+    `read_map`: a map's contents, of an epoch or the present one. `ticks` are called at every look.
+    """
+
+    script: BoundScript
+    kernel: Kernel
+    names: Names
+    outputs: list[Output]
+    limits: Limits
+    signals: Signals
+    read_map: Callable[[int, int | None], MapResult]
+    ticks: list[Callable[[], None]] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+    decoders: dict[int, EventDecoder] = field(default_factory=dict)
+    opened: list[Output] = field(default_factory=list)  # `outputs` and those that have failed
+    events: int = 0
+    stopped: bool = False  # by `stop`, or since the count is complete
+    out_of_time: bool = False
+
+    def __post_init__(self) -> None:
+        self.opened = list(self.outputs)
+        elsewhere = {one.routine.layout.operation_id for one in self.script.routines
+                     if isinstance(one.routine, Watch) and one.origin is not None}  # fmt: skip
+        for number, layout in self.script.layouts.items():
+            specs = {event: spec for (of, event), spec in self.script.events.items() if of == number}
+            self.decoders[number] = EventDecoder(
+                layout, specs, self.names, self.clock, sited=number not in elsewhere
+            )
+
+    @property
+    def limit_reached(self) -> bool:
+        return self.stopped or self.out_of_time
+
+    def run(self, until: Callable[[], bool], *others: HasFileno, unlimited: bool = False) -> None:
+        """Moves records until a limit, a signal, `until`, or until nobody listens. `others` wake it when readable."""
+        started = time.monotonic()
+        ends_at = math.inf if self.limits.duration is None or unlimited else started + self.limits.duration
+        due = self.kernel.run_due(started)
+        while True:
+            wake_at = min(ends_at, math.inf if due is None else due)
+            self.signals.wait(self.kernel.ring, *others, timeout=min(GATHER, wake_at - time.monotonic()))
+            due = self.kernel.run_due(time.monotonic())
+            self.drain()
+            for tick in self.ticks:
+                tick()
+            if time.monotonic() >= ends_at:
+                self.out_of_time = True
+            if (self.limit_reached and not unlimited) or self.signals.received or until() or not self.outputs:
+                return
+
+    def keep_up(self) -> None:
+        """To be called again and again where something else than moving records takes long."""
+        if self.kernel.ring.waiting() >= self.kernel.ring.size * FULL_ENOUGH:
+            self.drain()
+
+    def drain(self) -> None:
+        """Everything that has arrived, to the outputs; nothing that came after `stop`."""
+        if self.stopped:
+            return
+        batches = [
+            batch
+            for layout, rows in self.kernel.events()
+            if (decoder := self.decoders.get(layout)) is not None
+            for batch in decoder.decode(rows)
+        ]
+        if batches:
+            self.deliver(batches)
+
+    def deliver(self, batches: Sequence[Events]) -> None:
+        moments = sorted((order, number, row) for number, batch in enumerate(batches)
+                         for row, order in enumerate(batch.order))  # fmt: skip
+        shown: list[Moment] = []
+        maps: dict[Moment, MapResult] = {}
+        for moment in moments:
+            spec = batches[moment[1]].spec
+            if spec.kind is EventKind.STOP:
+                self.stopped = True
+                break
+            if spec.kind is EventKind.CLEARED:
+                continue
+            if spec.kind is EventKind.MAP and spec.map is not None:
+                maps[moment] = self.read_map(spec.map, batches[moment[1]].weight[moment[2]])
+            else:
+                self.events += 1
+            shown.append(moment)
+            if self.limits.count is not None and self.events >= self.limits.count:
+                self.stopped = True
+                break
+        if shown:
+            self.each(lambda output: output.take(batches, shown, maps))
+
+    def each(self, action: Callable[[Output], None]) -> None:
+        """Calls every output. One that fails is told, once, and gets nothing any more."""
+        for output in list(self.outputs):
+            try:
+                action(output)
+            except GotapError as error:
+                print_error(error)
+                self.outputs.remove(output)
+
+    def finish(self) -> None:
+        """Runs `end`, shows what is still to be shown and all maps. The target's probes are out by then."""
+        self.drain()
+        stopped, self.stopped = self.stopped, False
+        self.kernel.end()
+        self.drain()
+        self.stopped = stopped or self.stopped
+        results = [self.read_map(spec.number, None) for spec in self.script.maps]
+        self.each(lambda output: output.maps([result for result in results if result.entries]))
+
+    def close(self) -> Mapping[str, int]:
+        """What the outputs have lost."""
+        losses: dict[str, int] = {}
+        for output in self.opened:
+            output.close(CLOSE_TIMEOUT)
+            for cause, count in output.losses().items():
+                losses[cause] = losses.get(cause, 0) + count
+        return losses

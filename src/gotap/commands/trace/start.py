@@ -1,0 +1,232 @@
+"""From options to a session: script, target, what the host allows, outputs; and its orderly end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import time
+from contextlib import ExitStack
+
+from gotap.commands.descriptors import raise_limit, set_limit
+from gotap.commands.main import OK
+from gotap.commands.memory import give_back, keep_for_batches, keep_loaded
+from gotap.commands.opening import HostRefuses
+from gotap.commands.session import Limits, Signals, noted_signals
+from gotap.commands.streams import say
+from gotap.commands.targets import resource_of
+from gotap.commands.trace.names import NoNames, ProgramNames
+from gotap.commands.trace.options import UsageError, destinations, limits
+from gotap.commands.trace.outputs import open_outputs
+from gotap.commands.trace.script import needs_program, read_script
+from gotap.commands.trace.session import TraceSession
+from gotap.commands.trace.subject import Subject, start, the_process
+from gotap.commands.trace.summary import summary
+from gotap.errors import GotapError
+from gotap.image.image import Image, NotGo
+from gotap.kernel.features import Features, essential
+from gotap.kernel.tracing.tracefs import tracepoint_fields
+from gotap.kernel.tracing.tracer import Tracer
+from gotap.probe.script import tree
+from gotap.probe.script.binder import Options, bind_script
+from gotap.probe.script.bound import BoundScript, Origin
+from gotap.process.errors import gone
+from gotap.process.launch import Program
+from gotap.process.symbols import find_symbol
+from gotap.signals.batch import Resource
+from gotap.signals.clock import Clock
+from gotap.signals.maps import MapResult, results
+from gotap.sinks.environment import Environment
+from gotap.sinks.summary import counted
+
+#: Seconds between two looks at what the target executes.
+_LOOK = 0.25
+
+
+def trace(arguments: argparse.Namespace) -> int:
+    """Traces until the end, and returns the exit code. Raises GotapError when tracing is not possible."""
+    script = read_script(arguments)
+    if arguments.pid is None and arguments.command is None and needs_program(script):
+        raise UsageError(
+            "the script probes a Go program, and none is named", "name it: -p PID, or -c 'COMMAND' to start one"
+        )
+    keep_loaded()
+    features = essential()
+    if missing := features.missing():
+        first = missing[0]
+        raise HostRefuses(f"this host does not let gotap trace: {first.name}: {first.detail}", first.remedy)
+    limit = raise_limit()
+    with ExitStack() as stack:
+        signals = stack.enter_context(noted_signals())
+        pid, program = None, None
+        if arguments.command is not None:
+            json = "json" in destinations(arguments)
+            program = stack.enter_context(start(arguments.command, stdout_taken=json))
+            set_limit(program.pid, limit)
+            pid = program.pid
+        elif arguments.pid is not None:
+            pid = the_process(arguments.pid)
+        subject = None if pid is None else stack.enter_context(Subject(pid, program))
+        return _Tracing(arguments, script, features, signals, subject).run()
+
+
+class _Tracing:
+    """One run of a script."""
+
+    def __init__(self, arguments: argparse.Namespace, script: tree.Script, features: Features, signals: Signals,
+                 subject: Subject | None) -> None:  # fmt: skip
+        self.arguments = arguments
+        self.script = script
+        self.features = features
+        self.signals = signals
+        self.subject = subject
+        self.image: Image | None = None
+        self.lost = False  # the target has become another program
+        self.next_look = 0.0
+
+    def run(self) -> int:
+        bound = self.bind()
+        if bound.notices:
+            say(*bound.notices)
+        names = self.names(bound)
+        give_back()
+        with ExitStack() as stack:
+            outputs = open_outputs(self.arguments, self.signals, self.resource)
+            for output in outputs:
+                stack.callback(output.close, 0.0)
+            tracer = Tracer(self.features, bound, thinning=self.arguments.max_overhead is not None)
+            stack.callback(tracer.close)
+            clock = Clock()
+            session = TraceSession(
+                script=bound,
+                kernel=tracer,
+                names=names,
+                outputs=outputs,
+                limits=Limits(self.arguments.duration, self.arguments.count),
+                signals=self.signals,
+                read_map=lambda number, epoch: read_map(tracer, names, clock, number, epoch),
+                clock=clock,
+            )
+            return self.trace(session, tracer, names)
+
+    def bind(self) -> BoundScript:
+        """The script for this target. Raises ScriptError, and what speaks against the target."""
+        subject = self.subject
+        if subject is not None:
+            try:
+                self.image = subject.image()
+            except NotGo:
+                if needs_program(self.script):
+                    raise
+        options = Options(
+            limits(self.arguments),
+            most_probes=self.arguments.max_probes,
+            tracepoints=tracepoint_fields,
+            symbols=self.c_function,
+        )
+        bound = bind_script(self.script, self.image, options)
+        if self.image is not None:
+            self.image.elf.check_unchanged()  # else sites might be those of another program
+        return bound
+
+    def c_function(self, spec: tree.Uprobe) -> Origin:
+        """What uprobe:PATH:SYMBOL means to the target, or to gotap where there is none."""
+        process = self.subject.process if self.subject is not None else None
+        found = find_symbol(spec.path, spec.symbol, offset=spec.offset, returns=spec.returns, process=process)
+        return Origin("uprobe", path=found.path, name=spec.symbol, file_offset=found.file_offset, returns=spec.returns)
+
+    def names(self, bound: BoundScript) -> NoNames:
+        subject, image = self.subject, self.image
+        if subject is None or image is None:
+            return NoNames(bound.sites)
+        bias = subject.process.load_bias(image.elf.entry)
+        return ProgramNames(image, bound.sites, bias=bias, limits=limits(self.arguments), process=subject.process)
+
+    def trace(self, session: TraceSession, tracer: Tracer, names: NoNames) -> int:
+        """Attaches, moves events until the end, detaches, tells what was."""
+        sites = self.attach(tracer)
+        self.announce(tracer, sites)
+        started = time.monotonic()
+        session.ticks.append(lambda: self.follow(session, tracer, names))
+        program = self.subject.program if self.subject is not None else None
+        try:
+            if program is not None:
+                program.release()
+            session.run(lambda: self.ended, *([self.subject.process] if self.subject is not None else []))
+        finally:
+            tracer.detach(session.keep_up)
+        session.finish()
+        losses = session.close()
+        say(*summary(session, tracer.counts(), losses, time.monotonic() - started))
+        return OK if program is None else self.end(session, program)
+
+    def resource(self) -> Resource:
+        """Who exported signals are about: the target, or the host where there is none."""
+        own = Environment(dict(os.environ))
+        if self.subject is None:
+            return Resource({"service.name": "gotap", "host.name": socket.gethostname()})
+        go_version = self.image.go_version.text if self.image is not None else ""
+        return resource_of(self.subject.process, go_version, own)
+
+    def attach(self, tracer: Tracer) -> int:
+        """How many sites."""
+        subject, image = self.subject, self.image
+        try:
+            executable = None if subject is None else subject.executable(image.elf.entry if image is not None else 0)
+            return tracer.attach(executable)
+        except GotapError:
+            if subject is not None and not subject.is_alive():  # of an end everything fails, in many words
+                raise gone(subject.pid) from None
+            raise
+
+    def announce(self, tracer: Tracer, sites: int) -> None:
+        """The line that scripts wait for: all probes are in place."""
+        where = "" if self.subject is None else f" to PID {self.subject.pid} ({self.subject.name})"
+        say(f"attached{where}: {counted(len(tracer.names), 'probe')}, {counted(sites, 'site')}")
+        give_back()
+        keep_for_batches()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the target has ended, or become what the script was not bound to."""
+        return self.lost or (self.subject is not None and not self.subject.is_alive())
+
+    def follow(self, session: TraceSession, tracer: Tracer, names: NoNames) -> None:
+        """When the target executes a program: goes on if it is the same file."""
+        subject = self.subject
+        if subject is None or time.monotonic() < self.next_look or self.ended:
+            return
+        self.next_look = time.monotonic() + _LOOK
+        if not subject.has_become_another():
+            return
+        tracer.detach(session.keep_up)
+        session.drain()
+        if not subject.runs_same_file():
+            say(f"{subject.pid} executed another program ({subject.current_name()}): tracing ends")
+            self.lost = True
+            return
+        subject.renew()
+        if isinstance(names, ProgramNames) and self.image is not None:
+            names.moved(subject.process.load_bias(self.image.elf.entry))
+        self.attach(tracer)
+        say(f"{subject.pid} executed the same program again, which is traced now")
+
+    def end(self, session: TraceSession, program: Program) -> int:
+        """The end of what -c has started, with its exit code. A limit ends it; a signal is passed on; a second one
+        leaves it."""
+        received = self.signals.received
+        if received:
+            program.pass_on(received.pop(0))
+        elif program.poll() is None and not self.lost:
+            program.send(signal.SIGTERM)
+        while (code := program.poll()) is None:
+            self.signals.wait(program)
+            if received:
+                return 128 + received[-1]
+        return code
+
+
+def read_map(tracer: Tracer, names: NoNames, clock: Clock, number: int, epoch: int | None) -> MapResult:
+    """What a map of the script holds; `epoch` None: now."""
+    return results(tracer.maps.specs[number], tracer.maps.read(number, epoch), names, clock.offset())

@@ -1,0 +1,58 @@
+"""What a person is told at the end of tracing: how much came, and what did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gotap.commands.trace.session import TraceSession
+from gotap.kernel.codegen.script_frame import Counter
+from gotap.kernel.tracing.tracer import ProbeCounts
+from gotap.sinks.summary import counted, seconds
+
+#: Events and firings that were lost.
+DROPS = {
+    Counter.RING_FULL: "ring full",
+    Counter.FRAMES_BUSY: "all frames in use",
+    Counter.CALLS_FULL: "too many open calls",
+    Counter.NO_GOROUTINE: "goroutine unreadable",
+    Counter.MAP_FULL: "map full",
+    Counter.OWN_FULL: "too many goroutines with variables",
+    Counter.STALE: "end missed",
+}
+#: What is told besides.
+TOLD = {
+    Counter.UNPAIRED: "in flight at the attach",
+    Counter.UNREADABLE: "statements left out: a value could not be read",
+    Counter.LOOP_CUT: "loops cut",
+    Counter.HEAP_FULL: "values left out: no room in the event (--max-bytes)",
+    Counter.DEPTH_CUT: "values cut (--max-depth)",
+}
+
+
+def summary(
+    session: TraceSession, counts: Sequence[ProbeCounts], losses: Mapping[str, int], attached: float
+) -> list[str]:
+    """For stderr, without gotap's name before them."""
+    dropped = sum(one.counts[cause] for one in counts for cause in DROPS)
+    hits = sum(one.counts[Counter.HITS] for one in counts)
+    lost = _causes({cause: count for cause, count in losses.items() if count})
+    first = (
+        f"{counted(session.events, 'event')}, {counted(hits, 'probe hit')}, {dropped:,} dropped{lost}; "
+        f"attached for {seconds(attached)}"
+    )
+    return [first, *_by_probe(counts)]
+
+
+def _by_probe(counts: Sequence[ProbeCounts]) -> Iterator[str]:
+    for one in counts:
+        dropped = {words: one.counts[cause] for cause, words in DROPS.items() if one.counts[cause]}
+        told = [f"{one.counts[cause]:,} {words}" for cause, words in TOLD.items() if one.counts[cause]]
+        if dropped:
+            told.insert(0, f"{sum(dropped.values()):,} dropped{_causes(dropped)}")
+        if told:
+            yield f"{one.probe}: {', '.join(told)}"
+
+
+def _causes(counts: Mapping[str, int]) -> str:
+    causes = ", ".join(f"{count:,} {cause}" for cause, count in counts.items())
+    return f" ({causes})" if causes else ""

@@ -1,0 +1,189 @@
+"""Events and maps of a script as OpenTelemetry's signals: calls are spans, aggregations are metrics."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from gotap.probe.record import Layout, Output
+from gotap.probe.script.bound import PartKind
+from gotap.probe.script.routine import Ended
+from gotap.signals.batch import Bools, Coded, Column, Ints, Resource, Same, Spans, Texts
+from gotap.signals.events import Events, Field, ended_word
+from gotap.signals.points import Buckets, BucketsPoint, Gauge, Metric, NumberPoint, Quantiles, QuantilesPoint, Sum
+from gotap.signals.trace_values import as_json
+
+#: Instrumentation scope of both.
+SCOPE = "gotap.trace"
+
+_json = msgspec.json.Encoder().encode
+_LARGEST = 1 << 63
+
+_OUTPUT = Output(
+    operation=SCOPE,
+    kind="internal",
+    name="{code.function.name}",
+    attributes=(),
+    metric=None,
+    metric_attributes=(),
+    layout=Layout(SCOPE, 0, ()),
+    scope=SCOPE,
+)
+
+
+def spans_of(events: Events, rows: Sequence[int], resource: Resource) -> Spans:
+    """The calls at those rows as spans, each of a trace of its own; a call that did not return is an error.
+
+    Attributes: code.* and thread.id by the semantic conventions, else gotap.*; a value that is neither a number nor a
+    bool nor a string is its JSON text.
+    """
+    chosen = list(rows)
+    count = len(chosen)
+    ids = np.frombuffer(os.urandom(24 * count), np.uint8).reshape(count, 24)
+    end = np.array([events.time[row] for row in chosen], np.uint64)
+    latency = np.array([events.latency[row] if events.latency else 0 for row in chosen], np.uint64)
+    sites = [events.site[row] for row in chosen]
+    functions = [events.spec.instance or (site.function if site else events.spec.probe) for site in sites]
+    failed = [events.ended[row] in (Ended.PANIC, Ended.GOEXIT) for row in chosen]
+    endings = [ended_word(events.ended[row]) for row in chosen]
+    name = _coded(functions)
+    attributes: dict[str, Column] = {
+        "code.function.name": name,
+        "code.file.path": _coded([site.file if site else None for site in sites]),
+        "code.line.number": _ints([site.line if site else None for site in sites]),
+        "thread.id": _ints([events.tid[row] for row in chosen]),
+        "gotap.goroutine.id": _ints([events.goid[row] or None for row in chosen]),
+        "gotap.probe": Same(events.spec.probe),
+        "gotap.ended": _coded(endings),
+        "error.type": _coded([ending if bad else None for ending, bad in zip(endings, failed, strict=True)]),
+    }
+    if any(events.weight[row] > 1 for row in chosen):
+        attributes["gotap.sampled.one_of"] = _ints([events.weight[row] for row in chosen])
+    attributes |= {f"gotap.arg.{field.name}": _column(field, chosen) for field in events.fields}
+    attributes |= {f"gotap.result.{field.name}": _column(field, chosen) for field in events.results}
+    return Spans(
+        output=_OUTPUT,
+        resource=resource,
+        trace_id=np.ascontiguousarray(ids[:, :16]),
+        span_id=np.ascontiguousarray(ids[:, 16:]),
+        parent_id=np.zeros((count, 8), np.uint8),
+        trace_state=Texts.none(count),
+        flags=np.full(count, 0x101, np.uint32),
+        sampled=np.ones(count, np.bool_),
+        start=end - latency,
+        end=end,
+        name=name,
+        error=np.array(failed, np.bool_),
+        attributes=attributes,
+    )
+
+
+def _coded(values: Sequence[str | None]) -> Coded:
+    known: dict[str, int] = {}
+    codes = [-1 if value is None else known.setdefault(value, len(known)) for value in values]
+    return Coded(np.array(codes, np.int32), list(known))
+
+
+def _ints(values: Sequence[int | None]) -> Ints:
+    present = np.array([value is not None for value in values], np.bool_)
+    return Ints(np.array([value or 0 for value in values], np.int64), present)
+
+
+def _column(field: Field, rows: Sequence[int]) -> Column:
+    """One argument of all calls: whole numbers as such where all of them are, and so on, else texts."""
+    values = [as_json(field.part, field.values[row]) for row in rows]
+    if field.part.kind is PartKind.BOOL and all(isinstance(value, bool) for value in values):
+        return Bools(np.array(values, np.bool_), np.ones(len(values), np.bool_))
+    if all(type(value) is int and -_LARGEST <= value < _LARGEST for value in values):
+        return _ints(values)
+    return Texts([_text(value) for value in values])
+
+
+def _text(value: Any) -> bytes:
+    return value.encode("utf-8", "replace") if isinstance(value, str) else _json(value)
+
+
+# Metrics
+
+
+def metric_of(map: dict[str, Any], resource: Resource, start: int, now: int, unit: str = "") -> Metric | None:
+    """A map as docs/trace.schema.json has it; None: there is no metric of its kind. Times in Unix ns.
+
+    hist and lhist: OTLP's upper bounds belong to the bucket below them while ours do not, so of whole numbers the
+    bound is the greatest one that the bucket takes. A key's parts are the attributes k0, k1 and so on.
+    """
+    name, kind = map["map"], map["kind"]
+    data = _data(kind, map["entries"])
+    if data is None:
+        return None
+    label = name.removeprefix("@") or "map"
+    return Metric(resource, SCOPE, f"{SCOPE}.{label}", unit, f"{name}: {kind} of a gotap script", start, now, data)
+
+
+def _data(kind: str, entries: Sequence[dict[str, Any]]) -> Sum | Gauge | Buckets | Quantiles | None:
+    match kind:
+        case "count":
+            return Sum(tuple(NumberPoint(_attributes(one), one["value"]) for one in entries), monotonic=True)
+        case "sum":
+            return Sum(tuple(NumberPoint(_attributes(one), one["value"]) for one in entries), monotonic=False)
+        case "avg" | "min" | "max":
+            return Gauge(tuple(NumberPoint(_attributes(one), one["value"]) for one in entries))
+        case "value":
+            numbers = [one for one in entries if isinstance(one["value"], int | float)]
+            return Gauge(tuple(NumberPoint(_attributes(one), one["value"]) for one in numbers))
+        case "stats":
+            return Quantiles(tuple(_stats(one) for one in entries))
+        case "hist" | "lhist":
+            return Buckets(tuple(_buckets(one) for one in entries))
+        case "quantile":
+            return Quantiles(tuple(_quantiles(one) for one in entries))
+        case "top":
+            points = (
+                NumberPoint({**_attributes(one), "value": _attribute(each["value"])}, each["count"])
+                for one in entries
+                for each in one["value"]
+            )
+            return Sum(tuple(points), monotonic=True)
+        case _:
+            return None
+
+
+def _attributes(entry: dict[str, Any]) -> dict[str, str | int | bool]:
+    return {f"k{number}": _attribute(part) for number, part in enumerate(entry["key"])}
+
+
+def _attribute(value: Any) -> str | int | bool:
+    return value if isinstance(value, str | int | bool) else _json(value).decode()
+
+
+def _stats(entry: dict[str, Any]) -> QuantilesPoint:
+    value = entry["value"]
+    ends = ((0.0, float(value["min"])), (1.0, float(value["max"])))
+    return QuantilesPoint(_attributes(entry), value["count"], float(value["total"]), ends)
+
+
+def _quantiles(entry: dict[str, Any]) -> QuantilesPoint:
+    value = entry["value"]
+    quantiles = ((0.5, value["p50"]), (0.9, value["p90"]), (0.99, value["p99"]), (1.0, value["max"]))
+    count, total = value.get("count", 0), value.get("total", 0)
+    return QuantilesPoint(_attributes(entry), count, float(total), tuple((q, float(v)) for q, v in quantiles))
+
+
+def _buckets(entry: dict[str, Any]) -> BucketsPoint:
+    """Buckets that do not touch have an empty one between them."""
+    bounds: list[float] = []
+    counts: list[int] = [0]
+    for bucket in entry["value"]["buckets"]:
+        below, above, count = bucket["from"], bucket["to"], bucket["count"]
+        if below is not None and (not bounds or bounds[-1] != below - 1):
+            bounds.append(below - 1)
+            counts.append(0)
+        counts[-1] += count
+        if above is not None:
+            bounds.append(above - 1)
+            counts.append(0)
+    return BucketsPoint(_attributes(entry), tuple(map(float, bounds)), tuple(counts))
