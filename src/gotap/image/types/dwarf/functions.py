@@ -97,12 +97,14 @@ def parameters(debug: DebugInfo, function: Subprogram, type_of: Callable[[Entry]
             places[origin or child.offset] = locations(debug, function, child)
             if origin is None and function.code is not function.signature:
                 unnamed.append(child)
-    described = [*_formal_parameters(debug, function.signature), *unnamed]
+    described: dict[str, Entry] = {}
+    for child in (*_formal_parameters(debug, function.signature), *unnamed):
+        described.setdefault(child.name, child)  # results that deferred functions use come twice (seen in Go 1.20–1.26)
     found = [
         Parameter(
             child.name, type_of(child), bool(child.number(Attribute.VARIABLE_PARAMETER)), places.get(child.offset, ())
         )
-        for child in described
+        for child in described.values()
     ]
     results = [parameter for parameter in found if parameter.is_result]
     taken = [parameter for parameter in found if not parameter.is_result]
