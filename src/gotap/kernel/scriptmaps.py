@@ -151,7 +151,7 @@ def _merged(spec: MapSpec, values: NDArray[np.uint8]) -> list[list[int]]:
     signed = is_signed(spec)
 
     def column(offset: int) -> NDArray[np.uint64]:
-        return words[:, :, offset // 8] if offset < size else words[:, :, :1] * np.uint64(0)
+        return words[:, :, offset // 8] if offset < size else words[:, :, 0] * np.uint64(0)
 
     total = column(SUM).sum(axis=1, dtype=np.uint64)
     least = ~column(LEAST).max(axis=1, initial=0)

@@ -98,11 +98,16 @@ class KeyEmitter:
         asm.constant(R1, self.target)
         asm.store(base, at + 4, R1, 4)
         at += PREFIX
-        for part, key in zip(key_parts(spec), keys, strict=True):
-            self.part(part, key, at, fail)
+        left = iter(keys)
+        for part in key_parts(spec):
+            words = part.size // 8 if part.kind is PartKind.BYTES else 1
+            for offset in range(0, 8 * words, 8):
+                self.part(part, next(left), at + offset, fail)
             at += part.size
+        assert next(left, None) is None, "a key has more parts than its map"
 
     def part(self, part: Part, key: ir.Key, at: int, fail: str) -> None:
+        """One part of a key; of BYTES one word."""
         asm = self.asm
         if isinstance(key, ir.Stack):
             self.clear(at, part.size)

@@ -1,0 +1,46 @@
+"""Maps as JSON: {"map": "@name", "kind": "hist", "entries": [{"key": […], "value": …}]}; docs/trace-maps.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gotap.probe.script.bound import MapSpec
+from gotap.signals.maps.model import Bucket, Histogram, MapResult, MapValue, Quantiles, Series, Stats, Top
+from gotap.signals.trace_values import as_json
+
+
+def to_json(result: MapResult) -> dict[str, Any]:
+    """Plain objects for msgspec, entries with the largest values first."""
+    spec = result.spec
+    return {
+        "map": spec.name,
+        "kind": spec.kind.value,
+        "entries": [
+            {
+                "key": [as_json(part, value) for part, value in zip(spec.keys, entry.key, strict=True)],
+                "value": value_json(spec, entry.value),
+            }
+            for entry in result.entries
+        ],
+    }
+
+
+def value_json(spec: MapSpec, value: MapValue) -> Any:
+    match value:
+        case Histogram(buckets):
+            return {"buckets": [_bucket(one) for one in buckets]}
+        case Stats(count, avg, total, least, greatest):
+            return {"count": count, "avg": avg, "total": total, "min": least, "max": greatest}
+        case Quantiles(p50, p90, p99, greatest):
+            return {"p50": p50, "p90": p90, "p99": p99, "max": greatest}
+        case Top(values):
+            part = spec.bucket or spec.value
+            return [{"value": as_json(part, one), "count": count} for one, count in values]
+        case Series(points):
+            return [{"time_unix_nano": one.start, "value": one.value, "count": one.count} for one in points]
+        case _:
+            return as_json(spec.value, value)
+
+
+def _bucket(bucket: Bucket) -> dict[str, Any]:
+    return {"from": bucket.start, "to": bucket.end, "count": bucket.count}
