@@ -65,6 +65,9 @@ class Machine:
     pid_tgid: int = 4242 << 32 | 4243
     cookie: int = 0
     cpu: int = 0
+    cpus: int = 2
+    comm: bytes = b"server"
+    pid_namespace: tuple[int, int] | None = None
     clock: Callable[[], int] | None = None  # default: starts at 1 000 000 ns, 1000 ns later at every call
     seed: int = 1
     limit: int = 1_000_000  # instructions
@@ -340,6 +343,38 @@ class Machine:
         data = self.memory.read(source, size)
         self._result(destination, bytes(size) if data is None else data)
         return -EFAULT if data is None else 0
+
+    def _probe_read_kernel(self, destination: int, size: int, source: int) -> int:
+        """Memory of maps and stacks is all the kernel memory that there is."""
+        size &= M32
+        try:
+            data = self.space.read(source, size)
+        except Fault:
+            data = None
+        self._result(destination, bytes(size) if data is None else data)
+        return -EFAULT if data is None else 0
+
+    def _get_current_comm(self, destination: int, size: int) -> int:
+        self._result(destination, self.comm[: size - 1].ljust(size, b"\0"))
+        return 0
+
+    def _get_ns_current_pid_tgid(self, device: int, inode: int, destination: int, size: int) -> int:
+        """struct bpf_pidns_info: u32 pid of the thread, u32 tgid; numbers of the one other namespace are 1000 less."""
+        if size != 8:
+            return -EINVAL
+        if (device, inode) != self.pid_namespace:
+            self._result(destination, bytes(8))
+            return -EINVAL
+        pids = (self.pid_tgid & M32) - 1000, (self.pid_tgid >> 32) - 1000
+        self._result(destination, b"".join(pid.to_bytes(4, "little") for pid in pids))
+        return 0
+
+    def _map_lookup_percpu(self, the_map: int, key: int, cpu: int) -> int:
+        found = self._map(the_map)
+        if cpu & M32 >= self.cpus:
+            return 0
+        value = found.value(self._argument(key, found.key_size), cpu & M32)
+        return 0 if value is None else self._value_address(found, value)
 
     def _probe_read_user_str(self, destination: int, size: int, source: int) -> int:
         """Length with the zero byte; strncpy_from_user_nofault."""

@@ -78,6 +78,10 @@ class Assembler:
         """A name no one else has; place it with `label`."""
         return f"{prefix}.{next(self._numbers)}"
 
+    def wanted(self, label: str) -> bool:
+        """Whether anything so far jumps there: what nothing leads to the verifier refuses."""
+        return any(name == label for _, name in self._jumps)
+
     def finish(self) -> Code:
         """AssemblerError: a label that is not placed, a jump of more than 32767 instructions."""
         instructions = list(self._instructions)

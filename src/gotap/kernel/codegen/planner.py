@@ -91,7 +91,9 @@ def words_of_key(key: ir.Key) -> tuple[ir.Word, ...]:
             return (pointer,)
         case ir.StoredText(_, keys):
             return tuple(word for one in keys for word in words_of_key(one))
-        case ir.ConstText() | ir.AmbientText() | ir.KeptText() | ir.OwnText() | ir.Stack():
+        case ir.Chosen(alternatives):
+            return tuple(words_of(alternatives))
+        case ir.ConstText() | ir.AmbientText() | ir.KeptText() | ir.OwnText() | ir.RecordText() | ir.Stack():
             return ()
         case _:
             return (key,)

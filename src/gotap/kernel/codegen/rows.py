@@ -82,6 +82,8 @@ class RowProgram:
         `depth`: DEPTH = g.stack.hi minus the SP at the function's entry, which does not change when the stack moves.
         """
         asm = self.asm
+        assert self.target.goid is not None
+        assert self.target.stack_high is not None
         if not depth:
             self.early.word(self.target.goid, lost)
             asm.store(R10, frame.GOID, R0)

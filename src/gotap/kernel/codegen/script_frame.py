@@ -17,7 +17,7 @@ from gotap.probe.script.record import EVENT
 from gotap.probe.script.routine import OWN_TEXT_LIMIT
 
 #: Maps, by the names programs refer to them.
-FRAMES = "frames"  # array of `Setting.slots` frames: FRAME_SCRATCH bytes, then the largest record
+FRAMES = "frames"  # array of `Setting.slots` frames: FRAME_SCRATCH bytes, the largest record, FRAME_TAIL
 CALLS = "calls"  # hash: CALL_KEY → CALL
 KEPT = "kept"  # + its class: hash, CALL_KEY → the record's first bytes as they were at the call's entry
 HEADS = "heads"  # hash: GOROUTINE_KEY → HEAD
@@ -28,11 +28,12 @@ COUNTERS = "counters"  # per-CPU array: number of the probe → u64 for each Cou
 THIN = "thin"  # array: number of the probe → u32, one firing of so many is taken
 UNWINDERS = "unwinders"  # program array: 0: unwinder, 1 + number: the program that it goes back to
 NO_PROGRAMS = frame.NO_PROGRAMS
-EPOCHS = "epochs"  # array: number of the script's map → u32
 
 #: Bytes of a record that travel at once: few sizes, so that a ring's content can be gathered in columns.
 SIZES = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 20480, 24576, 32760)
 LARGEST_FRAME = SIZES[-1]  # offsets in it fit into 16 bits
+#: Room behind a record that is never used: reads that begin within the record may be that long, for the verifier.
+FRAME_TAIL = 4096
 
 #: Scratch of a frame, offsets from R7.
 FRAME_SCRATCH = 8192
@@ -52,11 +53,14 @@ LOCAL_COUNT = 64
 LINK = LOCALS + 8 * LOCAL_COUNT  # of a call: CALL up to its header
 LINK_SIZE = 24
 LIMIT = LINK + LINK_SIZE  # of an unwinding: the depth, how calls end
-BUFFER = LIMIT + 24  # a group or bucket of a Go map
+LOOPS = LIMIT + 24  # of each loop around: its first value
+LOOP_DEPTH = 4
+BUFFER = LOOPS + 8 * LOOP_DEPTH  # a group or bucket of a Go map
 PLANNED = BUFFER + 352
 PLANNED_END = PLANNED + 1024
-TEXT_A = PLANNED_END  # a text that is compared or stored
-TEXT_SIZE = 512
+TEXT_A = PLANNED_END  # a text that is compared, captured or kept for the goroutine: u64 length, bytes
+TEXT_LIMIT = 512
+TEXT_SIZE = 8 + TEXT_LIMIT + 8
 TEXT_B = TEXT_A + TEXT_SIZE
 KEY_BUFFER = TEXT_B + TEXT_SIZE  # key of a script's map
 KEY_BUFFER_SIZE = 1536
@@ -111,9 +115,9 @@ IN_FRAME = Memory(
     blocks_end=0,
 )
 
-#: What bpf_loop hands to a callback, offset from R10 in the program and in every callback: 24 bytes, R6 and R7 first.
-LOOP = -24
-LOOP_IN_MAIN = frame.LOOP
+#: What bpf_loop hands to a callback: R6 and R7, offset from R10, in the program and in a callback that loops itself.
+LOOP_STATE = frame.LOOP
+LOOP_STATE_INSIDE = -16
 
 
 class Counter(IntEnum):

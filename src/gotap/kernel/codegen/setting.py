@@ -9,6 +9,7 @@ from msgspec import Struct
 from gotap.kernel.codegen import script_frame
 from gotap.probe.script.bound import BoundScript, MapSpec
 from gotap.probe.script.routine import Enter, Routine
+from gotap.probe.script.stackwords import StackWords
 
 
 class ScriptSetting(Struct, frozen=True):
@@ -29,7 +30,8 @@ class ScriptSetting(Struct, frozen=True):
     filtered: frozenset[int] = frozenset()
     has_loop: bool = True
     has_cookie: bool = True
-    has_percpu_lookup: bool = True  # bpf_map_lookup_percpu_elem
+    cpus: int = 0  # possible CPUs; 0: programs cannot look at other CPUs' values (bpf_map_lookup_percpu_elem)
+    stack_words: StackWords | None = None
     unwinder: bool = False  # whether UNWINDERS holds a program
     thinning: bool = False
     traces: bool = False
@@ -43,7 +45,7 @@ class ScriptSetting(Struct, frozen=True):
 
     @property
     def frame_value_size(self) -> int:
-        return script_frame.FRAME_SCRATCH + self.record_size
+        return script_frame.FRAME_SCRATCH + self.record_size + script_frame.FRAME_TAIL
 
     @property
     def own_size(self) -> int:
@@ -62,7 +64,7 @@ def filtered_layouts(routines: Iterable[Routine]) -> frozenset[int]:
 
 
 def script_setting(script: BoundScript, *, slots: int = 16, has_loop: bool = True, has_cookie: bool = True,
-                   has_percpu_lookup: bool = True, unwinder: bool = False, thinning: bool = False,
+                   cpus: int = 0, unwinder: bool = False, thinning: bool = False,
                    traces: bool = False, scoping: int | None = None, pid_namespace: tuple[int, int] | None = None,
                    ) -> ScriptSetting:  # fmt: skip
     """The setting of a script on a kernel with these features."""
@@ -76,7 +78,8 @@ def script_setting(script: BoundScript, *, slots: int = 16, has_loop: bool = Tru
         filtered=filtered_layouts(one.routine for one in script.routines),
         has_loop=has_loop,
         has_cookie=has_cookie,
-        has_percpu_lookup=has_percpu_lookup,
+        cpus=cpus,
+        stack_words=script.stack_words,
         unwinder=unwinder,
         thinning=thinning,
         traces=traces,

@@ -21,8 +21,8 @@ class Target(Struct, frozen=True):
     pid: int  # as gotap sees it, for the record
     tgid: int | None  # in the initial pid namespace; None: not known, the attachment's pid filter alone decides
     bias: int  # load bias of its executable
-    goid: ir.Word
-    stack_high: ir.Word
+    goid: ir.Word | None  # None: not a Go program; of scripts only
+    stack_high: ir.Word | None
     scoping: int | None = None  # the operation whose rows are the goroutines' scopes, see `scoping`
     contexts: bool = True  # whether some begin looks for its parent by a context: else none need be noted
 

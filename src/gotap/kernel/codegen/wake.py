@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import frame
-from gotap.kernel.isa import R0, R1, R2, R3, R4, R10, Helper, RingFlags
+from gotap.kernel.codegen.memory import ROW, Memory
+from gotap.kernel.isa import R0, R1, R2, R3, R4, Helper, RingFlags
 
 #: The reader is woken whenever so many more bytes wait for it; a power of two.
 WAKE_BYTES = 1 << 19
@@ -13,18 +14,18 @@ _AVAILABLE = 0  # BPF_RB_AVAIL_DATA: bytes between the two positions (kernel/bpf
 _HEADER = 8  # BPF_RINGBUF_HDR_SZ
 
 
-def wake_flags(asm: Assembler) -> None:
+def wake_flags(asm: Assembler, memory: Memory = ROW) -> None:
     """R4: the flags for a record of R3 bytes, which wakes the reader if it carries the fill over a multiple.
 
     Two CPUs that look at the same time may both miss that they are over it; the next multiple is not far. R0, R1 and R2
     are lost, R3 stays.
     """
     quiet = asm.new_label("quiet")
-    asm.store(R10, frame.READ, R3)
+    asm.store(memory.base, memory.read, R3)
     asm.ld_map(R1, frame.RING)
     asm.mov(R2, _AVAILABLE)
     asm.call(Helper.RINGBUF_QUERY)
-    asm.load(R3, R10, frame.READ)
+    asm.load(R3, memory.base, memory.read)
     asm.mov(R1, R0)
     asm.add(R1, R3)
     asm.add(R1, _HEADER)

@@ -1,0 +1,89 @@
+"""Emit: columns, values and stacks go into the frame's record, and the record into the ring."""
+
+from __future__ import annotations
+
+from gotap.kernel.codegen import script_frame
+from gotap.kernel.codegen.script_captures import ScriptCaptures
+from gotap.kernel.codegen.script_frame import Counter
+from gotap.kernel.codegen.script_program import ScriptProgram
+from gotap.kernel.codegen.scriptmaps import ScriptMapEmitter
+from gotap.kernel.codegen.wake import wake_flags
+from gotap.kernel.isa import R0, R1, R2, R3, R4, R7, R8, Helper, RingFlags
+from gotap.probe.script.routine import CaptureStack, CaptureValue, Emit
+
+#: What an event changes of the header, besides the identity of a firing: saved before it, put back behind it.
+_WORDS = (0, script_frame.field("present"), script_frame.field("weight"))
+
+
+class EventEmitter:
+    """Emits events of one program. R7 is the frame; R8 and R9 are lost.
+
+    `call`: the frame is a call's, whose header says all since its entry; else each event says when and where it is.
+    """
+
+    def __init__(self, program: ScriptProgram, captures: ScriptCaptures, maps: ScriptMapEmitter, call: bool) -> None:
+        self.program = program
+        self.asm = program.asm
+        self.captures = captures
+        self.maps = maps
+        self.call = call
+
+    def emit(self, emit: Emit) -> None:
+        asm = self.asm
+        for index, word in enumerate(_WORDS):
+            asm.load(R1, R7, word)
+            asm.store(R7, script_frame.SAVED + 8 * index, R1)
+        if not self.call:
+            self.program.identify()
+        self.fill(emit)
+        asm.store(R7, script_frame.field("event"), emit.event, 1)
+        if emit.epoch_of is not None:
+            self.maps.epoch(emit.epoch_of)
+            asm.store(R7, script_frame.field("weight"), R0, 4)
+        self.send(emit.wake)
+        for index, word in enumerate(_WORDS):
+            asm.load(R1, R7, script_frame.SAVED + 8 * index)
+            asm.store(R7, word, R1)
+
+    def fill(self, emit: Emit) -> None:
+        for capture in emit.captures:
+            self.captures.capture(capture, shared=False)
+        self.stacks(emit.stacks)
+        self.values(emit.values)
+
+    def stacks(self, stacks: tuple[CaptureStack, ...]) -> None:
+        for stack in stacks:
+            absent = self.asm.new_label("nostack")
+            self.captures.stack(stack, absent)
+            self.asm.label(absent)
+
+    def values(self, values: tuple[CaptureValue, ...]) -> None:
+        assert not values
+
+    def send(self, wake: bool) -> None:
+        """The record in the smallest size that holds it. The reader is woken when much waits, or when it should be."""
+        asm, program = self.asm, self.program
+        sized, lost, sent = asm.new_label("sized"), asm.new_label("lost"), asm.new_label("sent")
+        largest = program.setting.record_size
+        asm.load(R8, R7, script_frame.field("used"), 2)
+        for size in script_frame.SIZES:
+            if size < largest:
+                asm.mov(R3, size)
+                asm.jle(R8, size, sized)
+        asm.mov(R3, largest)
+        asm.label(sized)
+        if wake:
+            asm.mov(R4, int(RingFlags.FORCE_WAKEUP))
+        else:
+            asm.mov(R8, R3)
+            wake_flags(asm, program.memory)
+            asm.mov(R3, R8)  # the verifier does not know what memory holds
+        asm.ld_map(R1, script_frame.RING)
+        asm.mov(R2, R7)
+        asm.call(Helper.RINGBUF_OUTPUT)
+        asm.jne(R0, 0, lost)
+        program.count(Counter.EVENTS)
+        asm.jump(sent)
+        asm.label(lost)
+        program.count(Counter.RING_FULL)
+        asm.label(sent)
