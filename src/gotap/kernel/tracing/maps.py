@@ -11,7 +11,9 @@ from gotap.kernel.bpf import Map
 from gotap.kernel.codegen import script_frame as sf
 from gotap.kernel.codegen.setting import ScriptSetting
 from gotap.kernel.ring import Ring
+from gotap.kernel.shape_maps import shape_maps
 from gotap.kernel.syscalls import MapFlags, MapType, ProgramType
+from gotap.probe.shapes import Shapes
 
 #: Calls that are open at once, over all goroutines; more are counted and not followed.
 OPEN_CALLS = 32768
@@ -79,6 +81,11 @@ class WorkMaps:
             made = Map.create(MapType.PROG_ARRAY, 4, 4, 1, name="gotap_none")
             self._no_programs[kind] = self._undo.enter_context(made)
         return {name: map.fd for name, map in self.maps.items()} | {sf.NO_PROGRAMS: self._no_programs[kind].fd}
+
+    def add_shapes(self, shapes: Shapes) -> None:
+        """What captures of values work from."""
+        for name, made in shape_maps(shapes.table(), shapes.dynamic).items():
+            self.maps[name] = self._undo.enter_context(made)
 
     def counts(self, probe: int) -> list[int]:
         """The counters of a probe, see script_frame.Counter."""

@@ -86,6 +86,8 @@ class Tracer:
             grows = features.has("clock_growing") or not any(one.kind == "profile" for one in _origins(script))
             self.work = WorkMaps(self.setting, probes, features, ring_size=ring_size, grows=grows)
             undo.callback(self.work.close)
+            if script.shapes is not None:
+                self.work.add_shapes(script.shapes)
             self.maps = ScriptMaps(script.maps, features)
             self._undo = undo.pop_all()
             self._undo.callback(self.maps.close)
