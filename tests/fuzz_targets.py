@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+import fuzz_scripts
 from fuzz_mutations import Seed
 from fuzz_runner import Target
 from gotap.errors import GotapError
@@ -46,7 +47,7 @@ _MOST_TYPES = 50
 
 @cache
 def all_targets() -> tuple[Target, ...]:
-    return (*_of_images(), *_of_code(), *_of_types(), *_of_texts(), *_of_processes())
+    return (*_of_images(), *_of_code(), *_of_types(), *_of_texts(), *_of_processes(), *fuzz_scripts.targets())
 
 
 def target(name: str) -> Target:

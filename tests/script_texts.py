@@ -32,8 +32,13 @@ def places_removed(node: object) -> object:
 
 
 def written(node: script.Script) -> str:
-    signatures = [f"sig '{one.text}'" for one in node.signatures]
+    signatures = [f"sig {_quoted(one.text)}" for one in node.signatures]
     return "\n".join([*signatures, *map(_probe, node.probes)])
+
+
+def _quoted(text: str) -> str:
+    quote = next(quote for quote in "'\"`" if quote not in text)
+    return f"{quote}{text}{quote}"
 
 
 def _probe(probe: script.Probe) -> str:
@@ -54,7 +59,7 @@ def _spec(spec: script.Spec) -> str:
         case script.Profile(hertz):
             return f"profile:{hertz}"
         case script.Function(pattern, point):
-            return f"{pattern}:{point}"
+            return f'"{pattern}":{point}'
         case script.Line(file, line):
             return f'"{file}":{line}'
         case script.Goroutine(event):
@@ -64,7 +69,8 @@ def _spec(spec: script.Spec) -> str:
         case script.Tracepoint(category, name):
             return f"tracepoint:{category}:{name}"
         case script.Uprobe(path, symbol, offset, returns):
-            return f'uprobe:"{path}":{symbol}{f"+{offset:#x}" if offset else ""}{":return" if returns else ""}'
+            symbol = f"{symbol}+{offset:#x}" if offset else f'"{symbol}"'
+            return f'uprobe:"{path}":{symbol}{":return" if returns else ""}'
 
 
 def _block(block: Iterable[script.Statement]) -> str:

@@ -464,6 +464,22 @@ def test_a_script_of_the_greatest_size() -> None:
             parse_script(begin + unit * ((MOST_TEXT - 20) // len(unit)))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "f.f {{ {0}() }}", "f.f {{ {0} }}", "f.f {{ {0} {0} }}", "f.f {{ $x = ~r{1} }}", "f.f {{ for ${0} }}",
+        "f.f {{ @{0}[1] = count(1) }}", "f.f {{ delete(@{0}) }}", 'f.f {{ printf("%{1}y", 1) }}', 'f.f {{ "\\q{0}" }}',
+        "uprobe:/{0}:f+1:return", "interval:{0}", "profile:{0}", "f.f:entry:{0}", "{0}(int)", "f.f / {0}", "f.f:{1}",
+        "f.f:{0}", "{0}:1",
+    ],
+)  # fmt: skip
+def test_messages_stay_short(text: str) -> None:
+    with pytest.raises(ScriptError) as caught:
+        parse_script(text.format("x" * 10_000, "1" * 10_000))
+    error = caught.value
+    assert max(map(len, (str(error), error.remedy, *error.excerpt))) < 250
+
+
 # -- properties -------------------------------------------------------------------------------------------------
 
 

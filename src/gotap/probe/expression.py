@@ -339,7 +339,7 @@ class ExpressionParser:
         if name in _CONSTANTS:
             return Literal(_CONSTANTS[name], at=at)
         if name.startswith("~"):
-            raise self.fail(f"`{name}` stands only behind a dot", f"write ret.{name} or args.{name}", at)
+            raise self.fail(f"{shown(name)} stands only behind a dot", f"write ret.{name[:20]}", at)
         if name == "self" and self.accept("."):
             return self.own()
         if not self.at_operator("("):
@@ -358,7 +358,7 @@ class ExpressionParser:
 
     def not_callable(self, name: str, at: int) -> GotapError:
         known = ", ".join(sorted(self.functions))
-        return self.fail(f"`{name}` is not a function that an expression may call ({known})", "", at)
+        return self.fail(f"{shown(name)} is not a function that an expression may call ({known})", "", at)
 
     def listed(self, closing: str, what: str) -> tuple[Expression, ...]:
         """Expressions up to the closing bracket, which may follow a comma. A key there must be; arguments need not."""

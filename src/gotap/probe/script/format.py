@@ -7,6 +7,7 @@ import re
 from msgspec import Struct
 
 from gotap.errors import GotapError
+from gotap.probe.lexer import shown
 
 #: Verbs by how formats write them → what they are. C's i is d.
 _VERBS = {verb: verb for verb in "duxXsqvtpfc"} | {"i": "d"}
@@ -82,19 +83,20 @@ def directives(pieces: tuple[Piece, ...]) -> list[Directive]:
 def _directive(match: re.Match[str]) -> Directive:
     flags, width, point, precision, _length, verb = match.groups()
     at = match.start()
+    written = shown(match[0])
     if not verb:
         raise FormatError("the format ends within a directive", "a percent sign is written %%", at)
     if verb in "*[":
-        raise FormatError(f"`{match[0]}`: width and order stand in the format", "write the width as a number: %10s", at)
+        raise FormatError(f"{written}: width and order stand in the format", "write the width as a number: %10s", at)
     if verb not in _VERBS:
         raise FormatError(
-            f"`{match[0]}` is not a directive",
+            f"{written} is not a directive",
             "write %d %u %x %X %s %q %v %+v %t %p %f %c, or %% for a percent sign",
             at,
         )
     numbers = [number[:6] for number in (width, precision or "")]
     if any(number and int(number) > MOST_WIDTH for number in numbers):
-        raise FormatError(f"`{match[0][:40]}` is wider than {MOST_WIDTH}", "write a smaller number", at)
+        raise FormatError(f"{written} is wider than {MOST_WIDTH}", "write a smaller number", at)
     return Directive(
         _VERBS[verb], "+" in flags, "0" in flags, "-" in flags, " " in flags, "#" in flags,
         int(width) if width else None, (int(precision) if precision else 0) if point else None, at,

@@ -16,6 +16,8 @@ COMMAND_LINE = "script"
 
 #: Columns of the source line that an excerpt shows.
 _WIDTH = 100
+#: Characters of a message: names in it may be as long as the script.
+_MOST_MESSAGE = 200
 _TAB = 8
 
 
@@ -43,6 +45,7 @@ class Source(Struct, frozen=True):
 
         The place is named where the caret alone does not tell it: in scripts of several lines, and in files.
         """
+        message, remedy = _cut(message), _cut(remedy)
         if at < 0:
             return ScriptError(message, remedy)
         begin = self.text.rfind("\n", 0, at) + 1
@@ -52,6 +55,10 @@ class Source(Struct, frozen=True):
         if self.name != COMMAND_LINE or "\n" in self.text.strip():
             message = f"{self.name}:{number}:{column + 1}: {message}"
         return ScriptError(message, remedy, number, column + 1, _excerpt(line, min(column, len(line))))
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _MOST_MESSAGE else f"{message[:_MOST_MESSAGE]}…"
 
 
 class _Text(Protocol):
