@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 #: Nanoseconds.
 _UNITS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
 }  # fmt: skip
-_DURATION_PART = re.compile(r"([0-9][0-9_]*)(\.[0-9]+)?([a-zµμ]+)")
+_DURATION_PART = re.compile(r"([0-9][0-9_]*)(?:\.([0-9]+))?([a-zµμ]+)")
 _FLOAT = re.compile(r"[0-9][0-9_]*(?:\.[0-9][0-9_]*)?(?:[eE][-+]?[0-9]+)?")
 _INTEGER = re.compile(r"0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|[0-9][0-9_]*")
 _SIMPLE = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "\\": 92, '"': 34, "'": 39}
@@ -17,6 +16,7 @@ _ESCAPE = re.compile(r"\\(?:([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-
 
 MOST_INTEGER = (1 << 64) - 1
 _MOST_DURATION = (1 << 63) - 1
+_MOST_DIGITS = 40
 
 
 class Malformed(ValueError):
@@ -50,16 +50,17 @@ def number(word: str, shown: str) -> int | float:
 
 def duration(word: str, shown: str) -> int:
     """`1m30s` → nanoseconds."""
-    total = Fraction(0)
+    total = 0
     for whole, fraction, unit in _DURATION_PART.findall(word):
-        if len(whole) + len(fraction) > 40:
+        if len(whole) + len(fraction) > _MOST_DIGITS:
             raise Malformed(f"{shown} has too many digits", "write fewer")
-        total += Fraction(whole.replace("_", "") + fraction) * _UNITS[unit]
-    if total.denominator != 1:
-        raise Malformed(f"{shown} is not a whole number of nanoseconds", "round it")
+        behind_point, rest = divmod(int(fraction or 0) * _UNITS[unit], 10 ** len(fraction))
+        if rest:
+            raise Malformed(f"{shown} is not a whole number of nanoseconds", "round it")
+        total += int(whole.replace("_", "")) * _UNITS[unit] + behind_point
     if total > _MOST_DURATION:
         raise Malformed(f"{shown} is more than a time.Duration holds", "the longest is about 292 years")
-    return int(total)
+    return total
 
 
 def text(word: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections.abc import Iterable
 from typing import Protocol
@@ -77,6 +76,8 @@ def error_at(source: _Text | str, at: int, message: str, remedy: str = "") -> Sc
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`did you mean count?`, or nothing when no known word is like this one."""
+    import difflib  # 3 ms, of errors only
+
     folded = {one.casefold(): one for one in known}
     near = difflib.get_close_matches(word.casefold()[:100], folded, n=2, cutoff=0.65)
     return f"did you mean {' or '.join(folded[one] for one in near)}?" if near else ""
