@@ -113,7 +113,8 @@ class EventSpec(Struct, frozen=True):
     results: tuple[tuple[str, Part], ...] = ()
     stack: Part | None = None
     map: int | None = None
-    instance: str = ""  # the concrete name of a generic function's instantiation, when it is known beforehand
+    dictionary: Column | None = None  # of a generic function: the address that `instances` names
+    instances: tuple[tuple[int, str], ...] = ()  # unrelocated address of a dictionary, name: `main.Map[int,string]`
 
 
 class SiteInfo(Struct, frozen=True):

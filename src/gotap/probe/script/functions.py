@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import cast
 
 from msgspec import Struct
 
@@ -12,7 +13,7 @@ from gotap.probe import expression as expressions
 from gotap.probe import ir
 from gotap.probe.compiler import Value
 from gotap.probe.functions.matching import Match, Matches
-from gotap.probe.functions.model import FunctionSignature
+from gotap.probe.functions.model import DICTIONARY, FunctionSignature
 from gotap.probe.functions.signatures import Signatures
 from gotap.probe.functions.suggestions import no_such_function
 from gotap.probe.places import BoundSite, NotInBinary
@@ -24,7 +25,7 @@ from gotap.probe.script.frames import Captured, FrameBuilder
 from gotap.probe.script.points import Names
 from gotap.probe.script.routine import Emit, Enter, Leave, Unwound
 from gotap.probe.script.stage import Stage, mentions, needs_only_args, only_args
-from gotap.probe.script.watches import all_args, result, watch
+from gotap.probe.script.watches import all_args, dictionary, result, watch
 from gotap.probe.signature import package_of
 
 #: Functions that a notice names.
@@ -35,7 +36,11 @@ class Body(Struct, frozen=True):
     """A function of a match, and its name as users write it."""
 
     function: Function
-    name: str
+    match: Match
+
+    @property
+    def name(self) -> str:
+        return self.match.name
 
 
 class Group(Struct, frozen=True):
@@ -44,6 +49,7 @@ class Group(Struct, frozen=True):
     bodies: tuple[Body, ...]
     signature: FunctionSignature
     name: str
+    chosen: bool = False  # only the instances of the match are meant
 
 
 class FunctionProbes:
@@ -57,7 +63,7 @@ class FunctionProbes:
 
     def bind(self, number: int, probe: tree.Probe, spec: tree.Function) -> None:
         matches = self.matches(spec)
-        bodies = [Body(function, match.name) for match in matches.functions for function in match.bodies]
+        bodies = [Body(function, match) for match in matches.functions for function in match.bodies]
         copies = [(match, call) for match in matches.functions for call in match.copies or ()]
         if spec.point in ("call", "return", "panic"):
             self.tell_missed(spec, matches)
@@ -65,7 +71,7 @@ class FunctionProbes:
             self.inlined(number, probe, spec, copies, any(match.bodies for match in matches.functions))
         if spec.point == "inline":
             return
-        for group in self.groups(probe, bodies):
+        for group in self.groups(probe, bodies, matches.wanted):
             if spec.point == "entry":
                 self.entry(number, probe, group)
             else:
@@ -113,15 +119,17 @@ class FunctionProbes:
                 "probe them with :inline"
             )
 
-    def groups(self, probe: tree.Probe, bodies: Sequence[Body]) -> list[Group]:
+    def groups(self, probe: tree.Probe, bodies: Sequence[Body], wanted: str) -> list[Group]:
         """One for each signature when arguments or results are read, else one of all."""
-        reads = probe.block is None or mentions((probe.predicate, probe.block), "args", "ret")
+        reads = bool(wanted) or probe.block is None or mentions((probe.predicate, probe.block), "args", "ret")
         if not reads:
             return [Group(tuple(bodies), FunctionSignature(), probe.text)] if bodies else []
         groups: dict[str, list[Body]] = {}
         for body in bodies:
             groups.setdefault(body.name, []).append(body)
-        return [Group(tuple(one), self.signatures.of(one[0].function), name) for name, one in groups.items()]
+        return [
+            Group(tuple(one), self.signatures.of(one[0].function), name, bool(wanted)) for name, one in groups.items()
+        ]
 
     # -- sites ----------------------------------------------------------------------------------------------------
 
@@ -152,12 +160,24 @@ class FunctionProbes:
 
     def stage(self, group: Group, args: Names) -> Stage:
         signature = group.signature
+        instances = tuple((one.dictionary, one.name) for one in group.bodies[0].match.instances)
         return Stage(
+            instances=instances,
+            when=self.chosen(args, instances) if group.chosen else (),
             package=package_of(group.bodies[0].name),
             args=args if signature.known else None,
             no_args=signature.reason or f"{group.name} takes no arguments",
             functions=frozenset(body.name for body in group.bodies),
         )
+
+    def chosen(self, args: Names, instances: Sequence[tuple[int, str]]) -> tuple[ir.Word, ...]:
+        """Whether a generic function's body runs for one of these instances."""
+        if DICTIONARY not in args:
+            return ()
+        word, found = args[DICTIONARY]().word(0), cast(ir.Word, ir.Const(0))
+        for address, _ in instances:
+            found = ir.Logic("||", found, ir.Compare("==", word, ir.StaticAddress(address), False))
+        return (found,)
 
     def entry(self, number: int, probe: tree.Probe, group: Group) -> None:
         sites, args = self.entries(group)
@@ -202,22 +222,28 @@ class FunctionProbes:
         self, probe: tree.Probe, kept: Kept, block: Block
     ) -> tuple[tuple[ir.Word, ...], tuple[ir.Word, ...]]:
         """Words of the predicate that must hold at the entry, and at the end."""
+        own = kept.block.stage.when
         if probe.predicate is None:
-            return (), ()
+            return own, ()
         if needs_only_args(probe.predicate):
-            return kept.block.truth(probe.predicate), ()
-        return (), block.truth(probe.predicate)
+            return (*own, *kept.block.truth(probe.predicate)), ()
+        return own, block.truth(probe.predicate)
 
     def event(
         self, probe: tree.Probe, spec: tree.Function, block: Block, kept: Kept, results: Names
     ) -> tuple[tuple[Emit, ...], tuple[Emit, ...]]:
         """The event of a call, for its return and for its end without one."""
-        args = all_args(kept.block, kept.block.stage, kept.into)
+        stage = kept.block.stage
+        args = all_args(kept.block, stage, kept.into)
+        instance = dictionary(kept.block, stage, kept.into)
         into = Captured()
         given: list[tuple[str, Part]] = []
         if spec.point != "panic":
             given = [(name, block.captured(result(name), into)) for name in results]
-        emit = block.emit(EventSpec(EventKind.CALL, probe.text, args=args, results=tuple(given)), into)
+        told = EventSpec(
+            EventKind.CALL, probe.text, args=args, results=tuple(given), dictionary=instance, instances=stage.instances
+        )
+        emit = block.emit(told, into)
         bare = Emit(emit.event)
         return ((bare,), ()) if spec.point == "panic" else ((emit,), (bare,) if spec.point == "call" else ())
 

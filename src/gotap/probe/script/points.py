@@ -106,8 +106,7 @@ def _by_rules(
                 location = Register(piece.register) if registers is None else registers.get(piece.register)
                 reason = "" if location is not None else "not known at the return"
             parts.append(Part(piece.offset, piece.size, location, reason))
-        if not argument.hidden:
-            found.append(Variable(argument.name, argument.type, tuple(parts), argument.reason))
+        found.append(Variable(argument.name, argument.type, tuple(parts), argument.reason))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct, field
 
 from gotap.probe import expression as tree
+from gotap.probe import ir
 from gotap.probe.compiler import Value
 
 Names = Mapping[str, Callable[[], Value]]
@@ -29,6 +30,8 @@ class Stage(Struct):
     is_go: bool = True  # a goroutine runs
     is_call: bool = False  # latency is known
     functions: frozenset[str] = frozenset()  # of the sites
+    instances: tuple[tuple[int, str], ...] = ()  # of a generic function: dictionary's address, name
+    when: tuple[ir.Word, ...] = ()  # what must hold besides the predicate
     #: Takes over expressions of arguments alone, which were evaluated at the call's entry.
     keep: Callable[[tree.Expression], Value | None] | None = None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from gotap.probe import expression as expressions
+from gotap.probe.functions.model import DICTIONARY
+from gotap.probe.record import Column
 from gotap.probe.script import tree
 from gotap.probe.script.blocks import Block
 from gotap.probe.script.bound import EventKind, EventSpec, Origin, Part
@@ -24,13 +26,14 @@ def watch(
     """Adds a routine that fires once each time one of the sites, or the origin, is passed."""
     frame = context.frame(name)
     block = Block(context.shared, context.compiler, stage, frame, probe)
-    when = block.truth(probe.predicate) if probe.predicate is not None else ()
+    when = (*stage.when, *(block.truth(probe.predicate) if probe.predicate is not None else ()))
     if probe.block is not None:
         body = block.statements(probe.block)
     else:
         into = Captured()
-        args = all_args(block, stage, into)
-        body = (block.emit(EventSpec(EventKind.CALL, probe.text, args=args), into),)
+        args, instance = all_args(block, stage, into), dictionary(block, stage, into)
+        spec = EventSpec(EventKind.CALL, probe.text, args=args, dictionary=instance, instances=stage.instances)
+        body = (block.emit(spec, into),)
     context.locals = max(context.locals, block.locals.slots)
     context.add(probe, number, Watch(context.layout(frame), when, body), sites, origin)
 
@@ -39,7 +42,15 @@ def all_args(block: Block, stage: Stage, into: Captured) -> tuple[tuple[str, Par
     """Every argument of the stage, or every local of a line, as the event of a probe without a block shows them."""
     if stage.args is None and stage.names:
         return tuple((name, block.captured(expressions.Name(name), into)) for name in stage.names)
-    return tuple((name, block.captured(argument(name), into)) for name in stage.args or {} if name != "_")
+    shown = [name for name in stage.args or {} if name not in ("_", DICTIONARY)]
+    return tuple((name, block.captured(argument(name), into)) for name in shown)
+
+
+def dictionary(block: Block, stage: Stage, into: Captured) -> Column | None:
+    """Where the dictionary of a generic function goes, which tells the instance."""
+    if DICTIONARY not in (stage.args or {}):
+        return None
+    return block.captured(argument(DICTIONARY), into).column
 
 
 def argument(name: str) -> expressions.Expression:
