@@ -124,12 +124,14 @@ class FunctionProbes:
         reads = bool(wanted) or probe.block is None or mentions((probe.predicate, probe.block), "args", "ret")
         if not reads:
             return [Group(tuple(bodies), FunctionSignature(), probe.text)] if bodies else []
-        groups: dict[str, list[Body]] = {}
+        groups: dict[str, list[Body]] = {}  # bodies of a generic function have each the types of their shape
+        signatures: dict[str, FunctionSignature] = {}
         for body in bodies:
-            groups.setdefault(body.name, []).append(body)
-        return [
-            Group(tuple(one), self.signatures.of(one[0].function), name, bool(wanted)) for name, one in groups.items()
-        ]
+            signature = self.signatures.of(body.function)
+            text = signature.text(body.name)
+            signatures[text] = signature
+            groups.setdefault(text, []).append(body)
+        return [Group(tuple(one), signatures[text], one[0].name, bool(wanted)) for text, one in groups.items()]
 
     # -- sites ----------------------------------------------------------------------------------------------------
 
