@@ -31,21 +31,19 @@ class Malformed(ValueError):
 
 def number(word: str, shown: str) -> int | float:
     """`word` as Go reads it; `shown` is how messages name it."""
-    if not _INTEGER.fullmatch(word):
-        if not _FLOAT.fullmatch(word):
-            raise Malformed(f"{shown} is no number", "write 42, 0x2a, 0b101, 0o17, 1_000, 2.5, 1e6 or 100ms")
-        value = float(word)
-        if value == float("inf"):
-            raise Malformed(f"{shown} is more than a float64 holds", "write a smaller number")
-        return value
+    is_whole = _INTEGER.fullmatch(word) is not None
+    if not is_whole and not _FLOAT.fullmatch(word):
+        raise Malformed(f"{shown} is no number", "write 42, 0x2a, 0b101, 0o17, 1_000, 2.5, 1e6 or 100ms")
     try:
-        whole = int(word, 0)
-    except ValueError:  # 010, 1__0, or thousands of digits
+        value = int(word, 0) if is_whole else float(word)
+    except ValueError:  # 010, 1__0, 1_.5, or thousands of digits
         remedy = "octal numbers begin with 0o, and an _ stands between digits"
         raise Malformed(f"{shown} is no number", remedy) from None
-    if whole > MOST_INTEGER:
+    if isinstance(value, int) and value > MOST_INTEGER:
         raise Malformed(f"{shown} is more than 64 bits hold", f"the greatest number is {MOST_INTEGER}")
-    return whole
+    if value == float("inf"):
+        raise Malformed(f"{shown} is more than a float64 holds", "write a smaller number")
+    return value
 
 
 def duration(word: str, shown: str) -> int:
