@@ -23,11 +23,12 @@ HEAD, TAIL = 0, 8
 # The piece whose pointers are being followed: where the current element and the piece itself stand in the record, its
 # pointers' rows, the next of them, elements left, bytes from one to the next, steps that led here.
 POSITION, END, FIRST, COUNT, NEXT, LEFT, STRIDE, DEPTH = range(16, 80, 8)
-# The pointer that is being followed: its place, how many values it leads to, bytes, the new piece's place in the queue.
-AT, LENGTH, BYTES, FULL = range(80, 112, 8)
-NEW_POSITION, NEW_END, NEW_SHAPE, NEW_COUNT, NEW_DEPTH = range(112, 152, 8)
-RUN = 152  # of the main program: the header of the chunk that holds an event's late parts, 0: there is none
-SEEN = 160
+# The pointer that is being followed: its place, how many values it leads to and how many of them are taken, bytes; and
+# what goes into the queue for them.
+AT, LENGTH, MOST, BYTES, FULL = range(80, 120, 8)
+NEW_POSITION, NEW_END, NEW_SHAPE, NEW_COUNT, NEW_DEPTH = range(120, 160, 8)
+RUN = 160  # of the main program: the header of the chunk that holds an event's late parts, 0: there is none
+SEEN = 168
 QUEUE = SEEN + 8 * SEEN_LENGTH
 #: In the queue: u16 position, u16 end, u32 elements, u32 shape, u16 depth.
 ENTRY_POSITION, ENTRY_END, ENTRY_COUNT, ENTRY_SHAPE, ENTRY_DEPTH, ENTRY_SIZE = 0, 2, 4, 8, 12, 16

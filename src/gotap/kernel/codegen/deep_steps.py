@@ -217,15 +217,10 @@ class StepEmitter:
         asm.load(register, R6, 8)
 
     def values(self, most: int | None = None) -> None:
-        """R2 values of shape R1, `most` at most, are at R9."""
-        asm = self.asm
-        if most is not None:
-            few = asm.new_label("few")
-            asm.jle(R2, most, few)
-            asm.mov(R2, most)
-            asm.label(few)
+        """R2 values of shape R1, of which `most` are taken, are at R9."""
         self.put(memory.LENGTH, R2)
-        asm.jump("deep.values")
+        self.put(memory.MOST, self.setting.limits.elements if most is None else most)
+        self.asm.jump("deep.values")
 
     def passed(self) -> None:
         """Elements from here on were not taken."""
@@ -484,11 +479,12 @@ class StepEmitter:
 
     def limit_elements(self) -> None:
         """R1 elements of R4 bytes: bytes are limited as texts are."""
-        asm, limits = self.asm, self.setting.limits
+        asm = self.asm
         text, limited = asm.new_label("text"), asm.new_label("limited")
         asm.jeq(R4, 1, text)
-        asm.jle(R1, limits.elements, limited)
-        asm.mov(R1, limits.elements)
+        self.get(R3, memory.MOST)
+        asm.jle(R1, R3, limited)
+        asm.mov(R1, R3)
         asm.jump(limited)
         asm.label(text)
         asm.jle(R1, self.setting.text_limit, limited)
