@@ -147,7 +147,7 @@ def _merged(spec: MapSpec, values: NDArray[np.uint8]) -> list[list[int]]:
     import numpy as np
 
     size = value_size(spec)
-    words = np.ascontiguousarray(values).view(np.uint64).reshape(len(values), -1, size // 8)
+    words = np.ascontiguousarray(values).view(np.uint64).reshape(len(values), values.shape[1] // size, size // 8)
     signed = is_signed(spec)
 
     def column(offset: int) -> NDArray[np.uint64]:
