@@ -35,7 +35,13 @@ _IN_HEAP = (ColumnKind.TEXT, ColumnKind.VALUE, ColumnKind.STACK)
 
 
 class Names(Protocol):
-    """What an address, a site or a type of the target is called; what a Go value's bytes mean."""
+    """What an address, a site or a type of the target is called; what a Go value's bytes mean.
+
+    `bias`: addresses of the process are so much above the executable's.
+    """
+
+    @property
+    def bias(self) -> int: ...
 
     def code(self, address: int) -> str: ...
 
@@ -67,7 +73,8 @@ class Events(Struct, frozen=True):
 
     `time`: Unix ns, of a call's end. `order`: by what all events of the target can be sorted. `latency`: ns, of calls
     that have ended, else None. `goid` 0: not a goroutine. `site` None: at no place in the program's text.
-    `fields`: what is printed; of a call its arguments. `results` and `stack` of calls.
+    `function`: at that place, of a generic one the instance; empty at none. `fields`: what is printed; of a call its
+    arguments. `results` and `stack` of calls.
     """
 
     spec: EventSpec
@@ -77,6 +84,7 @@ class Events(Struct, frozen=True):
     tid: list[int]
     goid: list[int]
     site: list[SiteInfo | None]
+    function: list[str]
     weight: list[int]
     ended: list[int]
     latency: list[int] | None
@@ -122,6 +130,7 @@ class EventDecoder:
         ended = head["end"] != 0
         moment = np.where(ended, head["end"], head["begin"]).astype(np.int64)
         arguments = ((str(number), part) for number, part in enumerate(spec.arguments))
+        sites = self._sites(head["site"].tolist())
         return Events(
             spec,
             time=(moment + batch.offset).tolist(),
@@ -129,7 +138,8 @@ class EventDecoder:
             pid=head["pid"].tolist(),
             tid=head["tid"].tolist(),
             goid=head["goid"].tolist(),
-            site=self._sites(head["site"].tolist()),
+            site=sites,
+            function=batch.functions(spec, sites),
             weight=head["weight"].tolist(),
             ended=head["ended"].tolist(),
             latency=(head["end"] - head["begin"]).tolist() if ended.all() else None,
@@ -158,6 +168,14 @@ class _Batch:
 
     def fields(self, parts: Iterable[tuple[str, Part]]) -> tuple[Field, ...]:
         return tuple(Field(name, part, self.values(part)) for name, part in parts)
+
+    def functions(self, spec: EventSpec, sites: Sequence[SiteInfo | None]) -> list[str]:
+        names = [site.function if site is not None else "" for site in sites]
+        if spec.dictionary is None:
+            return names
+        known, bias = dict(spec.instances), self.names.bias
+        dictionaries = self._words(spec.dictionary).tolist()
+        return [known.get(address - bias, name) for address, name in zip(dictionaries, names, strict=True)]
 
     def values(self, part: Part) -> list[Any]:
         """The part of each event."""

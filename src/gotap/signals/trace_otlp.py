@@ -47,7 +47,7 @@ def spans_of(events: Events, rows: Sequence[int], resource: Resource) -> Spans:
     end = np.array([events.time[row] for row in chosen], np.uint64)
     latency = np.array([events.latency[row] if events.latency else 0 for row in chosen], np.uint64)
     sites = [events.site[row] for row in chosen]
-    functions = [events.spec.instance or (site.function if site else events.spec.probe) for site in sites]
+    functions = [events.function[row] or events.spec.probe for row in chosen]
     failed = [events.ended[row] in (Ended.PANIC, Ended.GOEXIT) for row in chosen]
     endings = [ended_word(events.ended[row]) for row in chosen]
     name = _coded(functions)

@@ -53,7 +53,7 @@ def _calls(events: Events) -> Iterator[dict[str, Any]]:
             "goid": events.goid[row] or None,
         }
         if site is not None:
-            one |= {"func": events.spec.instance or site.function, "file": site.file, "line": site.line}
+            one |= {"func": events.function[row], "file": site.file, "line": site.line}
         one["args"] = {name: values[row] for name, values in arguments}
         ended = ended_word(events.ended[row])
         if ended == "return":

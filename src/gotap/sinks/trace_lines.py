@@ -76,8 +76,7 @@ class TraceLines:
         bold, end = self._colours.bold, self._colours.end
         probe = printable(events.spec.probe)
         other = _ELSEWHERE.match(probe)
-        for site in events.site:
-            function = events.spec.instance or (site.function if site is not None else "")
+        for function in events.function:
             if other and function:
                 yield f"{probe} {bold}{printable(function)}{end}"
             else:

@@ -14,8 +14,8 @@ from gotap.commands.main import OK
 from gotap.commands.streams import show
 from gotap.commands.trace.options import UsageError
 from gotap.commands.trace.subject import the_process
+from gotap.commands.trace.summary import COSTS
 from gotap.errors import GotapError
-from gotap.image.code import Cost
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.probe.catalogue import libraries, runtime, signatures_of
@@ -26,9 +26,6 @@ from gotap.probe.functions.suggestions import no_such_function
 from gotap.probe.places import Places
 from gotap.probe.sources import types_of
 from gotap.sinks.sanitize import printable
-
-#: How a class of cost is called.
-COSTS = {Cost.NOP5: "nop", Cost.EMULATED: "emulated", Cost.SINGLE_STEP: "single-stepped", Cost.FORBIDDEN: "forbidden"}
 
 _KERNEL = ("tracepoint:", "syscall:")
 
@@ -146,7 +143,8 @@ def _json_lines(functions: Iterator[Listed]) -> Iterator[str]:
 def _lines(functions: Iterator[Listed]) -> Iterator[str]:
     for one in functions:
         if not one.bodies:
-            yield printable(f"{one.func}  inlined everywhere ({_counted(one.copies, 'copy', 'copies')}): :entry or :inline")
+            copies = _counted(one.copies, "copy", "copies")
+            yield printable(f"{one.func}  inlined everywhere: {copies}, for :entry and :inline")
             continue
         yield printable(one.signature or one.func)
         if one.entry is not None or one.returns or one.signature is not None:

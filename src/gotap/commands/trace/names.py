@@ -39,6 +39,7 @@ class NoNames:
 
     def __init__(self, sites: Sequence[SiteInfo] = ()) -> None:
         self._sites = sites
+        self.bias = 0
 
     def code(self, address: int) -> str:
         return f"{address:#x}"
@@ -71,7 +72,7 @@ class ProgramNames(NoNames):
 
     def moved(self, bias: int) -> None:
         """The same file was loaded anew, so many bytes above its own addresses."""
-        self._bias = bias
+        self.bias = bias
         self._codes.clear()
         for name in ("_read_only", "_context"):
             self.__dict__.pop(name, None)
@@ -86,7 +87,7 @@ class ProgramNames(NoNames):
 
     @cached_property
     def _read_only(self) -> ImageMemory:
-        return ImageMemory(self._image.elf, self._bias)
+        return ImageMemory(self._image.elf, self.bias)
 
     @cached_property
     def _context(self) -> Context:
@@ -95,7 +96,7 @@ class ProgramNames(NoNames):
             self._image.go_version,
             types=self._types,
             functions=self._image.pclntab,
-            bias=self._bias,
+            bias=self.bias,
             limits=self._limits,
             lasting=LiveMemory(ProcessMemory(self._process)),
         )
@@ -107,7 +108,7 @@ class ProgramNames(NoNames):
     def code(self, address: int) -> str:
         name = self._codes.get(address)
         if name is None:
-            function = self._image.pclntab.function_at(address - self._bias)
+            function = self._image.pclntab.function_at(address - self.bias)
             name = f"{address:#x}" if function is None else plain_name(function.name)
             if len(self._codes) < _MOST_NAMES:
                 self._codes[address] = name
@@ -120,7 +121,7 @@ class ProgramNames(NoNames):
             return f"type at {address:#x}"
 
     def stack(self, addresses: Sequence[int]) -> list[Frame]:
-        return self._stacks.stack([address - self._bias for address in addresses])
+        return self._stacks.stack([address - self.bias for address in addresses])
 
     def memory(self, record: bytes, start: int, end: int, flags: int) -> Memory:
         return snapshot(record, start, end, flags, self._limits, self._read_only) if end else self._read_only

@@ -22,10 +22,11 @@ from gotap.commands.trace.outputs import open_outputs
 from gotap.commands.trace.script import needs_program, read_script
 from gotap.commands.trace.session import TraceSession
 from gotap.commands.trace.subject import Subject, start, the_process
-from gotap.commands.trace.summary import summary
+from gotap.commands.trace.summary import costs, summary
 from gotap.errors import GotapError
 from gotap.image.image import Image, NotGo
 from gotap.kernel.features import Features, essential
+from gotap.kernel.tracing.governor import Governor
 from gotap.kernel.tracing.tracefs import tracepoint_fields
 from gotap.kernel.tracing.tracer import Tracer
 from gotap.probe.script import tree
@@ -84,11 +85,12 @@ class _Tracing:
         self.image: Image | None = None
         self.lost = False  # the target has become another program
         self.next_look = 0.0
+        self.governor: Governor | None = None
 
     def run(self) -> int:
         bound = self.bind()
-        if bound.notices:
-            say(*bound.notices)
+        if lines := [*bound.notices, *costs(bound)]:
+            say(*lines)
         names = self.names(bound)
         give_back()
         with ExitStack() as stack:
@@ -97,6 +99,8 @@ class _Tracing:
                 stack.callback(output.close, 0.0)
             tracer = Tracer(self.features, bound, thinning=self.arguments.max_overhead is not None)
             stack.callback(tracer.close)
+            if self.arguments.max_overhead is not None:
+                self.governor = stack.enter_context(Governor(tracer, self.arguments.max_overhead))
             clock = Clock()
             session = TraceSession(
                 script=bound,
@@ -149,6 +153,8 @@ class _Tracing:
         self.announce(tracer, sites)
         started = time.monotonic()
         session.ticks.append(lambda: self.follow(session, tracer, names))
+        if self.governor is not None:
+            session.ticks.append(self.govern)
         program = self.subject.program if self.subject is not None else None
         try:
             if program is not None:
@@ -186,6 +192,12 @@ class _Tracing:
         say(f"attached{where}: {counted(len(tracer.names), 'probe')}, {counted(sites, 'site')}")
         give_back()
         keep_for_batches()
+
+    def govern(self) -> None:
+        """Keeps probes below their budget, and says what was done for that."""
+        assert self.governor is not None
+        if texts := self.governor.look(time.monotonic()):
+            say(*texts)
 
     @property
     def ended(self) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from gotap.commands.trace.session import TraceSession
+from gotap.image.code import Cost
 from gotap.kernel.codegen.script_frame import Counter
 from gotap.kernel.tracing.tracer import ProbeCounts
+from gotap.probe.script.bound import BoundScript
 from gotap.sinks.summary import counted, seconds
 
 #: Events and firings that were lost.
@@ -27,6 +29,28 @@ TOLD = {
     Counter.HEAP_FULL: "values left out: no room in the event (--max-bytes)",
     Counter.DEPTH_CUT: "values cut (--max-depth)",
 }
+
+#: How a class of cost is called; what it comes to stands in docs/trace.md.
+COSTS = {Cost.NOP5: "nop", Cost.EMULATED: "emulated", Cost.SINGLE_STEP: "single-stepped", Cost.FORBIDDEN: "forbidden"}
+
+#: Probes whose costs are told one by one.
+_MOST = 10
+
+
+def costs(script: BoundScript) -> list[str]:
+    """What each probe's sites cost, before they are attached: a line a probe."""
+    sites: dict[tuple[int, str], dict[Cost, int]] = {}
+    for one in script.routines:
+        for bound, _ in one.sites:
+            counts = sites.setdefault((one.number, one.probe), {})
+            counts[bound.site.cost] = counts.get(bound.site.cost, 0) + 1
+    lines = [f"{probe}: {_classes(counts)}" for (_, probe), counts in sites.items()]
+    return lines if len(lines) <= _MOST else [*lines[:_MOST], f"and {len(lines) - _MOST} more probes"]
+
+
+def _classes(counts: Mapping[Cost, int]) -> str:
+    classes = (f"{count:,} {COSTS[cost]}" for cost, count in sorted(counts.items()))
+    return f"{counted(sum(counts.values()), 'site')} ({', '.join(classes)})"
 
 
 def summary(
