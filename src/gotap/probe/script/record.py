@@ -2,10 +2,10 @@
 
 An EVENT header, as long as record.HEADER and alike up to `present`, then columns and heap as there. What pointers lead
 to is in the heap too, as chunks: a CHUNK header, its bytes, padded to 8. `chunks` 0: there are none; else nothing but
-chunks stands from there up to `used`, where fewer bytes than a header has may be left over. Other parts of the heap that
-come later (texts, stacks and values' own bytes of a call's end, behind the chunks of its entry) are wrapped: a chunk
-whose address is 0 holds all that one event put there before its own chunks, and columns lead into it. A reader walks
-the chunks and passes over those of address 0.
+chunks stands from there up to `used`, where fewer bytes than a header has may be left over. Other parts of the heap
+that come later (texts, stacks and values' own bytes of a call's end, behind the chunks of its entry) are wrapped: a
+chunk whose address is 0 holds all that one event put there before its own chunks, and columns lead into it. A reader
+walks the chunks and passes over those of address 0.
 
 A column of kind VALUE whose `kept` is 0 while its `length` is not: the value's own memory could not be read. A chunk of
 `length` 0 says the same of what a pointer leads to. All integers are little-endian.
