@@ -25,7 +25,8 @@ _MOST_LINE = (1 << 31) - 1
 
 _INTERVAL_UNITS = ("s", "ms", "us", "m", "h")
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_GLOB = re.compile(r"[\w*?]+", re.ASCII)
+#: Of a system call or a tracepoint; some categories hold a hyphen.
+_KERNEL_NAME = re.compile(r"[\w-]+", re.ASCII)
 #: What the linker puts before a colon in names of its own: type:.eq.main.T, go:buildid (Go 1.20 on).
 _NAMESPACES = ("type", "go")
 #: Kinds, of this tool or another, behind whose colon a path stands.
@@ -145,12 +146,11 @@ class SpecReader:
             return tree.Goroutine(cast(tree.GoroutineEvent, event.text), at)
         if kind == "syscall":
             (name,) = self.exactly(rest, 1, "syscall:openat", at)
-            return tree.Syscall(self.glob(name, "a system call's name"), at)
+            return tree.Syscall(self.kernel_name(name, "a system call's name"), at)
         if kind == "tracepoint":
             category, name = self.exactly(rest, 2, "tracepoint:sched:sched_switch", at)
-            return tree.Tracepoint(
-                self.glob(category, "a tracepoint's category"), self.glob(name, "a tracepoint's name"), at
-            )
+            within = self.kernel_name(category, "a tracepoint's category")
+            return tree.Tracepoint(within, self.kernel_name(name, "a tracepoint's name"), at)
         return self.uprobe(rest, at)
 
     def interval(self, rest: list[_Part], at: int) -> tree.Interval:
@@ -235,9 +235,10 @@ class SpecReader:
             raise self.lexer.fail(parts[count].at, "a part too many", f"write it like {example}")
         return parts
 
-    def glob(self, part: _Part, what: str) -> str:
-        if not _GLOB.fullmatch(part.text):
-            raise self.lexer.fail(part.at, f"{shown(part.text)} is not {what}", "letters, digits, _ and * are in it")
+    def kernel_name(self, part: _Part, what: str) -> str:
+        if not _KERNEL_NAME.fullmatch(part.text):
+            remedy = "* stands in names of functions only" if "*" in part.text else "it holds letters, digits and _"
+            raise self.lexer.fail(part.at, f"{shown(part.text)} is not {what}", remedy)
         return part.text
 
     def nothing(self, at: int) -> GotapError:

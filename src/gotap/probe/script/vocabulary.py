@@ -62,7 +62,7 @@ AGGREGATION_USES = MappingProxyType(
         "lhist": (4, 4, "lhist(x, low, high, step)"),
         "quantile": (1, 1, "quantile(x)"),
         "top": (2, 2, "top(k, x)"),
-        "tseries": (2, 3, "tseries(x, 1s) or tseries(x, 1s, slots)"),
+        "tseries": (2, 4, 'tseries(x, 1s), tseries(x, 1s, slots) or tseries(x, 1s, slots, "avg")'),
     }
 )
 assert AGGREGATION_USES.keys() == AGGREGATIONS
