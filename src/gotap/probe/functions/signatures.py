@@ -6,8 +6,9 @@ it, the function table's argument info must agree: it survives stripping, and a 
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from msgspec.structs import replace
@@ -16,12 +17,14 @@ from gotap.errors import GotapError
 from gotap.image import abi
 from gotap.image.errors import ImageError
 from gotap.image.functions.arginfo import argument_info, expected_info
+from gotap.image.functions.inlinetree import InlinedCall
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.image.types.descriptor import TypesDamaged
 from gotap.image.types.dwarf import DwarfError, DwarfTypes, Parameter
 from gotap.image.types.dwarf.functions import Subprogram
 from gotap.image.types.gotypes import Kind, Type
+from gotap.image.types.linkname import escape_import_path
 from gotap.image.types.methods import MethodTypes
 from gotap.image.types.rtype import RuntimeTypes
 from gotap.probe.functions.matching import FunctionKind, Functions, is_closure
@@ -34,7 +37,8 @@ from gotap.probe.typing import Types, UnknownType
 _METHOD = re.compile(r"(\(\*)?(?P<type>[^.()\[\]]+(?:\[.*\])?)\)?\.(?P<method>[^.\[\]]+)")
 _NO_METHOD = re.compile(r"(?:func|gowrap|deferwrap)?\d+|.*-fm|.*-range\d+")
 _UINTPTR = Type("uintptr", Kind.UINT, abi.WORD)
-_UNNAMED = re.compile(r"_|~[pbr]\d+|")
+#: What DWARF calls parameters and results without a name; of a parameter the group is its number.
+UNNAMED = re.compile(r"_|~p(\d+)|~[br]\d+|")
 
 
 class SignatureMismatch(GotapError):
@@ -81,6 +85,30 @@ class Signatures:
         if "[...]" not in function.name:
             return function.name
         return self._generic_symbols.get(function.address, function.name)
+
+    def of_inlined(self, call: InlinedCall) -> FunctionSignature:
+        """The signature of an inlined function, which need not have code of its own; without unnamed results."""
+        if (body := self.image.pclntab.find(call.name)) is not None:
+            return self.of(body)
+        parameters = None
+        with contextlib.suppress(DwarfError, ImageError):
+            parameters = self.dwarf.inlined_parameters(call.name) if self.dwarf is not None else None
+        if parameters is None:
+            return FunctionSignature(reason=self._why_unknown(plain_name(call.name), False))
+        results = tuple(_argument(one) for one in parameters if one.is_result)
+        taken = tuple(_argument(one) for one in parameters if not one.is_result)
+        return _named(FunctionSignature(taken, results, "DWARF"), is_method(call.name))
+
+    def package_variable(self, name: str) -> tuple[int, Type | None] | None:
+        """Address and, as far as that is told, type of `pkg.Var`; None where there is none of that name."""
+        for symbol in _spellings(name):
+            with contextlib.suppress(DwarfError, ImageError):
+                found = self.dwarf.variable(symbol) if self.dwarf is not None else None
+                if found is not None:
+                    return found[0], found[1].get()
+            if (known := self.image.elf.symbols().get(symbol)) is not None:
+                return known[0], None
+        return None
 
     @cached_property
     def dwarf(self) -> DwarfTypes | None:
@@ -234,6 +262,15 @@ def receiver_of(name: str) -> str:
     return f"{'*' if match[1] else ''}{package}.{match['type']}"
 
 
+def _spellings(name: str) -> Iterator[str]:
+    """What the linker may call `gopkg.in/yaml.v3.Var`: any dot behind the last slash may be the package's last."""
+    at = name.rfind(".")
+    while at > name.rfind("/"):
+        yield escape_import_path(name[:at]) + name[at:]
+        at = name.rfind(".", 0, at)
+    yield name
+
+
 def _same_type(one: str, other: str) -> bool:
     return plain_name(one) == plain_name(other)
 
@@ -247,13 +284,13 @@ def _named(signature: FunctionSignature, has_receiver: bool) -> FunctionSignatur
     own = [one for one in signature.parameters if not one.hidden]
     names = {id(one): one.name for one in own}
     for position, one in enumerate(own):
-        if _UNNAMED.fullmatch(one.name):
+        if UNNAMED.fullmatch(one.name):
             names[id(one)] = "~recv" if has_receiver and not position else f"~a{position - has_receiver}"
     return replace(
         signature,
         parameters=tuple(one if one.hidden else replace(one, name=names[id(one)]) for one in signature.parameters),
         results=tuple(
-            replace(one, name=f"~r{i}") if _UNNAMED.fullmatch(one.name) else one
+            replace(one, name=f"~r{i}") if UNNAMED.fullmatch(one.name) else one
             for i, one in enumerate(signature.results)
         ),
         has_receiver=has_receiver and bool(own),

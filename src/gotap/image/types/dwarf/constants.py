@@ -33,6 +33,7 @@ class Attribute(IntEnum):
     LANGUAGE = 0x13
     COMP_DIR = 0x1B
     INLINE = 0x20
+    PRODUCER = 0x25
     ABSTRACT_ORIGIN = 0x31
     COUNT = 0x37
     DATA_MEMBER_LOCATION = 0x38
@@ -44,6 +45,7 @@ class Attribute(IntEnum):
     RANGES = 0x55
     TRAMPOLINE = 0x56
     ADDR_BASE = 0x73
+    RNGLISTS_BASE = 0x74
     GO_KIND = 0x2900  # reflect.Kind, 0 for what the linker makes up
     GO_KEY = 0x2901
     GO_ELEM = 0x2902
@@ -140,6 +142,19 @@ class LocationEntry(IntEnum):
     BASE_ADDRESS = 6
     START_END = 7
     START_LENGTH = 8
+
+
+class RangeEntry(IntEnum):
+    """Kinds of entries of a DWARF 5 range list."""
+
+    END_OF_LIST = 0
+    BASE_ADDRESSX = 1
+    STARTX_ENDX = 2
+    STARTX_LENGTH = 3
+    OFFSET_PAIR = 4
+    BASE_ADDRESS = 5
+    START_END = 6
+    START_LENGTH = 7
 
 
 #: DW_LANG_Go, the DW_AT_language of units that the Go compiler wrote.

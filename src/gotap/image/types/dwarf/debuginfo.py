@@ -151,6 +151,19 @@ class DebugInfo:
             depth += entry.has_children
             offset = entry.end
 
+    def descendants(self, parent: Entry) -> Iterator[tuple[int, Entry]]:
+        """All entries below one, in order, with their depth: 1 for its children."""
+        offset, depth = parent.end, int(parent.has_children)
+        while depth and offset < parent.unit.end:
+            entry = self._decode(parent.unit, offset)
+            if entry is None:
+                depth -= 1
+                offset += 1
+                continue
+            yield depth, entry
+            depth += entry.has_children
+            offset = entry.end
+
     def named(self, name: str, tags: Collection[int]) -> Iterator[Entry]:
         """The entries of those tags whose DW_AT_name is `name`, in file order.
 

@@ -12,6 +12,7 @@ from gotap.image.containers.elf import Elf
 from gotap.image.types.dwarf.constants import Attribute, Tag
 from gotap.image.types.dwarf.debuginfo import DebugInfo, DwarfError, Entry
 from gotap.image.types.dwarf.functions import Function, Parameter, Subprogram, parameters, subprogram
+from gotap.image.types.dwarf.scopes import Scope, optimised, read_scopes
 from gotap.image.types.dwarf.subprograms import Subprograms
 from gotap.image.types.gotypes import Field, Kind, Type, TypeRef
 from gotap.image.types.kinds import REFLECT_KINDS
@@ -80,6 +81,19 @@ class DwarfTypes:
         """Parameters, then results, in the order of the signature."""
         return parameters(self._debug, function, self._reference)
 
+    def scopes(self, function: Subprogram) -> Scope:
+        """The variables of a function that has code, by scope."""
+        return read_scopes(self._debug, function, self._reference)
+
+    def optimised(self, function: Subprogram) -> bool:
+        """Whether the compiler optimised the function."""
+        return optimised(self._debug, function)
+
+    def inlined_parameters(self, name: str) -> list[Parameter] | None:
+        """Parameters, then results, of a function that can be inlined, whether it has code of its own or not."""
+        entry = self._subprograms.inlined(name)
+        return parameters(self._debug, Subprogram(entry, None), self._reference) if entry is not None else None
+
     def functions(self) -> Iterator[Function]:
         """Every function that has code, in file order; reads all debug information."""
         for unit in self._debug.units:
@@ -98,10 +112,15 @@ class DwarfTypes:
 
     def variable_address(self, name: str) -> int | None:
         """The unrelocated address of a package's variable (`net/http.ErrAbortHandler`), or None."""
+        found = self.variable(name)
+        return found[0] if found is not None else None
+
+    def variable(self, name: str) -> tuple[int, TypeRef] | None:
+        """The unrelocated address and the type of a package's variable, or None."""
         for entry in self._debug.named(name, (Tag.VARIABLE,)):
             location = entry.attributes.get(Attribute.LOCATION)
             if isinstance(location, bytes) and len(location) == 9 and location[0] == _DW_OP_ADDR:
-                return int.from_bytes(location[1:], "little")
+                return int.from_bytes(location[1:], "little"), self._reference(entry)
         return None
 
     @cached_property
