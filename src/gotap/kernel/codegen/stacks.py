@@ -169,7 +169,7 @@ class _Walk:
 
     def cross(self, known: StackWords) -> None:
         """The chain has left the stack: on a thread's own stack (g0) it goes on where the goroutine stands."""
-        asm = self.asm
+        asm, memory = self.asm, self.words.memory
         saved = asm.new_label("saved")
         self.words.recall(R1, self.crossed)
         asm.jne(R1, 0, self.done)
@@ -191,26 +191,30 @@ class _Walk:
         self.words.recall(R8, self.base)
         asm.jeq(R0, 0, self.done)
         self.in_range(known.switch, saved)
-        self.words.recall(R3, self.floor)  # systemstack has no frame: SP points to its return address
-        self.read(R3, 0)
+        if known.switch_depth:  # systemstack has saved its caller's frame pointer, and set its own
+            self.read_pair()
+            asm.load(R0, memory.base, memory.pair + 8)
+            asm.load(R8, memory.base, memory.pair)
+        else:
+            self.words.recall(R3, self.floor)  # SP points to its return address
+            self.read(R3, 0)
         asm.label(saved)
         self.push()
         asm.jump(self.loop)
 
     def follow_callback(self, known: StackWords, callback: Callback) -> None:
         """R0 returns into cgocallback: its frame ends in the saved pc of whoever called C, by way of cgocall."""
-        asm, memory = self.asm, self.words.memory
-        other = asm.new_label("go")
+        asm, other = self.asm, self.asm.new_label("go")
         self.in_range((callback.start, callback.end), other)
         asm.add(R8, 16 + callback.depth)
-        self.read_pair()
-        asm.load(R0, memory.base, memory.pair)
+        self.read(R8, 0)
         self.in_range(known.switch, self.done)  # else C called on a thread of its own
         asm.jge(R9, self.frames, self.done)
-        asm.load(R0, memory.base, memory.pair + 8)  # asmcgocall has no frame either
+        asm.add(R8, 8 + callback.switch_depth)
+        self.read(R8, 0)
         self.push()
         self.in_range((callback.caller_start, callback.caller_end), self.done)
-        asm.add(R8, 8 + callback.caller_depth)
+        asm.add(R8, callback.caller_depth)
         self.words.keep(self.floor, R8)
         asm.jump(self.loop)
         asm.label(other)

@@ -16,13 +16,14 @@ from gotap.probe.typing import Types
 
 
 class Callback(Struct, frozen=True):
-    """Go called from C. `depth` and `caller_depth`: bytes between SP and its value at the function's entry while
-    cgocallback calls into Go, and while cgocall calls asmcgocall.
+    """Go called from C. Depths are bytes between SP and its value at the function's entry: while cgocallback calls into
+    Go, while asmcgocall calls C (that is where the saved SP points), while cgocall calls asmcgocall.
     """
 
     start: int
     end: int
     depth: int
+    switch_depth: int
     caller_start: int
     caller_end: int
     caller_depth: int
@@ -32,6 +33,7 @@ class StackWords(Struct, frozen=True):
     """Offsets in bytes: of g.stack.hi, g.m and g.sched's fields in a g, of g0 and curg in an m. Unrelocated addresses:
     `switch`, `base`: [start, end) of systemstack_switch, and of goexit, where goroutines begin.
 
+    `switch_depth`: as in Callback, of systemstack: 8 where it saves the frame pointer (Go ≥ 1.21), else 0.
     `callback` None: the program has no cgo.
     """
 
@@ -43,6 +45,7 @@ class StackWords(Struct, frozen=True):
     g0: int
     curg: int
     switch: tuple[int, int]
+    switch_depth: int
     base: tuple[int, int]
     callback: Callback | None = None
 
@@ -50,8 +53,9 @@ class StackWords(Struct, frozen=True):
 def stack_words(image: Image, types: Types) -> StackWords | None:
     """None where the binary does not tell: stacks end at such changes then."""
     g, m = types.find("runtime.g"), types.find("runtime.m")
-    switch, base = image.pclntab.find("runtime.systemstack_switch"), image.pclntab.find("runtime.goexit")
-    if g is None or m is None or switch is None or base is None:
+    find = image.pclntab.find
+    switch, stack, base = (find(f"runtime.{name}") for name in ("systemstack_switch", "systemstack", "goexit"))
+    if g is None or m is None or switch is None or stack is None or base is None:
         return None
     try:
         return StackWords(
@@ -63,6 +67,7 @@ def stack_words(image: Image, types: Types) -> StackWords | None:
             g0=_offset(m, "g0"),
             curg=_offset(m, "curg"),
             switch=_range(switch),
+            switch_depth=_depth(image, stack),
             base=_range(base),
             callback=_callback(image),
         )
@@ -84,9 +89,16 @@ def _range(function: Function) -> tuple[int, int]:
     return function.address, function.end
 
 
+def _depth(image: Image, function: Function) -> int:
+    """Of its body."""
+    return max(depth for _, _, depth in image.pclntab.stack_depths(function))
+
+
 def _callback(image: Image) -> Callback | None:
-    callback, caller = image.pclntab.find("runtime.cgocallback"), image.pclntab.find("runtime.cgocall")
-    if callback is None or caller is None:
+    names = "cgocallback", "asmcgocall", "cgocall"
+    callback, switch, caller = (image.pclntab.find(f"runtime.{name}") for name in names)
+    if callback is None or switch is None or caller is None:
         return None
-    depths = [max(depth for _, _, depth in image.pclntab.stack_depths(one)) for one in (callback, caller)]
-    return Callback(*_range(callback), depths[0], *_range(caller), depths[1])
+    return Callback(
+        *_range(callback), _depth(image, callback), _depth(image, switch), *_range(caller), _depth(image, caller)
+    )

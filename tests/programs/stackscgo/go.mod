@@ -1,0 +1,3 @@
+module stackscgo
+
+go 1.18
