@@ -16,6 +16,7 @@ from gotap.probe.script.expressions import ScriptExpression
 from gotap.probe.script.format import FormatError, directives, parse_format
 from gotap.probe.script.frames import Captured, FrameBuilder
 from gotap.probe.script.globals import Globals, key_words
+from gotap.probe.script.kinds import as_word
 from gotap.probe.script.locals import Locals
 from gotap.probe.script.routine import (
     Branch,
@@ -72,7 +73,7 @@ class Block:
 
     def keys(self, target: script.MapTarget) -> tuple[list[ir.Word], list[Value]]:
         conditions: list[ir.Word] = []
-        return conditions, [self.expression(conditions).value(key) for key in target.keys]
+        return conditions, [as_word(self.expression(conditions).value(key)) for key in target.keys]
 
     # -- statements -----------------------------------------------------------------------------------------------
 
@@ -110,6 +111,7 @@ class Block:
 
     def assign(self, node: script.Assign) -> list[Statement]:
         conditions, value = self.value(node.value)
+        value = as_word(value)
         match node.target:
             case script.LocalTarget(name):
                 return _guarded(conditions, list(self.locals.set(name, self.changed(node, value))))
@@ -143,7 +145,7 @@ class Block:
         for argument in node.arguments:
             more, value = self.value(argument)
             conditions += more
-            arguments.append(value)
+            arguments.append(as_word(value))
         return _guarded(conditions, [tally(self.shared.maps, node, keys, arguments)])
 
     def loop(self, node: script.For) -> Statement:

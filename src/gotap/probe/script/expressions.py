@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import expression as tree
@@ -13,7 +14,18 @@ from gotap.probe.compiler import ExpressionCompiler, Scope, Value, text_of
 from gotap.probe.expression import ExpressionError
 from gotap.probe.moments import wait_reasons
 from gotap.probe.script.globals import Globals
-from gotap.probe.script.kinds import CODE, DURATION, MOMENT, SITE, SPAN_ID, STACK, TRACE_ID, WAIT_REASON, scalar_part
+from gotap.probe.script.kinds import (
+    CODE,
+    DURATION,
+    MOMENT,
+    SITE,
+    SPAN_ID,
+    STACK,
+    TRACE_ID,
+    WAIT_REASON,
+    as_word,
+    scalar_part,
+)
 from gotap.probe.script.locals import Locals
 from gotap.probe.script.stage import Stage
 from gotap.probe.typing import INT, STRING
@@ -21,6 +33,8 @@ from gotap.probe.typing import INT, STRING
 #: Labels of a goroutine that are looked through, from Go 1.24 on, where they are a list.
 _MOST_LABELS = 10
 _MOST_FRAMES = 127
+#: Bytes of a text that ends with a zero.
+_LONGEST_TEXT = 512
 
 
 class ScriptExpression(ExpressionCompiler):
@@ -58,6 +72,10 @@ class ScriptExpression(ExpressionCompiler):
                 return Value(STACK, {0: ir.Const(self.frames(arguments))})
             case tree.Call("label", (tree.Literal(bytes(key)),)):
                 return self.label(key)
+            case tree.Call("now", (argument,)):
+                return self.now(argument)
+            case tree.Call("str", (address, *more)):
+                return self.c_text(self.value(address), more)
             case tree.Call(function, (argument,)) if function in ("len", "typeof", "unwrap"):
                 return self.measured(function, self.value(argument))
             case tree.Call(function, _):
@@ -70,6 +88,31 @@ class ScriptExpression(ExpressionCompiler):
                 raise ExpressionError("BPF knows no fractions", "use whole numbers: 1500us in place of 1.5ms")
             case _:
                 return super().value(node)
+
+    def now(self, argument: tree.Expression) -> Value:
+        """At a call's end: what an argument leads to by then, where else it would be what it was at the entry."""
+        if self.stage.keep is None:
+            return self.value(argument)
+        later = replace(self.stage, keep=_roots_alone(self.stage.keep))
+        return replace(self, stage=later).value(argument)
+
+    def c_text(self, address: Value, more: Sequence[tree.Expression]) -> Value:
+        limit = self.shared.limits.text
+        if more:
+            if not isinstance(more[0], tree.Literal) or not isinstance(more[0].value, int):
+                raise ExpressionError("str takes an address and a number of bytes", "str(args.arg0, 64)")
+            limit = more[0].value
+        if scalar_part(address) is None:
+            raise ExpressionError(f"a {address.type.name} is no address", "Go strings need no str(): write args.name")
+        return Value(STRING, text=ir.CText(self.scalar(address), max(1, min(limit, _LONGEST_TEXT))))
+
+    def error_result(self) -> Value:
+        """The last result of type error."""
+        for result in reversed(list((self.stage.results or {}).values())):
+            value: Value = result()
+            if value.type.name == "error":
+                return value
+        raise ExpressionError("there is no result of type error here", self.stage.no_results)
 
     def measured(self, function: str, value: Value) -> Value:
         if function == "len" and isinstance(value.text, ir.KeptText):
@@ -93,6 +136,8 @@ class ScriptExpression(ExpressionCompiler):
             return Value(DURATION, {0: ir.Ambient("latency")})
         if name == "ret":
             return self.only_result()
+        if name == "err":
+            return self.error_result()
         if name == "args":
             raise ExpressionError("args stands for all arguments", "select one: args.NAME")
         return self.unknown(name)
@@ -130,7 +175,7 @@ class ScriptExpression(ExpressionCompiler):
         return not known and name not in ("args", "ret", "latency", "g")
 
     def keys(self, nodes: tuple[tree.Expression, ...]) -> list[Value]:
-        return [self.value(node) for node in nodes]
+        return [as_word(self.value(node)) for node in nodes]
 
     def frames(self, arguments: tuple[tree.Expression, ...]) -> int:
         if not self.stage.is_go:
@@ -175,6 +220,12 @@ class ScriptExpression(ExpressionCompiler):
             return word if operator == "==" else ir.Not(word)
         return super().text_comparison(operator, value, constant)
 
+    def arithmetic(self, operator: str, left: Value, right: Value) -> Value:
+        value = super().arithmetic(operator, left, right)
+        if operator == "-" and left.type is MOMENT and right.type is MOMENT:
+            return Value(DURATION, value.words, promised=False)
+        return value
+
     def truth(self, node: tree.Expression) -> ir.Word:
         """Also of numbers, as in awk: not 0."""
         value = self.value(node)
@@ -185,6 +236,15 @@ class ScriptExpression(ExpressionCompiler):
                 ExpressionError(f"{value.type.name} is neither true nor false", "compare it with something"), node
             )
         return self.scalar(value)
+
+
+def _roots_alone(keep: Callable[[tree.Expression], Value | None]) -> Callable[[tree.Expression], Value | None]:
+    """Keeps arguments themselves, and nothing that they lead to."""
+
+    def keep_root(node: tree.Expression) -> Value | None:
+        return keep(node) if isinstance(node, tree.Select) and isinstance(node.operand, tree.Name) else None
+
+    return keep_root
 
 
 def _label(entries: ir.Word, count: ir.Word, at: int, key: bytes) -> ir.Alternative:

@@ -24,10 +24,13 @@ from gotap.probe.script.context import Context
 from gotap.probe.script.frames import Captured, FrameBuilder
 from gotap.probe.script.points import Names
 from gotap.probe.script.routine import Emit, Enter, Leave, Unwound
+from gotap.probe.script.source import ScriptError
 from gotap.probe.script.stage import Stage, mentions, needs_only_args, only_args
 from gotap.probe.script.watches import all_args, dictionary, result, watch
 from gotap.probe.signature import package_of
 
+#: Names that need a function's signature.
+_READING = ("args", "ret", "err")
 #: Functions that a notice names.
 _NAMED = 3
 
@@ -71,11 +74,22 @@ class FunctionProbes:
             self.inlined(number, probe, spec, copies, any(match.bodies for match in matches.functions))
         if spec.point == "inline":
             return
-        for group in self.groups(probe, bodies, matches.wanted):
-            if spec.point == "entry":
-                self.entry(number, probe, group)
-            else:
-                self.call(number, probe, spec, group)
+        groups = self.groups(probe, bodies, matches.wanted)
+        misfits = []
+        for group in groups:
+            try:
+                if spec.point == "entry":
+                    self.entry(number, probe, group)
+                else:
+                    self.call(number, probe, spec, group)
+            except ScriptError as error:
+                misfits.append((group.name, error))
+        if misfits and len(misfits) == len(groups):
+            raise misfits[0][1]
+        if misfits:
+            name, why = misfits[0]
+            more = f" and {len(misfits) - 1} more" if len(misfits) > 1 else ""
+            self.context.shared.notices.append(f"{spec.pattern}: skipped {name}{more}: {why}")
 
     # -- which functions ------------------------------------------------------------------------------------------
 
@@ -121,7 +135,7 @@ class FunctionProbes:
 
     def groups(self, probe: tree.Probe, bodies: Sequence[Body], wanted: str) -> list[Group]:
         """One for each signature when arguments or results are read, else one of all."""
-        reads = bool(wanted) or probe.block is None or mentions((probe.predicate, probe.block), "args", "ret")
+        reads = bool(wanted) or probe.block is None or mentions((probe.predicate, probe.block), *_READING)
         if not reads:
             return [Group(tuple(bodies), FunctionSignature(), probe.text)] if bodies else []
         groups: dict[str, list[Body]] = {}  # bodies of a generic function have each the types of their shape

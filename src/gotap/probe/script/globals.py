@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from gotap.errors import GotapError
 from gotap.image.image import Image
+from gotap.image.types.gotypes import Type
 from gotap.probe import expression as tree
 from gotap.probe import ir
 from gotap.probe.compiler import Compiler, Value, text_of
@@ -97,6 +98,7 @@ class Maps:
         self._entries = entries
         self._named = named
         self.specs: dict[str, MapSpec] = {}
+        self._types: dict[str, Type] = {}  # of what is stored in them
 
     def number(self, name: str, keys: Sequence[Value]) -> int:
         """The number of a map that is only mentioned: deleted from, cleared, printed."""
@@ -157,7 +159,8 @@ class Maps:
             return Value(STRING, text=ir.StoredText(spec.number, words))
         if spec.kind not in (MapKind.VALUE, MapKind.COUNT, MapKind.SUM):
             raise ExpressionError(f"@{name} is a {spec.kind.value}, which a probe cannot read", "print it")
-        return Value(INT, {0: ir.Stored(spec.number, words, spec.kind is MapKind.SUM)}, promised=False)
+        type = self._types.get(name, INT)
+        return Value(type, {0: ir.Stored(spec.number, words, spec.kind is MapKind.SUM)}, promised=False)
 
     def store(self, name: str, keys: Sequence[Value], value: Value) -> MapSpec:
         """The map that `@name[keys] = value` writes to."""
@@ -175,6 +178,7 @@ class Maps:
             raise ExpressionError(f"@{name} holds both texts and numbers", "use two maps")
         if fresh or spec.value.kind is PartKind.INT:
             spec = self.specs[name] = replace(spec, value=part)
+            self._types[name] = value.type
         return spec
 
     def tally(

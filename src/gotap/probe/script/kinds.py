@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from gotap.image.types.gotypes import Kind, Type
+from gotap.probe import ir
 from gotap.probe.compiler import Value, is_dynamic_type, text_of
 from gotap.probe.record import ColumnKind
 from gotap.probe.script.bound import Part, PartKind
+from gotap.probe.typing import UINT
 
 DURATION = Type("time.Duration", Kind.INT, 8)
 #: CLOCK_MONOTONIC, nanoseconds.
@@ -56,6 +58,15 @@ def scalar_part(value: Value) -> Part | None:
     if type.kind in _SCALARS and type.size <= 8:
         return Part(_SCALARS[type.kind], type=type.name)
     return None
+
+
+def as_word(value: Value) -> Value:
+    """What stands for a value in keys and variables: of a function its code, of a pointer or channel the address."""
+    if value.type.kind is Kind.FUNC:
+        return Value(CODE, {0: ir.Load(value.word(0), 0, 8, False, True)})
+    if value.type.kind in (Kind.POINTER, Kind.CHAN, Kind.MAP):
+        return Value(UINT, {0: value.word(0)}, promised=False)
+    return value
 
 
 def text_part(value: Value, limit: int) -> Part | None:

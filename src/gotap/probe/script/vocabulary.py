@@ -21,6 +21,7 @@ BUILTINS = MappingProxyType(
         "args": "the arguments of the call, of a system call or a tracepoint, by name: args.NAME",
         "ret": "the result of the call; results by name: ret.NAME",
         "latency": "how long the call took",
+        "err": "the last result of type error",
         "goid": "the goroutine",
         "parent_goid": "the goroutine that created it",
         "pid": "the process",
@@ -46,6 +47,8 @@ FUNCTIONS = MappingProxyType(
         "unwrap": (1, 1, "unwrap(err)"),
         "stack": (0, 1, "stack(n)"),
         "label": (1, 1, 'label("key")'),
+        "now": (1, 1, "now(args.x.y)"),
+        "str": (1, 2, "str(address) or str(address, bytes)"),
     }
 )
 
@@ -86,7 +89,6 @@ OTHER_KINDS = MappingProxyType(
 OTHER_WORDS = MappingProxyType(
     {
         "exit": "write stop",
-        "str": "Go strings need no str(): write args.name",
         "ustack": "write stack(n)",
         "kstack": "Go stacks are stack(n); the kernel's are not shown",
         "retval": "write ret",
