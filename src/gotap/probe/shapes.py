@@ -24,7 +24,7 @@ from gotap.image.types.rtype import RuntimeTypes, TypesDamaged
 from gotap.probe.script.limits import Limits
 from gotap.probe.shapes_runtime import RuntimeShapes, Special
 from gotap.probe.shapes_table import CHANNEL, HEAD, MAP_SIZE, MOST_POINTERS, POINTER, Pointer, PointerFlags, Shape, What
-from gotap.probe.typing import Types, UnknownType, pointer_shaped
+from gotap.probe.typing import Types, UnknownType
 
 __all__ = ["Dynamic", "Shapes"]
 
@@ -182,7 +182,7 @@ class Shapes:
             size = type.elem.get().size
             kept = min(kept, size * (self._limits.text if size == 1 else self._limits.elements))
         pointers = self._pointers(type, 0, 0)
-        return Shape(type.size, kept, tuple(pointers[:MOST_POINTERS]), int(pointer_shaped(type)))
+        return Shape(type.size, kept, tuple(pointers[:MOST_POINTERS]))
 
     def _pointers(self, type: Type, offset: int, depth: int) -> list[Pointer]:
         kind = type.kind
