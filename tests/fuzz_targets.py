@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 import fuzz_scripts
+import fuzz_values
 from fuzz_mutations import Seed
 from fuzz_runner import Target
 from gotap.errors import GotapError
@@ -47,7 +48,8 @@ _MOST_TYPES = 50
 
 @cache
 def all_targets() -> tuple[Target, ...]:
-    return (*_of_images(), *_of_code(), *_of_types(), *_of_texts(), *_of_processes(), *fuzz_scripts.targets())
+    return (*_of_images(), *_of_code(), *_of_types(), *_of_texts(), *_of_processes(), *fuzz_scripts.targets(),
+            *fuzz_values.targets())  # fmt: skip
 
 
 def target(name: str) -> Target:

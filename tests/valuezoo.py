@@ -47,6 +47,7 @@ class Zoo(Struct):
     pid: int
 
     def context(self, limits: Limits = WIDE, **options: Any) -> Context:
+        loads = self.image.elf.loads
         return Context(
             self.descriptors,
             self.image.go_version,
@@ -54,6 +55,7 @@ class Zoo(Struct):
             functions=self.image.pclntab,
             bias=self.bias,
             limits=limits,
+            loaded=(loads[0].vaddr, loads[-1].vaddr + loads[-1].memsz),
             lasting=self.memory,
             **options,
         )
@@ -79,12 +81,13 @@ def running_zoo(go: str, mode: str = "plain", experiment: str = "") -> Iterator[
             yield _zoo(path, told, child.pid, memory)
 
 
-def _zoo(path: Path, told: dict[str, Any], pid: int, memory: ProcessMemory) -> Zoo:
+def _zoo(path: Path, told: list[dict[str, Any]], pid: int, memory: ProcessMemory) -> Zoo:
     image = Image.open(path)
     types = types_of(image, runtime())
     assert isinstance(types.descriptors, RuntimeTypes)
-    specimens = [Specimen(one["Name"], one["Address"], one["Type"], one["Text"], one["JSON"]) for one in told["Zoo"]]
-    bias = told["LoadAddress"] - image.elf.load_base()
+    specimens = [Specimen(one["Name"], one["Address"], one["Type"], one["Text"], one["JSON"]) for one in told]
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    bias = min(int(line.split("-")[0], 16) for line in maps if line.endswith(str(path))) - image.elf.load_base()
     return Zoo(image, bias, LiveMemory(memory), types.descriptors, types, specimens, pid)
 
 

@@ -63,12 +63,6 @@ func main() {
 	contexts()
 	since120()
 	since121()
-	file, err := os.Open("/proc/self/maps")
-	if err != nil {
-		panic(err)
-	}
-	var start uintptr
-	fmt.Fscanf(file, "%x-", &start)
-	json.NewEncoder(os.Stdout).Encode(map[string]any{"LoadAddress": start, "Zoo": zoo})
+	json.NewEncoder(os.Stdout).Encode(zoo)
 	io.Copy(io.Discard, os.Stdin)
 }

@@ -13,6 +13,9 @@ from gotap.signals.values.reading import View
 
 #: `pkg.(*T).Method-fm`, `pkg.T.Method-fm`: what the compiler calls a method value's function.
 _METHOD_VALUE = re.compile(r"(?:(?P<package>.*)\.\(\*(?P<pointer>[^()]*)\)|(?P<type>.*))\.[^./]+-fm")
+#: What func literals are called, those within others (`main.f.func1.2`), bodies of loops and method values.
+_CLOSURE = re.compile(r"\.func\d+(?:[.-]|$)|-(?:fm|range\d+)$")
+_NOT_DESCRIBED = Unavailable("the program does not describe captured variables")
 _WORD = 8
 
 
@@ -33,7 +36,11 @@ def decode_function(view: View, at: int) -> Value:
     name = context.function_name(code)
     if name is None:
         return Unavailable(f"no function at {code:#x}")
-    variables = context.captured(code) or _receiver(name, context)
+    variables = context.captured(address, code)
+    if variables is None:
+        variables = _receiver(name, context)
+    if variables is None:
+        return Function(name, _NOT_DESCRIBED if _CLOSURE.search(name) else None)
     if not variables:
         return Function(name)
     return view.run.within(address, name, lambda: Function(name, _captured(view, address, variables)))
@@ -54,14 +61,14 @@ def _captured(view: View, address: int, variables: Sequence[Captured]) -> Record
     return Record(tuple(one.name for one in variables), values)
 
 
-def _receiver(name: str, context: Context) -> list[Captured]:
+def _receiver(name: str, context: Context) -> list[Captured] | None:
     """A method value holds its receiver behind the code's address (cmd/compile/internal/walk/closure.go)."""
     matched = _METHOD_VALUE.fullmatch(name)
     if matched is None:
-        return []
+        return None
     full = f"*{matched['package']}.{matched['pointer']}" if matched["package"] else matched["type"]
     type = context.named_type(full)
-    return [Captured("~recv", type, _offset(type))] if type is not None else []
+    return [Captured("~recv", type, _offset(type))] if type is not None else None
 
 
 def _offset(type: Type) -> int:

@@ -53,6 +53,7 @@ class Context:
     """One program at one place in memory: addresses of the process are `bias` above the file's.
 
     `captures`: variables of the closure whose code begins at an unrelocated address, in their order; None: not known.
+    `loaded`: start and end, unrelocated, of what the file itself loads: func values in there captured nothing.
     `lasting`: memory to look up what never changes once it is there, and what an event need not bring along: type
     descriptors, itabs, time zones.
     """
@@ -67,6 +68,7 @@ class Context:
         bias: int = 0,
         limits: Limits = Limits(),  # noqa: B008  # immutable
         captures: Callable[[int], Sequence[Captured] | None] = lambda entry: None,
+        loaded: tuple[int, int] = (0, 0),
         lasting: Memory | None = None,
     ) -> None:
         self.version = version
@@ -77,6 +79,7 @@ class Context:
         self._types = types
         self._functions = functions
         self._captures = captures
+        self._loaded = loaded
         self._dynamic: dict[int, Type | str] = {}
         self._itabs: dict[int, int] = {}
         #: By the type object's identity; the object is kept with it, so that no other one gets its identity.
@@ -129,7 +132,11 @@ class Context:
             return None
         return found.name if found is not None else None
 
-    def captured(self, code: int) -> Sequence[Captured] | None:
+    def captured(self, function: int, code: int) -> Sequence[Captured] | None:
+        """What the func value at an address captured, whose code is at another; None: not known."""
+        start, end = self._loaded
+        if start <= function - self.bias < end:
+            return ()
         try:
             return self._captures(code - self.bias)
         except GotapError:

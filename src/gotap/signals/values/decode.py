@@ -13,7 +13,7 @@ from gotap.signals.values import closures, interfaces, maps, scalars, sequences,
 from gotap.signals.values.context import Context
 from gotap.signals.values.errno import ERRNO, errno_text
 from gotap.signals.values.memory import Memory
-from gotap.signals.values.model import Nil, Pointer, Record, Told, Unavailable, Value
+from gotap.signals.values.model import TOO_DEEP, Nil, Pointer, Record, Told, Unavailable, Value
 from gotap.signals.values.reading import TOO_MUCH, Decoder, Hole, Run, View, target
 
 __all__ = ["Hole", "decode"]
@@ -30,7 +30,7 @@ def decode(type: Type, root: bytes, memory: Memory, context: Context, holes: Seq
     try:
         return run.decoder(type)(View(run, root, holes=tuple(holes)), 0)
     except RecursionError:
-        return Unavailable("nested too deeply")
+        return TOO_DEEP
     except GotapError as error:  # of the types
         return Unavailable(str(error))
 
@@ -112,8 +112,12 @@ def _pointer(type: Type) -> Decoder:
 def follow_pointer(view: View, address: int, elem: Type) -> Value:
     """What stands at an address that a value holds."""
 
+    size = elem.size
+    if elem.kind is Kind.ARRAY and elem.count:
+        size = size // elem.count * min(elem.count, view.run.context.limits.elements)
+
     def inner() -> Value:
-        found = view.run.follow(view, address, elem.size)
+        found = view.run.follow(view, address, size)
         return found if isinstance(found, Unavailable) else Pointer(view.run.decoder(elem)(found, 0))
 
     return view.run.within(address, elem.name, inner)

@@ -7,6 +7,7 @@ from typing import Any
 
 from gotap.signals.values.gotext import special_float
 from gotap.signals.values.model import (
+    TOO_DEEP,
     Address,
     Bytes,
     Channel,
@@ -37,7 +38,15 @@ def to_json(value: Value) -> Json:
     kind = type(value)
     if kind in _PLAIN:
         return value
-    return _WRITERS[kind](value)
+    try:
+        return _form(value)
+    except RecursionError:
+        return _form(TOO_DEEP)
+
+
+def _form(value: Value) -> Json:
+    kind = type(value)
+    return value if kind in _PLAIN else _WRITERS[kind](value)
 
 
 def _cut(value: Json, known: int, length: int) -> Json:
@@ -68,22 +77,22 @@ def _bytes(value: Bytes) -> Json:
 
 
 def _mapping(value: Mapping) -> Json:
-    whole = {"map": [[to_json(key), to_json(elem)] for key, elem in value.entries], "len": value.length}
+    whole = {"map": [[_form(key), _form(elem)] for key, elem in value.entries], "len": value.length}
     return _cut(whole, len(value.entries), value.length)
 
 
 def _record(value: Record) -> Json:
     """Blank fields have no name that they could stand under."""
-    return {name: to_json(one) for name, one in zip(value.names, value.values, strict=True) if name != "_"}
+    return {name: _form(one) for name, one in zip(value.names, value.values, strict=True) if name != "_"}
 
 
 def _interface(value: Interface) -> Json:
-    form = {"type": value.type, "value": to_json(value.value)}
+    form = {"type": value.type, "value": _form(value.value)}
     return form if value.message is None else form | {"error": value.message}
 
 
 def _function(value: Function) -> Json:
-    return {"func": value.name, "captured": _record(value.captured) if value.captured is not None else {}}
+    return {"func": value.name, "captured": _form(value.captured) if value.captured is not None else {}}
 
 
 def _channel(value: Channel) -> Json:
@@ -97,18 +106,18 @@ def _float(value: float) -> Json:
 def _context(value: ContextChain) -> Json:
     links = [_link(link) for link in value.links]
     if value.rest is not None:
-        links.append(to_json(value.rest))
-    return {"context": links} | ({"deadline": to_json(value.deadline)} if value.deadline is not None else {})
+        links.append(_form(value.rest))
+    return {"context": links} | ({"deadline": _form(value.deadline)} if value.deadline is not None else {})
 
 
 def _link(link: ContextLink) -> Json:
     form: dict[str, Json] = {"type": link.type}
     if link.key is not None:
-        form["key"] = to_json(link.key)
+        form["key"] = _form(link.key)
     if link.value is not None:
-        form["value"] = to_json(link.value)
+        form["value"] = _form(link.value)
     if link.deadline is not None:
-        form["deadline"] = to_json(link.deadline)
+        form["deadline"] = _form(link.deadline)
     if link.cancelled is not None:
         form["cancelled"] = link.cancelled
     if link.error is not None:
@@ -125,12 +134,12 @@ _WRITERS: dict[type, Callable[[Any], Json]] = {
     Cycle: lambda value: {"cycle": True},
     Text: _text,
     Bytes: _bytes,
-    Elements: lambda value: _cut([to_json(one) for one in value.items], len(value.items), value.length),
+    Elements: lambda value: _cut([_form(one) for one in value.items], len(value.items), value.length),
     Mapping: _mapping,
     Record: _record,
-    Pointer: lambda value: to_json(value.target),
+    Pointer: lambda value: _form(value.target),
     Interface: _interface,
-    Told: lambda value: to_json(value.value),
+    Told: lambda value: _form(value.value),
     Function: _function,
     Channel: _channel,
     Address: lambda value: value.value,

@@ -116,9 +116,8 @@ class _Groups:
             yield from self._swiss_table(table, layout)
 
     def _swiss_table(self, table: int, layout: ir.SwissLayout) -> Iterator[tuple[Value, Value]]:
-        if self.left <= 0:
+        if not self._may_look():
             return
-        self.left -= 1
         head = self._known(table, layout.length_mask + 8)
         groups, mask = head.word(layout.groups), head.word(layout.length_mask)
         if isinstance(groups, int) and isinstance(mask, int):
@@ -165,9 +164,8 @@ class _Groups:
                     key = at + layout.keys + slot * layout.key_size
                     yield self._pair(view, key, at + layout.elems + slot * layout.elem_size)
             overflow = view.word(at + layout.overflow)
-            if isinstance(overflow, Unavailable) or overflow == 0 or self.left <= 0:
+            if isinstance(overflow, Unavailable) or overflow == 0 or not self._may_look():
                 return
-            self.left -= 1
             view, at = self._known(overflow, layout.overflow + 8), 0
 
     # -- both ----------------------------------------------------------------------------------------------------
@@ -179,10 +177,14 @@ class _Groups:
             many = min(step, count - first)
             view = self._known(address + first * size, many * size)
             for at in range(0, many * size, size):
-                self.left -= 1
-                if at + head > len(view.data):
+                if at + head > len(view.data) or not self._may_look():
                     return
                 yield view, at
+
+    def _may_look(self) -> bool:
+        """Whether one more group, bucket or table may be looked at, of this map and of the whole value."""
+        self.left -= 1
+        return self.left >= 0 and self.run.take()
 
     def _known(self, address: int, size: int) -> View:
         view = self.run.view(address, size, self.header.depth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -20,6 +21,8 @@ PAGE = 4096
 _PF_W = 2
 _PT_GNU_RELRO = 0x6474E552
 _MOST_CHUNKS = 1 << 12
+_CHUNK = struct.Struct("<QII")
+assert _CHUNK.size == CHUNK.itemsize
 
 
 def deeper(limits: Limits) -> str:
@@ -138,14 +141,15 @@ class SnapshotMemory:
         self._gather(sorted(chunks))
 
     def _gather(self, chunks: list[Chunk]) -> None:
-        """Joins chunks that touch or overlap; those that came later agree, being copies of one moment."""
+        """Joins chunks that touch or overlap: copies of one moment agree."""
         for address, content, full in chunks:
             if len(content) < full:
                 self._ends[address + len(content)] = "cut" if content else PAGE_ABSENT
             if not content:
                 continue
             if self._starts and address <= (end := self._starts[-1] + len(self._pieces[-1])):
-                self._pieces[-1] += content[end - address :]
+                if address + len(content) > end:
+                    self._pieces[-1] += content[end - address :]
             else:
                 self._starts.append(address)
                 self._pieces.append(content)
@@ -167,14 +171,10 @@ def snapshot(record: bytes, start: int, end: int, flags: int, limits: Limits, be
     chunks: list[Chunk] = []
     at = start
     while at + CHUNK.itemsize <= end and len(chunks) < _MOST_CHUNKS:
-        address, length, full = (
-            int.from_bytes(record[at : at + 8], "little"),
-            int.from_bytes(record[at + 8 : at + 12], "little"),
-            int.from_bytes(record[at + 12 : at + 16], "little"),
-        )
+        address, length, full = _CHUNK.unpack_from(record, at)
         at += CHUNK.itemsize
         if address:  # a root that stands among the chunks has none
-            chunks.append(Chunk(address, bytes(record[at : min(at + length, end)]), full))
+            chunks.append(Chunk(address, record[at : min(at + length, end)], full))
         at += -(-length // 8) * 8
     return SnapshotMemory(chunks, beyond, _absence(flags, limits))
 

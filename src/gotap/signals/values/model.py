@@ -22,6 +22,10 @@ class Unavailable(Struct, frozen=True):
     why: str
 
 
+#: Of damaged types: structures within themselves.
+TOO_DEEP = Unavailable("nested too deeply")
+
+
 class Cycle(Struct, frozen=True):
     """A pointer back to a value that it lies in."""
 
@@ -87,8 +91,10 @@ class Told(Struct, frozen=True):
 
 
 class Function(Struct, frozen=True):
+    """`captured`: None where nothing is."""
+
     name: str
-    captured: Record | None = None
+    captured: Record | Unavailable | None = None
 
 
 class Channel(Struct, frozen=True):

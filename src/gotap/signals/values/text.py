@@ -10,6 +10,7 @@ from typing import Any
 
 from gotap.signals.values.gotext import civil, complex_text, duration_text, float_text
 from gotap.signals.values.model import (
+    TOO_DEEP,
     Address,
     Bytes,
     Channel,
@@ -37,7 +38,14 @@ def to_text(value: Value) -> str:
     """One line, unless a string holds a newline. Control characters are as they are: terminals need them escaped."""
     if type(value) is str:
         return value
-    return _WRITERS[type(value)](value)
+    try:
+        return _written(value)
+    except RecursionError:
+        return _written(TOO_DEEP)
+
+
+def _written(value: Value) -> str:
+    return value if type(value) is str else _WRITERS[type(value)](value)
 
 
 def _cut(known: int, length: int) -> str:
@@ -53,26 +61,27 @@ def _list(items: list[str], length: int) -> str:
 
 
 def _record(value: Record) -> str:
-    return "{" + " ".join(f"{name}:{to_text(one)}" for name, one in zip(value.names, value.values, strict=True)) + "}"
+    return "{" + " ".join(f"{name}:{_written(one)}" for name, one in zip(value.names, value.values, strict=True)) + "}"
 
 
 def _mapping(value: Mapping) -> str:
-    entries = [f"{to_text(key)}:{to_text(elem)}" for key, elem in ordered(value.entries)]
+    entries = [f"{_written(key)}:{_written(elem)}" for key, elem in ordered(value.entries)]
     return f"map[{_list(entries, value.length)}]"
 
 
 def _pointer(value: Pointer) -> str:
     if isinstance(value.target, Unavailable | Cycle | Told):
-        return to_text(value.target)
-    return f"&{to_text(value.target)}"
+        return _written(value.target)
+    return f"&{_written(value.target)}"
 
 
 def _interface(value: Interface) -> str:
-    return value.message if value.message is not None else to_text(value.value)
+    return value.message if value.message is not None else _written(value.value)
 
 
 def _function(value: Function) -> str:
-    return value.name + (_record(value.captured) if value.captured is not None else "")
+    """A func whose captured variables are not known shows its name alone."""
+    return value.name + (_record(value.captured) if isinstance(value.captured, Record) else "")
 
 
 def _channel(value: Channel) -> str:
@@ -114,7 +123,7 @@ def _context(value: ContextChain) -> str:
     """As the String methods of contexts do, with the values; `[…]`: why it is done."""
     parts = [_link(link) for link in reversed(value.links)]
     if value.rest is not None:
-        parts.insert(0, to_text(value.rest))
+        parts.insert(0, _written(value.rest))
     return ".".join(parts)
 
 
@@ -129,9 +138,9 @@ _MADE_BY = {
 
 def _link(link: ContextLink) -> str:
     if link.type == "*context.valueCtx" and link.key is not None and link.value is not None:
-        text = f"WithValue({to_text(link.key)}, {to_text(link.value)})"
+        text = f"WithValue({_written(link.key)}, {_written(link.value)})"
     elif link.deadline is not None:
-        text = f"WithDeadline({to_text(link.deadline)})"
+        text = f"WithDeadline({_written(link.deadline)})"
     else:
         text = _MADE_BY.get(link.type, link.type)
     return f"{text}[{link.error or 'cancelled'}]" if link.cancelled else text
@@ -148,7 +157,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     Cycle: lambda value: "<cycle>",
     Text: _text,
     Bytes: lambda value: f"[{_list([str(one) for one in value.content], value.length)}]",
-    Elements: lambda value: f"[{_list([to_text(one) for one in value.items], value.length)}]",
+    Elements: lambda value: f"[{_list([_written(one) for one in value.items], value.length)}]",
     Mapping: _mapping,
     Record: _record,
     Pointer: _pointer,
