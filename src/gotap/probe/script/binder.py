@@ -24,6 +24,7 @@ from gotap.probe.script.limits import Limits
 from gotap.probe.script.lines import LineProbes
 from gotap.probe.script.moments import MomentProbes
 from gotap.probe.script.origins import OriginProbes, Symbols, Tracepoints
+from gotap.probe.script.packages import PackageVariables
 from gotap.probe.script.stackwords import stack_words
 from gotap.probe.script.stage import mentions
 from gotap.probe.script.tracepoint import FieldInfo
@@ -82,6 +83,8 @@ class _Binder:
         context, shared = self.context, self.context.shared
         origins = OriginProbes(context, self.options.tracepoints, self.options.symbols)
         moments, functions = MomentProbes(context), FunctionProbes(context, self.signatures)
+        if context.image is not None:
+            shared.package_variable = PackageVariables(functions).find
         for number, probe in enumerate(shared.script.probes, 1):
             for spec in probe.specs:
                 if isinstance(spec, tree.Function):

@@ -64,7 +64,7 @@ def as_word(value: Value) -> Value:
     """What stands for a value in keys and variables: of a function its code, of a pointer or channel the address."""
     if value.type.kind is Kind.FUNC:
         return Value(CODE, {0: ir.Load(value.word(0), 0, 8, False, True)})
-    if value.type.kind in (Kind.POINTER, Kind.CHAN, Kind.MAP):
+    if value.type.kind in (Kind.POINTER, Kind.CHAN, Kind.MAP) and not is_dynamic_type(value.type):
         return Value(UINT, {0: value.word(0)}, promised=False)
     return value
 

@@ -13,7 +13,8 @@ from gotap.image.image import Image
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import ir
 from gotap.probe.compiler import Value
-from gotap.probe.functions.model import Argument, FunctionSignature, Part, Variable
+from gotap.probe.functions.locations import parameters_at_entry
+from gotap.probe.functions.model import DICTIONARY, Argument, FunctionSignature, Part, Variable
 from gotap.probe.places import BoundSite, NotInBinary, Places
 from gotap.probe.script.bound import SiteInfo
 from gotap.probe.signature import package_of
@@ -22,6 +23,7 @@ from gotap.probe.typing import pieces
 Names = Mapping[str, Callable[[], Value]]
 
 _UNKNOWN = Type("unknown", Kind.STRUCT, 0)
+_UINTPTR = Type("uintptr", Kind.UINT, 8)
 
 #: Values on the stack that are larger are read where they lie, not word by word.
 _LARGEST_OF_WORDS = 32
@@ -49,9 +51,7 @@ class GoPoints:
         site = self.places.code(function).entry_site()
         if site is None or site.sp_offset is None:
             raise NotInBinary(f"the code of {function.name} could not be understood", "")
-        assignment = signature.assignment()
-        assigned = assignment.params if assignment is not None else ()
-        variables = _by_rules(signature.parameters, assigned, site.sp_offset + 8, None)
+        variables = [*parameters_at_entry(signature, site.sp_offset), *_dictionary(signature)]
         return self.at(function, site, "argument", variables)
 
     def returns(self, function: Function, signature: FunctionSignature) -> list[Point]:
@@ -69,7 +69,7 @@ class GoPoints:
             if site.sp_offset is None:
                 raise NotInBinary(f"the stack of {function.name} could not be followed", "")
             known = {name: place for name, place in zip(wanted, site.results, strict=True) if place is not None}
-            variables = _by_rules(signature.results, assigned, site.sp_offset + 8, known)
+            variables = _results(signature.results, assigned, site.sp_offset + 8, known)
             points.append(self.at(function, site, "result", variables))
         return points
 
@@ -86,13 +86,22 @@ class GoPoints:
         return SiteInfo(function, package_of(function), file, line, address, inlined_into)
 
 
-def _by_rules(
-    arguments: Iterable[Argument], assigned: Iterable[abi.Pieces], stack_base: int,
-    registers: Mapping[str, Location] | None,
-) -> list[Variable]:  # fmt: skip
-    """Where values stand by Go's calling convention; `registers`: where a register's value is, when not in itself."""
+def _dictionary(signature: FunctionSignature) -> list[Variable]:
+    """The hidden argument of a generic function at its entry."""
+    index, assignment = signature.dictionary, signature.assignment()
+    if index is None or assignment is None:
+        return []
+    (piece,) = assignment.params[index]
+    place = Register(piece.register) if piece.register is not None else None
+    return [Variable(DICTIONARY, _UINTPTR, (Part(0, 8, place),))] if place is not None else []
+
+
+def _results(
+    results: Iterable[Argument], assigned: Iterable[abi.Pieces], stack_base: int, registers: Mapping[str, Location]
+) -> list[Variable]:
+    """Where results stand at a return; `registers`: where a register's value is there."""
     found = []
-    for argument, pieces_ in zip(arguments, assigned, strict=False):
+    for result, pieces_ in zip(results, assigned, strict=False):
         parts = []
         for piece in pieces_:
             location: Location | None = None
@@ -103,10 +112,10 @@ def _by_rules(
             elif piece.register.startswith("xmm"):
                 reason = f"float in X{piece.register[3:]}"
             else:
-                location = Register(piece.register) if registers is None else registers.get(piece.register)
+                location = registers.get(piece.register)
                 reason = "" if location is not None else "not known at the return"
             parts.append(Part(piece.offset, piece.size, location, reason))
-        found.append(Variable(argument.name, argument.type, tuple(parts), argument.reason))
+        found.append(Variable(result.name, result.type, tuple(parts), result.reason))
     return found
 
 
