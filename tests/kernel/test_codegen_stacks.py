@@ -68,12 +68,10 @@ def test_stacks_go_on_behind_the_runtimes_own(go: str) -> None:
         assert names[names.index("main.block") :] == blocked[1:]
 
 
-def test_a_stack_ends_where_nothing_is_known_of_the_runtime() -> None:
+def test_stacks_of_goroutines_ask_nothing_of_the_runtime() -> None:
     prober = Prober(build("stacks"))
     addresses, expected = taken(prober, "main.probe", words=False)
     check(prober, stacks(prober, addresses), expected)
-    addresses, _ = taken(prober, "runtime.newproc.func1", words=False)
-    assert all("runtime.goexit" not in names for names in of("runtime.newproc", stacks(prober, addresses)))
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])

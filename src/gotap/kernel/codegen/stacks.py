@@ -151,7 +151,6 @@ class _Walk:
         if self.known is not None:
             if self.known.callback is not None:
                 self.follow_callback(self.known, self.known.callback)
-            self.stop_at_base(self.known)
         asm.add(R8, 16)
         self.words.keep(self.floor, R8)
         asm.load(R8, memory.base, memory.pair)
@@ -159,13 +158,6 @@ class _Walk:
         asm.label(self.left)
         if self.known is not None:
             self.cross(self.known)
-
-    def stop_at_base(self, known: StackWords) -> None:
-        """Nothing is behind goexit."""
-        inside = self.asm.new_label("inside")
-        self.in_range(known.base, inside)
-        self.asm.jump(self.done)
-        self.asm.label(inside)
 
     def cross(self, known: StackWords) -> None:
         """The chain has left the stack: on a thread's own stack (g0) it goes on where the goroutine stands."""
@@ -175,6 +167,7 @@ class _Walk:
         asm.jne(R1, 0, self.done)
         asm.mov(R1, 1)
         self.words.keep(self.crossed, R1)
+        asm.jeq(R8, 0, self.done)  # goexit, or what was started on the thread's own stack
         asm.load(R3, R6, PT_REGS["r14"])
         self.read(R3, known.m)
         asm.mov(R8, R0)
@@ -220,12 +213,12 @@ class _Walk:
         asm.label(other)
 
     def in_range(self, addresses: tuple[int, int], outside: str) -> None:
-        """Jumps unless R0 is among the (unrelocated) addresses. Loses R1."""
+        """Jumps unless R0 is among the (unrelocated) addresses: one jump, since the verifier walks each. Loses R1, R2."""
         asm = self.asm
-        asm.constant(R1, addresses[0] + self.words.bias)
-        asm.jlt(R0, R1, outside)
-        asm.constant(R1, addresses[1] + self.words.bias)
-        asm.jge(R0, R1, outside)
+        asm.constant(R2, addresses[0] + self.words.bias)
+        asm.mov(R1, R0)
+        asm.sub(R1, R2)
+        asm.jge(R1, addresses[1] - addresses[0], outside)
 
     def read(self, base: Reg, offset: int) -> None:
         """R0 = the word of the process at `base + offset`; where it cannot be read, the stack ends."""
