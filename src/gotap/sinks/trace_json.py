@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gotap.probe.script.bound import EventKind
+from gotap.signals.call_trees import CallNode, preorder
 from gotap.signals.events import Events, Field, ended_word
 from gotap.signals.maps import MapResult, to_json
 from gotap.signals.trace_format import print_texts, printf_texts
@@ -19,6 +20,9 @@ _encode = msgspec.json.Encoder().encode
 class TraceJson:
     """Renders; each text is one line."""
 
+    def __init__(self) -> None:
+        self._latest: tuple[Events, list[dict[str, Any]]] | None = None  # the batch that a tree's call was of last
+
     def events(self, events: Events) -> list[bytes]:
         """One line for each event."""
         match events.spec.kind:
@@ -28,6 +32,16 @@ class TraceJson:
                 return [_line({"text": text}) for text in print_texts(events, _as_it_is)]
             case _:
                 return [_line(one) for one in _calls(events)]
+
+    def tree(self, tree: CallNode) -> bytes:
+        """A call and those it made, a line each, with how deep each is."""
+        lines: list[bytes] = []
+        for node, depth, closes in preorder(tree):
+            if not closes:
+                if self._latest is None or self._latest[0] is not node.events:
+                    self._latest = node.events, list(_calls(node.events))
+                lines.append(_line({**self._latest[1][node.row], "depth": depth}))
+        return b"".join(lines)
 
     def map(self, result: MapResult) -> bytes:
         return _line(to_json(result))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from gotap.probe.script.bound import EventKind
 from gotap.probe.script.routine import Ended
@@ -43,6 +44,7 @@ class TraceLines:
         self._width = width
         self._colours = Colours(colour)
         self._clock = _clock()
+        self._latest: _Columns | None = None  # of the batch that was asked about last
 
     def events(self, events: Events) -> list[str]:
         """One text for each event."""
@@ -60,50 +62,66 @@ class TraceLines:
 
     def _calls(self, events: Events) -> Iterator[str]:
         dim, end = self._colours.dim, self._colours.end
-        whos = zip(map(self._clock, events.time), _who(events), strict=True)
-        heads = [f"{dim}{text} {who:<5}{end} " for text, who in whos]
-        names = self._names(events)
-        arguments = _operands(events.fields)
-        outcomes = self._outcomes(events)
-        bare = not events.fields and bool(_ELSEWHERE.match(events.spec.probe))
-        for row, (head, name, outcome) in enumerate(zip(heads, names, outcomes, strict=True)):
-            operands = "" if bare else f"({', '.join(one[row] for one in arguments)})"
+        columns = _Columns(events)
+        for row, moment in enumerate(events.time):
+            call = self._call(events, columns, row)
             sampled = f" {dim}(1 of {events.weight[row]}){end}" if events.weight[row] > 1 else ""
             stack = "" if events.stack is None else stack_text(events.stack[row], printable)
-            yield f"{head}{name}{operands}{outcome}{sampled}{stack}\n"
+            yield f"{self.head(events, row, moment)}{call.text}{call.outcome}{sampled}{stack}\n"
 
-    def _names(self, events: Events) -> Iterator[str]:
-        bold, end = self._colours.bold, self._colours.end
-        probe = printable(events.spec.probe)
-        other = _ELSEWHERE.match(probe)
-        for function in events.function:
-            if other and function:
-                yield f"{probe} {bold}{printable(function)}{end}"
-            else:
-                yield f"{bold}{printable(function or probe)}{end}"
+    def call(self, events: Events, row: int) -> Call:
+        """One call by itself."""
+        columns = self._latest
+        if columns is None or columns.events is not events:
+            columns = self._latest = _Columns(events)
+        return self._call(events, columns, row)
 
-    def _outcomes(self, events: Events) -> Iterator[str]:
-        """What follows the arguments: results or how else it ended, and the time it took."""
+    def head(self, events: Events, row: int, moment: int) -> str:
+        """What a line begins with: the moment, in Unix ns, and who."""
+        goid = events.goid[row]
+        who = f"g{goid}" if goid else f"t{events.tid[row]}"
+        return f"{self._colours.dim}{self._clock(moment)} {who:<5}{self._colours.end} "
+
+    def _call(self, events: Events, columns: _Columns, row: int) -> Call:
         one = self._colours
-        results = _operands(events.results, named=len(events.results) > 1)
-        latencies = events.latency or [0] * len(events)
-        for row, ended in enumerate(events.ended):
-            if ended == Ended.OPEN:
-                yield ""
-                continue
-            took = f"  {one.cyan}{duration_text(latencies[row] / 1e9)}{one.end}" if events.latency else ""
-            if ended != Ended.RETURN:
-                yield f" {one.red}! {Ended(ended).name.lower()}{one.end}{took}"
-            elif not results:
-                yield took
-            elif len(results) == 1:
-                yield f" = {results[0][row]}{took}"
-            else:
-                yield f" = ({', '.join(result[row] for result in results)}){took}"
+        name = f"{one.bold}{printable(events.function[row]) or columns.probe}{one.end}"
+        if columns.elsewhere and events.function[row]:
+            name = f"{columns.probe} {name}"
+        operands = ", ".join(texts[row] for texts in columns.arguments)
+        text = f"{name}({operands})" if operands or not columns.elsewhere else name
+        return Call(text, self._outcome(events, columns, row))
+
+    def _outcome(self, events: Events, columns: _Columns, row: int) -> str:
+        """What follows the arguments: results or how else it ended, and the time it took."""
+        one, ended, results = self._colours, events.ended[row], columns.results
+        if ended == Ended.OPEN:
+            return ""
+        took = f"  {one.cyan}{duration_text(events.latency[row] / 1e9)}{one.end}" if events.latency else ""
+        if ended != Ended.RETURN:
+            return f" {one.red}! {Ended(ended).name.lower()}{one.end}{took}"
+        if not results:
+            return took
+        if len(results) == 1:
+            return f" = {results[0][row]}{took}"
+        return f" = ({', '.join(texts[row] for texts in results)}){took}"
 
 
-def _who(events: Events) -> list[str]:
-    return [f"g{goid}" if goid else f"t{tid}" for goid, tid in zip(events.goid, events.tid, strict=True)]
+class Call(NamedTuple):
+    """Texts of one call: its name with the arguments; what follows at its end."""
+
+    text: str
+    outcome: str
+
+
+class _Columns:
+    """What is the same for all calls of a batch, and the texts of their values."""
+
+    def __init__(self, events: Events) -> None:
+        self.events = events
+        self.probe = printable(events.spec.probe)
+        self.elsewhere = bool(_ELSEWHERE.match(self.probe))
+        self.arguments = _operands(events.fields)
+        self.results = _operands(events.results, named=len(events.results) > 1)
 
 
 def _operands(fields: Sequence[Field], named: bool = True) -> list[list[str]]:

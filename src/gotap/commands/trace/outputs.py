@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from gotap.commands.screen import columns
 from gotap.commands.session import Signals
 from gotap.commands.streams import say
 from gotap.commands.trace.options import destinations
@@ -18,6 +19,7 @@ from gotap.signals.maps import MapResult
 from gotap.sinks.stream import Stream
 
 if TYPE_CHECKING:
+    from gotap.commands.trace.graph import Graph, TreeRenderer
     from gotap.sinks.otlp import OtlpSink
 
 #: An event of a drain: its place among all, the number of its batch, its row there.
@@ -62,7 +64,7 @@ class Printed:
 
     def take(self, batches: Sequence[Events], moments: Sequence[Moment], maps: Mapping[Moment, MapResult]) -> None:
         texts = [self._renderer.events(batch) if batch.spec.kind in SHOWN else () for batch in batches]
-        self._write(
+        self.write(
             [
                 (self._renderer.map(maps[moment]), True)
                 if moment in maps
@@ -72,7 +74,7 @@ class Printed:
         )
 
     def maps(self, results: Sequence[MapResult]) -> None:
-        self._write([(self._renderer.map(result), True) for result in results])
+        self.write([(self._renderer.map(result), True) for result in results])
 
     def losses(self) -> Mapping[str, int]:
         return {}
@@ -80,7 +82,7 @@ class Printed:
     def close(self, timeout: float) -> None:
         self._stream.close()
 
-    def _write(self, texts: Sequence[tuple[str | bytes, bool]]) -> None:
+    def write(self, texts: Sequence[tuple[str | bytes, bool]]) -> None:
         """Each with whether it begins a line: printf may have left one open."""
         parts: list[bytes] = []
         for text, begins in texts:
@@ -128,8 +130,13 @@ class Exported:
         self._sink.close(timeout)
 
 
-def open_outputs(arguments: argparse.Namespace, signals: Signals, resource: Callable[[], Resource]) -> list[Output]:
-    """One output for each destination; what it needs is loaded when it is asked for. Raises OutputFailed."""
+def open_outputs(
+    arguments: argparse.Namespace, signals: Signals, resource: Callable[[], Resource], plan: Graph | None = None
+) -> list[Output]:
+    """One output for each destination; what it needs is loaded when it is asked for. Raises OutputFailed.
+
+    `plan`: of --graph.
+    """
 
     def stop() -> bool:
         return bool(signals.received)
@@ -139,16 +146,31 @@ def open_outputs(arguments: argparse.Namespace, signals: Signals, resource: Call
         if destination == "otlp":
             outputs.append(_exported(resource()))
         elif destination == "terminal":
-            from gotap.sinks.trace_lines import TraceLines
-
-            colour = os.isatty(1) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-            outputs.append(Printed(TraceLines(colour=colour), Stream.stdout(stop)))
+            outputs.append(_terminal(Stream.stdout(stop), plan))
         else:
             from gotap.sinks.trace_json import TraceJson
 
             stream = Stream.stdout(stop) if destination == "json" else Stream.file(destination, stop)
-            outputs.append(Printed(TraceJson(), stream))
+            outputs.append(Printed(TraceJson(), stream) if plan is None else _trees(TraceJson(), stream, plan))
     return outputs
+
+
+def _terminal(stream: Stream, plan: Graph | None) -> Output:
+    colour = os.isatty(1) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    width = columns()
+    if plan is None:
+        from gotap.sinks.trace_lines import TraceLines
+
+        return Printed(TraceLines(colour=colour, width=width), stream)
+    from gotap.sinks.trace_graph import TraceGraph
+
+    return _trees(TraceGraph(colour=colour, width=width), stream, plan)
+
+
+def _trees(renderer: TreeRenderer, stream: Stream, plan: Graph) -> Output:
+    from gotap.commands.trace.graph import GraphPrinted
+
+    return GraphPrinted(renderer, stream, plan)
 
 
 def _exported(resource: Resource) -> Exported:

@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from gotap.commands.descriptors import raise_limit, set_limit
 from gotap.commands.main import OK
@@ -40,6 +41,9 @@ from gotap.signals.clock import Clock
 from gotap.signals.maps import MapResult, results
 from gotap.sinks.environment import Environment
 from gotap.sinks.summary import counted
+
+if TYPE_CHECKING:
+    from gotap.commands.trace.graph import Graph
 
 #: Seconds between two looks at what the target executes.
 _LOOK = 0.25
@@ -86,6 +90,7 @@ class _Tracing:
         self.lost = False  # the target has become another program
         self.next_look = 0.0
         self.governor: Governor | None = None
+        self.graph: Graph | None = None
 
     def run(self) -> int:
         bound = self.bind()
@@ -94,7 +99,7 @@ class _Tracing:
         names = self.names(bound)
         give_back()
         with ExitStack() as stack:
-            outputs = open_outputs(self.arguments, self.signals, self.resource)
+            outputs = open_outputs(self.arguments, self.signals, self.resource, self.graph)
             for output in outputs:
                 stack.callback(output.close, 0.0)
             tracer = Tracer(self.features, bound, thinning=self.arguments.max_overhead is not None)
@@ -129,10 +134,24 @@ class _Tracing:
             tracepoints=tracepoint_fields,
             symbols=self.c_function,
         )
-        bound = bind_script(self.script, self.image, options)
+        script = self.script
+        if self.arguments.graph:
+            script = self.with_calls()
+        bound = bind_script(script, self.image, options)
         if self.image is not None:
             self.image.elf.check_unchanged()  # else sites might be those of another program
         return bound
+
+    def with_calls(self) -> tree.Script:
+        """The script of --graph."""
+        from gotap.commands.trace.graph import graph
+
+        if self.image is None:
+            raise UsageError("--graph shows calls of a Go program", "name one: -p PID, or -c 'COMMAND'")
+        self.graph = graph(self.script, self.image, self.arguments.within)
+        if self.graph.notices:
+            say(*self.graph.notices)
+        return self.graph.script
 
     def c_function(self, spec: tree.Uprobe) -> Origin:
         """What uprobe:PATH:SYMBOL means to the target, or to gotap where there is none."""

@@ -1,0 +1,174 @@
+"""`--graph`: a script that follows functions and what they call, made from the functions that the user names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gotap.commands.trace.options import UsageError
+from gotap.commands.trace.outputs import Moment, Printed, Renderer
+from gotap.image.code import called_functions
+from gotap.image.errors import ImageError
+from gotap.image.functions.pclntab import Function
+from gotap.image.image import Image
+from gotap.probe.expression import parse
+from gotap.probe.functions.matching import Functions, Match
+from gotap.probe.script import tree
+from gotap.probe.signature import package_of
+from gotap.signals.call_trees import CallNode, CallTrees
+from gotap.signals.events import Events
+from gotap.signals.maps import MapResult
+from gotap.sinks.stream import Stream
+
+#: Functions that are followed besides those that the user names.
+MOST_CALLED = 500
+
+#: What is called within the user's functions, as a probe.
+CALLED = "--graph"
+_ENTRY = ":entry"
+
+#: Functions that a notice names.
+_NAMED = 3
+
+_OPEN = "graph"  # variable of the goroutine: calls of the user's functions that are open on it
+
+
+class Graph(Struct, frozen=True):
+    """`script`: in place of the user's. `entries`, `roots`: texts of the probes at the user's functions."""
+
+    script: tree.Script
+    entries: frozenset[str]
+    roots: frozenset[str]
+    notices: tuple[str, ...] = ()
+
+
+def graph(script: tree.Script, image: Image, within: str | None) -> Graph:
+    """The script that shows what the functions of `script` call. `within`: pattern of what is shown.
+
+    UsageError where the script is more than functions.
+    """
+    probes = [probe for probe in script.probes if _checked(probe)]
+    functions = Functions(image)
+    roots = [match for probe in probes for spec in probe.specs if isinstance(spec, tree.Function)
+             for match in functions.find(spec.pattern).functions]  # fmt: skip
+    called, notices = _called(functions, roots, within)
+    made = [part for probe in probes for part in _root(probe)]
+    if called:
+        specs = tuple(tree.Function(name, "call", 0) for name in called)
+        made.append(tree.Probe(specs, parse(f"self.{_OPEN} > 0"), None, CALLED, 0))
+    return Graph(
+        replace(script, probes=tuple(made)),
+        frozenset(probe.text + _ENTRY for probe in probes),
+        frozenset(probe.text for probe in probes),
+        tuple(notices),
+    )
+
+
+def _checked(probe: tree.Probe) -> bool:
+    if probe.block is not None or not all(isinstance(spec, tree.Function) and spec.point in ("call", "return")
+                                          for spec in probe.specs):  # fmt: skip
+        raise UsageError(
+            f"--graph shows what functions call, and `{probe.text}` is more than a function",
+            "name functions alone: gotap trace -p PID 'main.checkSite' --graph",
+        )
+    return True
+
+
+def _root(probe: tree.Probe) -> Iterable[tree.Probe]:
+    """What is probed at the user's functions: the beginning and the end of each call, and that one is open."""
+    patterns = [spec.pattern for spec in probe.specs if isinstance(spec, tree.Function)]
+
+    def at(point: tree.Point, text: str, change: int = 0) -> tree.Probe:
+        specs = tuple(tree.Function(pattern, point, probe.at) for pattern in patterns)
+        value = parse("1")
+        block = (tree.Assign(tree.OwnTarget(_OPEN, probe.at), "+=" if change > 0 else "-=", value, probe.at),)
+        return tree.Probe(specs, probe.predicate, block if change else None, text, probe.at)
+
+    yield at("entry", probe.text + _ENTRY)
+    yield at("call", probe.text)
+    yield at("entry", CALLED, 1)
+    yield at("return", CALLED, -1)
+    yield at("panic", CALLED, -1)
+
+
+def _called(functions: Functions, roots: Sequence[Match], within: str | None) -> tuple[list[str], list[str]]:
+    """Names of the functions to show below the roots, and what is to be said about them.
+
+    By default those that the roots call, directly and indirectly, in their packages, with the functions declared in
+    them: calls through interfaces and variables are not in the code.
+    """
+    named = {match.name for match in roots}
+    if within is not None:
+        found = [match for match in functions.find(within).functions if match.name not in named]
+        names = {match.name for match in found if match.bodies}
+        inlined = {match.name for match in found if not match.bodies}
+    else:
+        names, inlined = _Reach(functions, roots).found()
+        names -= named
+    notices = []
+    if inlined:
+        listed = sorted(inlined)
+        more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+        notices.append(f"inlined into their callers, so not shown: {', '.join(listed[:_NAMED])}{more}")
+    chosen = sorted(names)
+    if len(chosen) > MOST_CALLED:
+        notices.append(f"{len(chosen)} functions are called: {MOST_CALLED} of them are shown; narrow it by --within")
+    return chosen[:MOST_CALLED], notices
+
+
+class _Reach:
+    """What functions call within their packages, by their code."""
+
+    def __init__(self, functions: Functions, roots: Sequence[Match]) -> None:
+        self._functions = functions
+        self._image = functions.image
+        self._packages = {match.package for match in roots}
+        self._seen: dict[int, Function] = {}
+        self._inlined: set[str] = set()
+        self._queue = [body for match in roots for body in match.bodies]
+
+    def found(self) -> tuple[set[str], set[str]]:
+        """Names of functions with code of their own, and of those that are only there inlined."""
+        while self._queue and len(self._seen) <= 2 * MOST_CALLED:
+            function = self._queue.pop()
+            if function.address in self._seen:
+                continue
+            self._seen[function.address] = function
+            self._queue += self._next(function)
+        shown = {match.name for one in self._seen.values() for match in self._functions.find(one.name).functions
+                 if any(body.address == one.address for body in match.bodies)}  # fmt: skip
+        return shown, self._inlined - shown
+
+    def _next(self, function: Function) -> list[Function]:
+        table = self._image.pclntab
+        try:
+            targets = called_functions(self._image.code(function), function.address)
+            calls = table.inlined_calls(function)
+        except ImageError:
+            return []
+        self._inlined.update(call.name for call in calls if package_of(call.name) in self._packages)
+        found = [one for target in targets if (one := table.function_at(target)) is not None]
+        declared = re.compile(re.escape(function.name) + r"\.(?:func|gowrap|deferwrap)?\d[^/]*")
+        found += [one for one in table.find_prefix(f"{function.name}.") if declared.fullmatch(one.name)]
+        return [one for one in found if package_of(one.name) in self._packages]
+
+
+class TreeRenderer(Renderer, Protocol):
+    def tree(self, tree: CallNode) -> str | bytes: ...
+
+
+class GraphPrinted(Printed):
+    """Shows each tree when the call at its root ends."""
+
+    def __init__(self, renderer: TreeRenderer, stream: Stream, plan: Graph) -> None:
+        super().__init__(renderer, stream)
+        self._tree = renderer.tree
+        self._trees = CallTrees(plan.entries, plan.roots)
+
+    def take(self, batches: Sequence[Events], moments: Sequence[Moment], maps: Mapping[Moment, MapResult]) -> None:
+        complete = (self._trees.add(batches[number], row) for _, number, row in moments)
+        self.write([(self._tree(tree), True) for tree in complete if tree is not None])
