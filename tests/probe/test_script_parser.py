@@ -1,15 +1,40 @@
 """Scripts → syntax trees, and what errors say and where they point."""
 
+import re
 import sys
+from pathlib import Path
 from random import Random
 from types import FrameType
 
 import pytest
 
-from gotap.probe.expression import MOST_LEVELS, Binary, Call, Index, Literal, Local, MapValue, Name, Own, Select
+from gotap.probe.expression import (
+    MOST_LEVELS,
+    MOST_LISTED,
+    Binary,
+    Call,
+    Index,
+    Literal,
+    Local,
+    MapValue,
+    Name,
+    Own,
+    Select,
+)  # fmt: skip
 from gotap.probe.script import tree
+from gotap.probe.script.format import MOST_WIDTH
 from gotap.probe.script.parser import MOST_PROBES, MOST_TEXT, parse_script
 from gotap.probe.script.source import ScriptError
+from gotap.probe.script.specs import MOST_HERTZ
+from gotap.probe.script.vocabulary import (
+    AGGREGATION_USES,
+    BUILTINS,
+    FUNCTIONS,
+    GOROUTINE_EVENTS,
+    KINDS,
+    POINTS,
+    STATEMENTS,
+)  # fmt: skip
 from script_texts import ScriptWriter, places_removed, written
 
 
@@ -342,6 +367,9 @@ def test_statements_are_separated() -> None:
         ("@m *= 2", "*=", "there is no `*=`", "x = x *"),
         ("++@m", "++", "stands behind", "@m++"),
         ("args.name", "args", "a value alone does nothing", "write print(args.name)"),
+        ("print(len(a, b))", "b)", "len takes 1 argument, not 2", "len(x)"),
+        ("print(len())", "len", "len takes 1 argument, not 0", "len(x)"),
+        ("print(stack(1, 2))", "2)", "stack takes 0 to 1 argument, not 2", "stack(n)"),
         ("print x", "x }", "expected `(`", "print(…)"),
         ("print()", "print", "print needs something", ""),
         ("print(1) print(2)", "print(2)", "unexpected `print`", "separated"),
@@ -498,3 +526,26 @@ def test_places_point_into_the_text() -> None:
     assert isinstance(probe.predicate, Binary)
     places = [one.at for one in (*probe.specs, probe.predicate, probe.predicate.right, *probe.block)]
     assert [text[at:].split()[0] for at in places] == ["main.f,", "main.g:entry", ">", "$y", "hist(ret)", "-=", "for"]
+
+
+# -- the page about the language --------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "trace-language.md").read_text()
+
+
+def test_scripts_on_the_page_are_scripts() -> None:
+    scripts = re.findall(r"^```gt\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(scripts) >= 2
+    for script in scripts:
+        parse_script(script)
+
+
+def test_the_page_explains_every_word() -> None:
+    words = {*KINDS, *STATEMENTS, *BUILTINS, *FUNCTIONS, *AGGREGATION_USES, *GOROUTINE_EVENTS, *POINTS} - {"call"}
+    code = " ".join(re.findall(r"`+([^`]+)`+", PAGE))
+    assert sorted(word for word in words if not re.search(rf"\b{word}\b", code)) == []
+
+
+@pytest.mark.parametrize("number", [MOST_TEXT, MOST_PROBES, MOST_LEVELS, MOST_LISTED, MOST_WIDTH, MOST_HERTZ])
+def test_the_page_names_the_limits(number: int) -> None:
+    assert f"{number:,}" in PAGE or str(number) in PAGE

@@ -12,7 +12,8 @@ it was not read from a text. Nodes that differ in nothing else are equal.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -20,9 +21,10 @@ from gotap.errors import GotapError
 from gotap.probe import literals
 from gotap.probe.lexer import Lexer, shown
 
-#: Functions that the catalogue's expressions may call. `len` is Go's; `typeof` is the dynamic type of an interface
-#: value; `unwrap` follows the catalogue's list of error wrappers to the innermost error.
-BUILTINS = frozenset({"len", "typeof", "unwrap"})
+#: Functions that the catalogue's expressions may call: least and most arguments, how they are written. `len` is Go's;
+#: `typeof` is the dynamic type of an interface value; `unwrap` follows the catalogue's list of error wrappers to the
+#: innermost error.
+BUILTINS = MappingProxyType({"len": (1, 1, "len(x)"), "typeof": (1, 1, "typeof(x)"), "unwrap": (1, 1, "unwrap(err)")})
 
 #: How deep a tree may be, and what is nested in a script: whoever walks over it may recurse.
 MOST_LEVELS = 100
@@ -160,9 +162,12 @@ def parse(text: str) -> Expression:
 
 
 class ExpressionParser:
-    """Reads expressions from the words of a lexer, which stands on the first word before, and behind the last after."""
+    """Reads expressions from the words of a lexer, which stands on the first word before, and behind the last after.
 
-    def __init__(self, lexer: Lexer, functions: Set[str]) -> None:
+    `functions`: those that may be called, as BUILTINS.
+    """
+
+    def __init__(self, lexer: Lexer, functions: Mapping[str, tuple[int, int, str]]) -> None:
         self.lexer = lexer
         self.functions = functions
         self.depth = 0
@@ -347,7 +352,18 @@ class ExpressionParser:
         if name not in self.functions:
             raise self.not_callable(name, at)
         self.lexer.advance()
-        return Call(name, self.listed(")", "an argument"), at=at)
+        arguments = self.listed(")", "an argument")
+        self.check_count(name, self.functions[name], arguments, at)
+        return Call(name, arguments, at=at)
+
+    def check_count(
+        self, name: str, function: tuple[int, int, str], arguments: tuple[Expression, ...], at: int
+    ) -> None:
+        """Raises an error unless a function, which stands at `at`, has so many arguments as it takes."""
+        least, most, use = function
+        if not least <= len(arguments) <= most:
+            place = arguments[most].at if len(arguments) > most else at
+            raise self.fail(f"{name} takes {_arguments(least, most)}, not {len(arguments)}", f"write {use}", place)
 
     def own(self) -> Own:
         at, name = self.lexer.start, self.lexer.token
@@ -376,6 +392,13 @@ class ExpressionParser:
         self.expect(closing)
         self.grown(height)
         return tuple(found)
+
+
+def _arguments(least: int, most: int) -> str:
+    if most == 0:
+        return "no arguments"
+    count = str(least) if least == most else f"{least} to {most}"
+    return f"{count} argument{'s' if most > 1 else ''}"
 
 
 def _is_number(value: object) -> typing.TypeGuard[int | float]:

@@ -36,7 +36,7 @@ def parse_script(text: str, name: str = COMMAND_LINE) -> tree.Script:
 
 class _ScriptParser(ExpressionParser):
     def __init__(self, source: Source) -> None:
-        super().__init__(Lexer(source.text, source.error), frozenset(FUNCTIONS))
+        super().__init__(Lexer(source.text, source.error), FUNCTIONS)
         self.source = source
         self.specs = SpecReader(self.lexer)
         self.in_predicate = False
@@ -336,7 +336,7 @@ class _ScriptParser(ExpressionParser):
         name, at = self.lexer.token, self.lexer.start
         if self.lexer.kind != "name" or name not in AGGREGATION_USES or not self.opens_behind():
             return None
-        least, most, use = AGGREGATION_USES[name]
+        use = AGGREGATION_USES[name][2]
         if operator != "=":
             raise self.fail(f"`{operator}` does not go with {name}()", f"write = {use}")
         if not isinstance(target, tree.MapTarget):
@@ -344,9 +344,7 @@ class _ScriptParser(ExpressionParser):
         self.lexer.advance()
         self.lexer.advance()
         arguments = self.listed(")", "an argument")
-        if not least <= len(arguments) <= most:
-            place = arguments[most].at if len(arguments) > most else at
-            raise self.fail(f"{name} takes {_arguments(least, most)}, not {len(arguments)}", f"write {use}", place)
+        self.check_count(name, AGGREGATION_USES[name], arguments, at)
         if self.lexer.kind == "operator" and not self.at_operator(";", "}"):
             raise self.aggregation_within(name, at)
         return tree.Aggregate(target, name, arguments, at)
@@ -390,10 +388,3 @@ class _ScriptParser(ExpressionParser):
         known = (*FUNCTIONS, *STATEMENTS, *AGGREGATION_USES)
         remedy = OTHER_WORDS.get(name) or suggestion(name, known) or f"known are {', '.join(FUNCTIONS)}"
         return self.fail(f"there is no function {shown(name)}", remedy, at)
-
-
-def _arguments(least: int, most: int) -> str:
-    if most == 0:
-        return "no arguments"
-    count = str(least) if least == most else f"{least} to {most}"
-    return f"{count} argument{'s' if most > 1 else ''}"

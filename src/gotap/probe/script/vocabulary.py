@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import get_args
 
+from gotap.probe import expression
 from gotap.probe.script.tree import AGGREGATIONS, GoroutineEvent, Point
 
 #: What begins a probe, but for functions and lines.
@@ -42,9 +43,7 @@ BUILTINS = MappingProxyType(
 #: Functions that expressions may call: (least, most arguments), how they are written.
 FUNCTIONS = MappingProxyType(
     {
-        "len": (1, 1, "len(x)"),
-        "typeof": (1, 1, "typeof(x)"),
-        "unwrap": (1, 1, "unwrap(err)"),
+        **expression.BUILTINS,
         "stack": (0, 1, "stack(n)"),
         "label": (1, 1, 'label("key")'),
         "now": (1, 1, "now(args.x.y)"),
