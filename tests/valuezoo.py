@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from msgspec import Struct
 
@@ -45,20 +46,19 @@ class Zoo(Struct):
     types: Types
     specimens: list[Specimen]
     pid: int
+    stdin: IO[str]
 
     def context(self, limits: Limits = WIDE, **options: Any) -> Context:
         loads = self.image.elf.loads
-        return Context(
-            self.descriptors,
-            self.image.go_version,
-            types=self.types,
-            functions=self.image.pclntab,
-            bias=self.bias,
-            limits=limits,
-            loaded=(loads[0].vaddr, loads[-1].vaddr + loads[-1].memsz),
-            lasting=self.memory,
-            **options,
-        )
+        usual: dict[str, Any] = {
+            "types": self.types,
+            "functions": self.image.pclntab,
+            "bias": self.bias,
+            "limits": limits,
+            "loaded": (loads[0].vaddr, loads[-1].vaddr + loads[-1].memsz),
+            "lasting": self.memory,
+        }
+        return Context(self.descriptors, self.image.go_version, **usual | options)
 
     def named(self, name: str) -> Specimen:
         return next(one for one in self.specimens if one.name == name)
@@ -78,17 +78,18 @@ def running_zoo(go: str, mode: str = "plain", experiment: str = "") -> Iterator[
         assert child.stdout is not None
         told = json.loads(child.stdout.readline(), parse_constant=_refused)
         with ProcessMemory(Process(child.pid)) as memory:
-            yield _zoo(path, told, child.pid, memory)
+            yield _zoo(path, told, child, memory)
 
 
-def _zoo(path: Path, told: list[dict[str, Any]], pid: int, memory: ProcessMemory) -> Zoo:
+def _zoo(path: Path, told: list[dict[str, Any]], child: subprocess.Popen[str], memory: ProcessMemory) -> Zoo:
     image = Image.open(path)
     types = types_of(image, runtime())
     assert isinstance(types.descriptors, RuntimeTypes)
     specimens = [Specimen(one["Name"], one["Address"], one["Type"], one["Text"], one["JSON"]) for one in told]
-    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    assert child.stdin is not None
+    maps = Path(f"/proc/{child.pid}/maps").read_text().splitlines()
     bias = min(int(line.split("-")[0], 16) for line in maps if line.endswith(str(path))) - image.elf.load_base()
-    return Zoo(image, bias, LiveMemory(memory), types.descriptors, types, specimens, pid)
+    return Zoo(image, bias, LiveMemory(memory), types.descriptors, types, specimens, child.pid, child.stdin)
 
 
 def _refused(text: str) -> None:
