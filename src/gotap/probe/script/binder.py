@@ -17,7 +17,7 @@ from gotap.probe.functions.signatures import Signatures
 from gotap.probe.maps import map_layout
 from gotap.probe.script import tree
 from gotap.probe.script.bound import BoundScript, Origin
-from gotap.probe.script.context import Context
+from gotap.probe.script.context import Context, NothingFound
 from gotap.probe.script.functions import FunctionProbes
 from gotap.probe.script.globals import Globals, MapChanged, Maps
 from gotap.probe.script.limits import Limits
@@ -66,6 +66,24 @@ def bind_script(script: tree.Script, image: Image | None, options: Options | Non
             texts.add(error.name)
 
 
+class _Binders(Struct):
+    functions: FunctionProbes
+    lines: LineProbes
+    moments: MomentProbes
+    origins: OriginProbes
+
+    def bind(self, number: int, probe: tree.Probe, spec: tree.Spec) -> None:
+        match spec:
+            case tree.Function():
+                self.functions.bind(number, probe, spec)
+            case tree.Line():
+                self.lines.bind(number, probe, spec)
+            case tree.Goroutine():
+                self.moments.bind(number, probe, spec)
+            case _:
+                self.origins.bind(number, probe, spec)
+
+
 class _Binder:
     def __init__(self, script: tree.Script, image: Image | None, options: Options, texts: Iterable[str]) -> None:
         self.options = options
@@ -81,20 +99,21 @@ class _Binder:
 
     def bind(self) -> BoundScript:
         context, shared = self.context, self.context.shared
-        origins = OriginProbes(context, self.options.tracepoints, self.options.symbols)
         moments, functions = MomentProbes(context), FunctionProbes(context, self.signatures)
         if context.image is not None:
             shared.package_variable = PackageVariables(functions).find
+        origins = OriginProbes(context, self.options.tracepoints, self.options.symbols)
+        binders = _Binders(functions, LineProbes(context), moments, origins)
         for number, probe in enumerate(shared.script.probes, 1):
+            missing = []
             for spec in probe.specs:
-                if isinstance(spec, tree.Function):
-                    functions.bind(number, probe, spec)
-                elif isinstance(spec, tree.Line):
-                    LineProbes(context).bind(number, probe, spec)
-                elif isinstance(spec, tree.Goroutine):
-                    moments.bind(number, probe, spec)
-                else:
-                    origins.bind(number, probe, spec)
+                try:
+                    binders.bind(number, probe, spec)
+                except NothingFound as error:
+                    missing.append(error)
+            if missing and len(missing) == len(probe.specs):
+                raise missing[0]
+            shared.notices += [str(error) for error in missing]
         context.routines += moments.endings()
         return self.result()
 

@@ -31,6 +31,10 @@ LARGEST_RECORD = 32760
 Sites = Sequence[tuple[BoundSite, int]]
 
 
+class NothingFound(ScriptError):
+    """A pattern that means nothing in this program."""
+
+
 class NeedsProgram(GotapError):
     """A script with probes in a Go program, and no program."""
 

@@ -20,7 +20,7 @@ from gotap.probe.places import BoundSite, NotInBinary
 from gotap.probe.script import tree
 from gotap.probe.script.blocks import Block
 from gotap.probe.script.bound import EventKind, EventSpec, Part
-from gotap.probe.script.context import Context
+from gotap.probe.script.context import Context, NothingFound
 from gotap.probe.script.frames import Captured, FrameBuilder
 from gotap.probe.script.points import Names
 from gotap.probe.script.routine import Emit, Enter, Leave, Unwound
@@ -97,7 +97,8 @@ class FunctionProbes:
         found = self.context.functions.find(spec.pattern)
         if not found.functions:
             missing = no_such_function(self.context.program, spec.pattern)
-            raise self.context.error(spec.at, str(missing), missing.remedy)
+            error = self.context.error(spec.at, str(missing), missing.remedy)
+            raise NothingFound(str(error), error.remedy, error.line, error.column, error.excerpt)
         count = found.bodies + (found.copies if spec.point in ("entry", "inline") else 0)
         if count > self.context.most_probes:
             raise self.context.error(

@@ -103,7 +103,7 @@ class Maps:
     def number(self, name: str, keys: Sequence[Value]) -> int:
         """The number of a map that is only mentioned: deleted from, cleared, printed."""
         self._known(name)
-        return self._spec(name, self.parts(keys)).number if keys or name in self.specs else self._mention(name)
+        return self._spec(name, self.parts(keys)).number if keys else self._mention(name)
 
     def is_single(self, name: str) -> bool:
         """Whether a map has no keys and one value: `@x = 1`."""

@@ -186,7 +186,7 @@ class _ScriptParser(ExpressionParser):
     def inner_block(self) -> tuple[tree.Statement, ...]:
         self.skip_line_ends()
         if not self.at_operator("{"):
-            raise self.fail("expected `{`", "statements stand between { and }")
+            raise self.fail("expected `{`", self.hint() or "statements stand between { and }")
         return self.block()
 
     def statement(self) -> tree.Statement:
@@ -212,7 +212,8 @@ class _ScriptParser(ExpressionParser):
 
     def end_statement(self) -> None:
         if self.lexer.kind not in ("newline", "end") and not self.at_operator(";", "}"):
-            raise self.fail(f"unexpected {shown(self.lexer.token)}", "statements are separated by ; or line ends")
+            remedy = self.hint() or "statements are separated by ; or line ends"
+            raise self.fail(f"unexpected {shown(self.lexer.token)}", remedy)
 
     def called(self, word: str, at: int) -> tree.Statement:
         """A statement that is written like a call; its name has been read."""
@@ -252,7 +253,8 @@ class _ScriptParser(ExpressionParser):
         lexer.advance()
         word, format_at = lexer.token, lexer.start
         if lexer.kind != "text":
-            raise self.fail("expected a format", 'write printf("%s\\n", args.name)')
+            remedy = 'write printf("%s\\n", args.name)' + (", with double quotes" if lexer.kind == "rune" else "")
+            raise self.fail("expected a format", remedy)
         format = self.literal("text", word, format_at).value
         assert isinstance(format, bytes)
         text = format.decode("utf-8", "surrogateescape")
@@ -373,7 +375,8 @@ class _ScriptParser(ExpressionParser):
         if self.at_operator(";", "}") or self.lexer.kind in ("newline", "end"):
             text = " ".join(self.lexer.text[at : self.lexer.start].split())
             return self.fail("a value alone does nothing", f"write print({text})" if len(text) < 60 else "print it", at)
-        return self.fail(f"unexpected {shown(self.lexer.token)}", "statements are separated by ; or line ends")
+        remedy = self.hint() or "statements are separated by ; or line ends"
+        return self.fail(f"unexpected {shown(self.lexer.token)}", remedy)
 
     def aggregation_within(self, name: str, at: int) -> GotapError:
         return self.fail(f"{name}() stands alone behind the =", f"write @name[key] = {AGGREGATION_USES[name][2]}", at)

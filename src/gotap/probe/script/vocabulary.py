@@ -10,7 +10,8 @@ from gotap.probe.script.tree import AGGREGATIONS, GoroutineEvent, Point
 
 #: What begins a probe, but for functions and lines.
 KINDS = ("begin", "end", "interval", "profile", "goroutine", "syscall", "tracepoint", "uprobe")
-POINTS: tuple[str, ...] = get_args(Point)
+#: Where in a function, as it is written; "call" is not.
+POINTS: tuple[str, ...] = tuple(point for point in get_args(Point) if point != "call")
 GOROUTINE_EVENTS: tuple[str, ...] = get_args(GoroutineEvent)
 
 #: What begins a statement, but for assignments.
