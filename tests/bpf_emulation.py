@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gotap.kernel.asm import Code
+
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1
 EPERM, ENOENT, E2BIG, EAGAIN, EFAULT, EEXIST, EINVAL = 1, 2, 7, 11, 14, 17, 22
 
@@ -158,6 +160,14 @@ class ArrayMap(EmulatedMap):
 
     def delete(self, key: bytes) -> int:
         return -EINVAL
+
+
+class ProgramArrayMap(EmulatedMap):
+    """Programs to go on with by a tail call, by index."""
+
+    def __init__(self, max_entries: int) -> None:
+        super().__init__(4, 4, max_entries)
+        self.programs: dict[int, Code] = {}
 
 
 class PerCpuArrayMap(ArrayMap):

@@ -21,6 +21,7 @@ from bpf_emulation import (
     EAGAIN,
     EFAULT,
     EINVAL,
+    ENOENT,
     M32,
     M64,
     ArrayMap,
@@ -30,6 +31,7 @@ from bpf_emulation import (
     LruHashMap,
     PerCpuArrayMap,
     PerCpuHashMap,
+    ProgramArrayMap,
     Region,
     RingMap,
     Space,
@@ -42,11 +44,19 @@ from gotap.kernel.isa import Alu, Atomic, Class, Helper, Instruction, Jump
 
 __all__ = [
     "ArrayMap", "EmulatedMap", "Fault", "HashMap", "LruHashMap", "Machine", "PerCpuArrayMap", "PerCpuHashMap",
-    "RingMap", "UserMemory",
+    "ProgramArrayMap", "RingMap", "UserMemory",
 ]  # fmt: skip
 
 MAX_LOOPS = 1 << 23  # BPF_MAX_LOOPS
 MAX_FRAMES = 8  # MAX_CALL_FRAMES
+MAX_TAIL_CALLS = 33  # MAX_TAIL_CALL_CNT
+
+
+class _TailCall(Exception):
+    """The program goes on as another one."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
 
 
 @dataclass(slots=True)
@@ -84,6 +94,7 @@ class Machine:
         self._names = {id(self.maps[name]): name for name in self.maps}
         self._values: dict[int, int] = {}  # id of a value's bytes → address
         self._reserved: dict[int, tuple[RingMap, Region]] = {}
+        self._tail_calls = 0
 
     @property
     def ring(self) -> list[bytes]:
@@ -97,13 +108,19 @@ class Machine:
             for name, value in (regs or {}).items():
                 image[isa.PT_REGS[name] : isa.PT_REGS[name] + 8] = (value & M64).to_bytes(8, "little")
             context = bytes(image)
-        self._code = code
-        self._instructions = code.instructions
-        self._relocations = {relocation.index: relocation for relocation in code.relocations}
         self._frames: list[_Frame] = []
         self.ran = 0
         pointer = self.space.add(Region("context", bytearray(context), writable=False, strict=True))
-        result = self._function(0, [None, pointer, None, None, None, None])
+        for _ in range(1 + MAX_TAIL_CALLS):
+            self._instructions = code.instructions
+            self._relocations = {relocation.index: relocation for relocation in code.relocations}
+            self._tail_calls += 1
+            try:
+                result = self._function(0, [None, pointer, None, None, None, None])
+                break
+            except _TailCall as call:
+                code = call.code
+        self._tail_calls = 0
         if self._reserved:
             raise Fault("a ring reservation was neither submitted nor discarded")
         return result
@@ -333,6 +350,15 @@ class Machine:
     def _get_attach_cookie(self, context: int) -> int:
         self.space.find(context, 8, write=False)
         return self.cookie
+
+    def _tail_call(self, context: int, the_map: int, index: int) -> int:
+        found = self._map(the_map)
+        code = found.programs.get(index & M32) if isinstance(found, ProgramArrayMap) else None
+        if len(self._frames) > 1:
+            raise Fault("tail calls of subprograms are not emulated")
+        if code is None or self._tail_calls > MAX_TAIL_CALLS:
+            return -ENOENT
+        raise _TailCall(code)
 
     def _send_signal(self, number: int) -> int:
         self.signals.append(number & M32)

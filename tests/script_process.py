@@ -6,7 +6,17 @@ import struct
 
 import numpy as np
 
-from bpf_interpreter import ArrayMap, EmulatedMap, HashMap, Machine, PerCpuArrayMap, PerCpuHashMap, RingMap, UserMemory
+from bpf_interpreter import (
+    ArrayMap,
+    EmulatedMap,
+    HashMap,
+    Machine,
+    PerCpuArrayMap,
+    PerCpuHashMap,
+    ProgramArrayMap,
+    RingMap,
+    UserMemory,
+)
 from codegen_samples import GOID, HERE, REQUEST, SP, STACK_HIGH, TARGET, TGID, G
 from gotap.kernel.codegen import script_frame
 from gotap.kernel.codegen.keys import EPOCHS, key_size
@@ -32,7 +42,8 @@ def emulated_maps(setting: ScriptSetting, ring: int = 1 << 16, probes: int = 4) 
         script_frame.RING: RingMap(ring),
         script_frame.COUNTERS: PerCpuArrayMap(8 * script_frame.COUNTER_COUNT, probes),
         script_frame.THIN: ArrayMap(4, probes),
-        script_frame.NO_PROGRAMS: ArrayMap(4, 1),
+        script_frame.NO_PROGRAMS: ProgramArrayMap(1),
+        script_frame.UNWINDERS: ProgramArrayMap(16),
         EPOCHS: ArrayMap(8 * 16, 1),
     }
     for number, size in enumerate(setting.kept_sizes, 1):

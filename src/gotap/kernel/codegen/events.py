@@ -9,6 +9,7 @@ from gotap.kernel.codegen.script_program import ScriptProgram
 from gotap.kernel.codegen.scriptmaps import ScriptMapEmitter
 from gotap.kernel.codegen.wake import wake_flags
 from gotap.kernel.isa import R0, R1, R2, R3, R4, R7, R8, Helper, RingFlags
+from gotap.probe.ir import Capture
 from gotap.probe.script.routine import CaptureStack, CaptureValue, Emit
 
 #: What an event changes of the header, besides the identity of a firing: saved before it, put back behind it.
@@ -35,7 +36,7 @@ class EventEmitter:
             asm.store(R7, script_frame.SAVED + 8 * index, R1)
         if not self.call:
             self.program.identify()
-        self.fill(emit)
+        self.fill(emit.captures, emit.values, emit.stacks)
         asm.store(R7, script_frame.field("event"), emit.event, 1)
         if emit.epoch_of is not None:
             self.maps.epoch(emit.epoch_of)
@@ -45,11 +46,13 @@ class EventEmitter:
             asm.load(R1, R7, script_frame.SAVED + 8 * index)
             asm.store(R7, word, R1)
 
-    def fill(self, emit: Emit) -> None:
-        for capture in emit.captures:
+    def fill(
+        self, captures: tuple[Capture, ...], values: tuple[CaptureValue, ...], stacks: tuple[CaptureStack, ...]
+    ) -> None:
+        for capture in captures:
             self.captures.capture(capture, shared=False)
-        self.stacks(emit.stacks)
-        self.values(emit.values)
+        self.stacks(stacks)
+        self.values(values)
 
     def stacks(self, stacks: tuple[CaptureStack, ...]) -> None:
         for stack in stacks:

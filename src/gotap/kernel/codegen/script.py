@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from msgspec import Struct
-
-from gotap.kernel.asm import AssemblerError, Code
-from gotap.kernel.codegen import script_frame
-from gotap.kernel.codegen.events import EventEmitter
-from gotap.kernel.codegen.keys import KeyEmitter, Scratch, TextSources
-from gotap.kernel.codegen.script_captures import ScriptCaptures
+from gotap.kernel.asm import Code
+from gotap.kernel.codegen.calls import EnterProgram, LeaveProgram
+from gotap.kernel.codegen.routine_program import About, RoutineProgram
 from gotap.kernel.codegen.script_frame import Counter
-from gotap.kernel.codegen.script_program import ScriptProgram, steps_for
-from gotap.kernel.codegen.script_roots import loops, roots
-from gotap.kernel.codegen.scriptmaps import ScriptMapEmitter
 from gotap.kernel.codegen.setting import ScriptSetting
-from gotap.kernel.codegen.stacks import StackEmitter
-from gotap.kernel.codegen.statements import StatementEmitter
 from gotap.kernel.codegen.target import Place, Target
-from gotap.kernel.isa import R7
+from gotap.kernel.codegen.unwinding import ForgetProgram, UnwinderProgram, UnwindProgram
 from gotap.probe import ir
-from gotap.probe.script.record import EventFlags
-from gotap.probe.script.routine import Routine, Watch
+from gotap.probe.script.routine import Enter, Forget, Leave, Routine, Unwind, Watch
+
+_ANYWHERE = Place({}, None, 0)
 
 
 def generate_routine(
@@ -40,87 +32,33 @@ def generate_routine(
 
     `probe`: the number of the user's probe, by which hits and losses are counted. `site`: the only site's number, where
     the kernel has no attach cookies or the program no site. `registers`: the context is that of a uprobe or a sample.
-    `program`: its number in UNWINDERS, of Enter and Leave.
+    `program`: a number that no other program of Enter, Leave or Unwind has; UNWINDERS holds the program at 1 + it.
     """
     about = About(place, target, setting, probe, site, registers, program)
     match routine:
         case Watch():
             return WatchProgram(routine, about).generate(routine)
-        case _:
-            raise AssemblerError("calls are not followed yet")
+        case Enter():
+            return EnterProgram(routine, about).generate(routine)
+        case Leave():
+            return LeaveProgram(routine, about).generate(routine)
+        case Unwind():
+            return UnwindProgram(routine, about).generate(routine)
+        case Forget():
+            return ForgetProgram(routine, about).generate(routine)
 
 
-class About(Struct, frozen=True):
-    """The arguments of `generate_routine`."""
+def generate_unwinder(routines: Iterable[Routine], target: Target, setting: ScriptSetting) -> Code | None:
+    """The program that UNWINDERS holds at 0: ends the calls of which another program finds that they are over.
 
-    place: Place
-    target: Target
-    setting: ScriptSetting
-    probe: int
-    site: int | None
-    registers: bool
-    program: int
-
-
-class RoutineProgram(ScriptProgram):
-    """A program with what its statements need. `call`: its frame is a call's."""
-
-    call = False
-
-    def __init__(self, routine: Routine, about: About) -> None:
-        setting, place = about.setting, about.place
-        super().__init__(roots(routine), loops(routine), about.probe, place, about.target, setting, about.site)
-        self.number = about.program
-        stacks = StackEmitter(self.asm, self.words, setting.stack_words, place.sp_offset, registers=about.registers)
-        sources = TextSources(
-            self.words.own_text, lambda text, fail: self.scriptmaps.stored_text(text, fail), setting.record_size
-        )
-        scratch = Scratch(R7, script_frame.KEY_BUFFER, script_frame.KEY_BUFFER_SIZE)
-        keys = KeyEmitter(self.asm, self.words, stacks, scratch, sources, about.target.number)
-        specs = {spec.number: spec for spec in setting.maps}
-        self.scriptmaps = ScriptMapEmitter(
-            self.asm, self.words, keys, specs, lambda: self.count(Counter.MAP_FULL), setting.cpus
-        )
-        self.words.text = keys.text
-        self.words.stored = self.scriptmaps.stored
-        self.captures = ScriptCaptures(
-            self.asm, self.words, self.gomaps, self.plan, self.heap_full, stacks, setting.record_size
-        )
-        self.events = EventEmitter(self, self.captures, self.scriptmaps, self.call)
-        self.statements = StatementEmitter(self, self.events, self.scriptmaps)
-
-    def heap_full(self) -> None:
-        self.flag(EventFlags.HEAP_FULL)
-        self.count(Counter.HEAP_FULL)
-
-    def condition(self, when: Sequence[ir.Word]) -> None:
-        """Reads what the predicate needs, leaves unless it holds, and reads the rest."""
-        first, later = steps_for(self.plan.steps, when)
-        for step in first:
-            self.captures.prefetch(step)
-        if when:
-            false, holds = self.asm.new_label("false"), self.asm.new_label("holds")
-            for word in when:
-                self.words.require(word, false, false)
-            self.asm.jump(holds)
-            if self.asm.wanted(false):
-                self.asm.label(false)
-                self.count(Counter.FALSE)
-                self.asm.jump("release")
-            self.asm.label(holds)
-        for step in later:
-            self.captures.prefetch(step)
-
-    def clear_locals(self) -> None:
-        for slot in sorted(self.locals):
-            self.asm.store(R7, script_frame.LOCALS + 8 * slot, 0)
-
-    def complete(self) -> Code:
-        """The end of the program, and what it calls."""
-        self.finish()
-        self.statements.subprograms()
-        self.subprograms()
-        return self.asm.finish()
+    None when the script follows no calls. Load it like the programs at the target's sites; it is attached nowhere.
+    """
+    calls = tuple(dict.fromkeys(call for one in routines if isinstance(one, Unwind) for call in one.calls))
+    if not calls:
+        return None
+    about = About(_ANYWHERE, target, setting, 0, 0, True, 0)
+    routine = Unwind(ir.Const(0), None, "panic", calls)
+    return UnwinderProgram(routine, about).generate(routine)
 
 
 class WatchProgram(RoutineProgram):
@@ -139,6 +77,6 @@ class WatchProgram(RoutineProgram):
         if self.setting.thinning:
             self.weigh()
         self.clear_locals()
-        self.condition(routine.when)
+        self.condition(routine.when, self.plan.steps, "release")
         self.statements.body(routine.body)
         return self.complete()

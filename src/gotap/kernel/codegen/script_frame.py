@@ -50,10 +50,11 @@ TEXT_KEY = PAIR + 16  # a text that is compared with a constant
 TEMPORARIES = TEXT_KEY + 64 + 32 * 8  # and downwards
 LOCALS = TEMPORARIES + 8
 LOCAL_COUNT = 64
-LINK = LOCALS + 8 * LOCAL_COUNT  # of a call: CALL up to its header
-LINK_SIZE = 24
-LIMIT = LINK + LINK_SIZE  # of an unwinding: the depth, how calls end
-LOOPS = LIMIT + 24  # of each loop around: its first value
+WALK_KEY = LOCALS + 8 * LOCAL_COUNT  # a call key, of another call than CALL_KEY
+HEAD = WALK_KEY + CALL_KEY_SIZE  # a value of HEADS
+LIMIT = HEAD + 32  # of an unwinding: calls above this depth have ended
+RESUME = LIMIT + 8  # of the unwinder: number in UNWINDERS of the program to go back to
+LOOPS = RESUME + 8  # of each loop around: its first value
 LOOP_DEPTH = 4
 BUFFER = LOOPS + 8 * LOOP_DEPTH  # a group or bucket of a Go map
 PLANNED = BUFFER + 352
@@ -68,11 +69,13 @@ VALUE_BUFFER = KEY_BUFFER + KEY_BUFFER_SIZE  # value of a script's map
 VALUE_BUFFER_SIZE = 544
 QUEUE = VALUE_BUFFER + VALUE_BUFFER_SIZE  # of a deep capture: what is still to be followed
 QUEUE_SIZE = 2560
-assert QUEUE + QUEUE_SIZE <= 0
+LINK_SIZE = 24
+LINK = -LINK_SIZE  # of a call: what CALL holds before the record's header
+assert QUEUE + QUEUE_SIZE <= LINK
 
-#: Value of CALLS: the call outside of this one on the same goroutine (u32 layout, or NONE; u16 class of what was kept,
-#: u16 spare; u64 depth), u64 address of the entry's instruction, then the record's header.
-OUTER_LAYOUT, KEPT_CLASS, OUTER_DEPTH, ENTRY_IP, CALL_HEADER = 0, 4, 8, 16, 24
+#: Value of CALLS: layout (u32, or NONE) and depth (u64) of the call outside of this one on the same goroutine, u16
+#: class of what was kept, u16 number of the probe, u64 address of the entry's instruction; then the record's header.
+OUTER_LAYOUT, KEPT_CLASS, CALL_PROBE, OUTER_DEPTH, ENTRY_IP, CALL_HEADER = 0, 4, 6, 8, 16, 24
 CALL_SIZE = CALL_HEADER + EVENT.itemsize
 NONE = 0xFFFFFFFF
 
@@ -81,7 +84,7 @@ NONE = 0xFFFFFFFF
 KEPT_SIZES = (256, 1024, 4096)
 
 #: Value of HEADS: the innermost open call (u32 layout, u32 spare, u64 depth), and what the unwinder is asked for: u64
-#: the depth above which calls have ended, u32 the program to go back to.
+#: the depth above which calls have ended, u64 number in UNWINDERS of the program to go back to.
 HEAD_LAYOUT, HEAD_DEPTH, HEAD_LIMIT, HEAD_RESUME, HEAD_SIZE = 0, 8, 16, 24, 32
 
 #: Where words and captures keep what they work with: small reads go to the stack, where the kernel's check of what it
@@ -123,7 +126,7 @@ LOOP_STATE_INSIDE = -16
 class Counter(IntEnum):
     """What is counted for each probe."""
 
-    HITS = 0  # its sites were passed, and the firing was taken
+    HITS = 0  # its sites were passed, of calls their entries, and the firing was taken
     EVENTS = 1  # sent
     FALSE = 2  # its predicate did not hold
     RING_FULL = 3  # events lost

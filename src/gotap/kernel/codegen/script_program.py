@@ -86,11 +86,12 @@ class ScriptProgram:
         asm.call(Helper.TAIL_CALL)
         asm.label(start)
 
-    def finish(self) -> None:
-        """What every path leads to."""
+    def finish(self, *, release: bool = True) -> None:
+        """What every path leads to. `release`: with a frame."""
         asm = self.asm
-        asm.label("release")
-        asm.store(R7, script_frame.CLAIM, 0)
+        if release:
+            asm.label("release")
+            asm.store(R7, script_frame.CLAIM, 0)
         asm.label("exit")
         asm.mov(R0, 0)
         asm.exit_()
@@ -102,9 +103,9 @@ class ScriptProgram:
         if not self._wants_count:
             return
         asm, lost = self.asm, self.asm.new_label("nocounters")
-        asm.label(_COUNT)  # R1: offset of the counter
+        asm.label(_COUNT)  # R1: offset of the counter, R2: number of the probe
         asm.mov(R6, R1)
-        asm.store(R10, -8, self.probe)
+        asm.store(R10, -8, R2)
         asm.ld_map(R1, script_frame.COUNTERS)
         asm.mov(R2, R10)
         asm.add(R2, -8)
@@ -136,12 +137,17 @@ class ScriptProgram:
         asm = self.asm
         if self.depth:
             self._wants_count = True
+            self.counted_probe()
             asm.mov(R1, 8 * counter)
             asm.call_subprogram(_COUNT)
             return
         asm.load(R1, R10, frame.COUNTERS)
         asm.mov(R2, 1)
         asm.atomic_add(R1, 8 * counter, R2)
+
+    def counted_probe(self) -> None:
+        """R2 = the number of the probe that is counted for."""
+        self.asm.mov(R2, self.probe)
 
     # The goroutine
 
@@ -327,11 +333,12 @@ def steps_for(steps: Iterable[Step], wanted: Iterable[ir.Word]) -> tuple[list[St
     first: list[Step] = []
     later: list[Step] = []
     for step in steps:
-        (first if _serves(step, needed) else later).append(step)
+        (first if serves(step, needed) else later).append(step)
     return first, later
 
 
-def _serves(step: Step, words: set[ir.Word]) -> bool:
+def serves(step: Step, words: set[ir.Word]) -> bool:
+    """Whether the step is done for one of the words."""
     match step:
         case Block(base):
             return base in words

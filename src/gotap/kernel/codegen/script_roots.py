@@ -23,6 +23,7 @@ from gotap.probe.script.routine import (
     Store,
     Tally,
     Unwind,
+    Unwound,
     Watch,
 )
 
@@ -40,10 +41,14 @@ def roots(routine: Routine) -> Iterator[ir.Word]:
             yield from _values(values)
         case Unwind(_, _, _, calls):
             for call in calls:
-                yield from call.when
-                yield from _statements(call.body)
+                yield from roots_of_call(call)
         case Forget():
             pass
+
+
+def roots_of_call(call: Unwound) -> Iterator[ir.Word]:
+    yield from call.when
+    yield from _statements(call.body)
 
 
 def _statements(statements: Sequence[Statement]) -> Iterator[ir.Word]:

@@ -16,7 +16,8 @@ class ScriptSetting(Struct, frozen=True):
     """Constants of the programs. The maps' sizes follow from it, see `gotap.kernel.codegen.script_frame`.
 
     `frame_size`: bytes of the largest record; `slots`: frames, a power of two; `filtered`: layouts whose calls are not
-    all followed, so that a return without a call tells nothing; `traces`: whether the catalogue's maps of open server
+    all followed, so that a return without a call tells nothing; `keeping`: those of whose entries more is kept than
+    when and where it was; `traces`: whether the catalogue's maps of open server
     operations are at hand, under the names of `gotap.kernel.codegen.frame`, and `scoping` as of their programs.
     `pid_namespace`: device and inode of gotap's own, None where it is the first one.
     """
@@ -28,6 +29,7 @@ class ScriptSetting(Struct, frozen=True):
     own_texts: frozenset[int] = frozenset()
     maps: tuple[MapSpec, ...] = ()
     filtered: frozenset[int] = frozenset()
+    keeping: frozenset[int] = frozenset()
     has_loop: bool = True
     has_cookie: bool = True
     cpus: int = 0  # possible CPUs; 0: programs cannot look at other CPUs' values (bpf_map_lookup_percpu_elem)
@@ -63,6 +65,12 @@ def filtered_layouts(routines: Iterable[Routine]) -> frozenset[int]:
     return frozenset(one.layout.operation_id for one in routines if isinstance(one, Enter) and one.when)
 
 
+def keeping_layouts(routines: Iterable[Routine]) -> frozenset[int]:
+    """Layouts of calls whose entries fill columns."""
+    enters = (one for one in routines if isinstance(one, Enter))
+    return frozenset(one.layout.operation_id for one in enters if one.captures or one.values or one.stacks)
+
+
 def script_setting(script: BoundScript, *, slots: int = 16, has_loop: bool = True, has_cookie: bool = True,
                    cpus: int = 0, unwinder: bool = False, thinning: bool = False,
                    traces: bool = False, scoping: int | None = None, pid_namespace: tuple[int, int] | None = None,
@@ -76,6 +84,7 @@ def script_setting(script: BoundScript, *, slots: int = 16, has_loop: bool = Tru
         own_texts=script.own_texts,
         maps=tuple(script.maps),
         filtered=filtered_layouts(one.routine for one in script.routines),
+        keeping=keeping_layouts(one.routine for one in script.routines),
         has_loop=has_loop,
         has_cookie=has_cookie,
         cpus=cpus,
