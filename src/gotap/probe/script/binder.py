@@ -47,11 +47,16 @@ def _no_symbols(spec: tree.Uprobe) -> Origin:
 
 
 class Options(Struct, frozen=True):
-    """`most_probes`: sites that one pattern may have; `map_entries`: of each map."""
+    """`most_probes`: sites that one pattern may have; `map_entries`: of each map.
+
+    `lenient`: probes of functions that the program does not have are told and left out, as long as others are left:
+    ready tools name all that might be there.
+    """
 
     limits: Limits = field(default_factory=Limits)
     most_probes: int = 10_000
     map_entries: int = 4096
+    lenient: bool = False
     tracepoints: Tracepoints = _no_tracepoints
     symbols: Symbols = _no_symbols
 
@@ -104,16 +109,20 @@ class _Binder:
             shared.package_variable = PackageVariables(functions).find
         origins = OriginProbes(context, self.options.tracepoints, self.options.symbols)
         binders = _Binders(functions, LineProbes(context), moments, origins)
+        absent: list[NothingFound] = []
         for number, probe in enumerate(shared.script.probes, 1):
-            missing = []
+            missing: list[NothingFound] = []
             for spec in probe.specs:
                 try:
                     binders.bind(number, probe, spec)
                 except NothingFound as error:
                     missing.append(error)
-            if missing and len(missing) == len(probe.specs):
+            if len(missing) == len(probe.specs) and not self.options.lenient:
                 raise missing[0]
-            shared.notices += [str(error) for error in missing]
+            absent += missing
+        if absent and not any(one.sites or one.origin for one in context.routines):
+            raise absent[0]
+        shared.notices += [str(error) for error in absent]
         context.routines += moments.endings()
         return self.result()
 
