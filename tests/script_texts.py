@@ -14,8 +14,8 @@ from gotap.probe.script import tree as script
 _SPECS = (
     "begin", "end", "interval:1s", "interval:250ms", "profile:99hz", "main.*", "net/http.(*Transport).*:return",
     "main.Map[int,string]:entry", "main.f.func1:inline", "main.(*T[go.shape.int]).M-fm:panic", "main.go:42",
-    "http/server.go:7", "goroutine:park", "syscall:openat", "tracepoint:sched:sched_switch", "uprobe:/bin/bash:readline",
-    "uprobe:/lib/x.so:f+16", "uprobe:/bin/bash:readline:return", "gopkg.in/yaml%2ev3.Unmarshal",
+    "http/server.go:7", "goroutine:park", "syscall:openat", "tracepoint:sched:sched_switch",
+    "uprobe:/bin/bash:readline", "uprobe:/lib/x.so:f+16", "uprobe:/bin/bash:readline:return", "gopkg.in/yaml%2ev3.Unmarshal",
 )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def _spec(spec: script.Spec) -> str:
         case script.Profile(hertz):
             return f"profile:{hertz}"
         case script.Function(pattern, point):
-            return f'"{pattern}":{point}'
+            return f'"{pattern}"' if point == "call" else f'"{pattern}":{point}'
         case script.Line(file, line):
             return f'"{file}":{line}'
         case script.Goroutine(event):

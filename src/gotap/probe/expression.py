@@ -141,6 +141,10 @@ _PRECEDENCE = {
     "*": 5, "/": 5, "%": 5, "<<": 5, ">>": 5, "&": 5,
 }  # fmt: skip
 _COMPARISON = 3
+#: What other languages write → what to write here.
+_HINTS = {
+    "=": "compare by ==", "?": "write if x { … } else { … }", "and": "write &&", "or": "write ||", "not": "write !",
+}  # fmt: skip
 _CONSTANTS: dict[str, bool | None] = {"nil": None, "true": True, "false": False}
 
 
@@ -179,8 +183,16 @@ class ExpressionParser:
         return self.lexer.fail(self.lexer.start if at is None else at, message, remedy)
 
     def unexpected(self) -> GotapError:
-        lexer = self.lexer
-        return self.fail(f"unexpected {shown(lexer.token)}" if lexer.token else "something is missing")
+        token = self.lexer.token
+        if not token:
+            return self.fail("something is missing")
+        return self.fail(f"unexpected {shown(token)}", self.hint())
+
+    def hint(self) -> str:
+        """What to write in place of the word at hand, which other languages have."""
+        if self.lexer.text.startswith("->", self.lexer.start - 1):
+            return "fields are selected by a dot, also of pointers"
+        return _HINTS.get(self.lexer.token, "")
 
     def at_operator(self, *tokens: str) -> bool:
         return self.lexer.kind == "operator" and self.lexer.token in tokens
@@ -193,7 +205,7 @@ class ExpressionParser:
 
     def expect(self, token: str) -> None:
         if not self.accept(token):
-            raise self.fail(f"expected `{token}`")
+            raise self.fail(f"expected `{token}`", self.hint())
 
     def enter(self) -> None:
         """One level further in; the caller leaves it by `self.depth -= 1`. An error ends the parser anyway."""
@@ -272,7 +284,8 @@ class ExpressionParser:
             text = self.type_text()
             return Assert(operand, text, at=at + 1)
         if lexer.kind != "name":
-            raise self.fail("expected a field name")
+            remedy = "results are ret.NAME, those without names ret.~r0, ret.~r1, …" if lexer.kind == "number" else ""
+            raise self.fail("expected a field name", remedy)
         name = lexer.token
         lexer.advance()
         if self.at_operator("("):
