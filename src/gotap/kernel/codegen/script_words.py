@@ -8,6 +8,7 @@ from typing import Literal
 from gotap.image.code import Location
 from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import frame, script_frame
+from gotap.kernel.codegen.buckets import linear, log_linear
 from gotap.kernel.codegen.memory import Memory
 from gotap.kernel.codegen.planner import Plan
 from gotap.kernel.codegen.setting import ScriptSetting
@@ -70,6 +71,12 @@ class ScriptWords(WordEmitter):
                 asm.label(none)
             case ir.Stored():
                 self.stored(word, fail)
+            case ir.Linear(operand):
+                self.word(operand, fail)
+                linear(asm, word)
+            case ir.LogLinear(operand):
+                self.word(operand, fail)
+                log_linear(asm, word)
             case ir.Ambient(what):
                 self.ambient(what, fail)
             case ir.Field(offset, size, signed):

@@ -148,9 +148,8 @@ class _Walk:
         asm.load(R0, memory.base, memory.pair + 8)
         asm.jeq(R0, 0, self.left)
         self.push()
-        if self.known is not None:
-            if self.known.callback is not None:
-                self.follow_callback(self.known, self.known.callback)
+        if self.known is not None and self.known.callback is not None:
+            self.follow_callback(self.known, self.known.callback)
         asm.add(R8, 16)
         self.words.keep(self.floor, R8)
         asm.load(R8, memory.base, memory.pair)
@@ -213,7 +212,8 @@ class _Walk:
         asm.label(other)
 
     def in_range(self, addresses: tuple[int, int], outside: str) -> None:
-        """Jumps unless R0 is among the (unrelocated) addresses: one jump, since the verifier walks each. Loses R1, R2."""
+        """Jumps unless R0 is among the (unrelocated) addresses; one jump, since the verifier walks each. Loses R1, R2.
+        """
         asm = self.asm
         asm.constant(R2, addresses[0] + self.words.bias)
         asm.mov(R1, R0)
