@@ -15,7 +15,8 @@ _SPECS = (
     "begin", "end", "interval:1s", "interval:250ms", "profile:99hz", "main.*", "net/http.(*Transport).*:return",
     "main.Map[int,string]:entry", "main.f.func1:inline", "main.(*T[go.shape.int]).M-fm:panic", "main.go:42",
     "http/server.go:7", "goroutine:park", "syscall:openat", "tracepoint:sched:sched_switch",
-    "uprobe:/bin/bash:readline", "uprobe:/lib/x.so:f+16", "uprobe:/bin/bash:readline:return", "gopkg.in/yaml%2ev3.Unmarshal",
+    "uprobe:/bin/bash:readline", "uprobe:/lib/x.so:f+16", "uprobe:/bin/bash:readline:return",
+    "gopkg.in/yaml%2ev3.Unmarshal",
 )  # fmt: skip
 
 

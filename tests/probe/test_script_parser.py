@@ -336,6 +336,12 @@ def test_statements(text: str, wanted: tree.Statement) -> None:
     assert same(block(f"if 1 {{ {text} }}"), (tree.If(Literal(1), (wanted,), (), 0),))
 
 
+def test_files_of_other_editors() -> None:
+    script = parse_script("\ufeff#!/usr/bin/gotap\r\nmain.f,\r\nmain.g\r\n/ 1 /\r\n{\r\nstop\r\n}\r\nsig 'f.f()'\r\n")
+    assert [one.text for one in script.probes] == ["main.f, main.g"]
+    assert [one.text for one in script.signatures] == ["f.f()"]
+
+
 def test_statements_are_separated() -> None:
     stops = (tree.Stop(0),) * 3
     texts = ("stop;stop;stop", "stop\nstop\nstop", "stop ;\n\n; stop // x\nstop", "stop /*\n*/; stop\n # y\n# z\nstop")
@@ -553,6 +559,13 @@ def test_the_page_explains_every_word() -> None:
     words = {*KINDS, *STATEMENTS, *BUILTINS, *FUNCTIONS, *AGGREGATION_USES, *GOROUTINE_EVENTS, *POINTS}
     code = " ".join(re.findall(r"`+([^`]+)`+", PAGE))
     assert sorted(word for word in words if not re.search(rf"\b{word}\b", code)) == []
+
+
+def test_the_error_on_the_page_is_what_is_said() -> None:
+    said = [line.removeprefix("gotap: ") for line in PAGE.splitlines() if line.startswith("gotap: ")]
+    with pytest.raises(ScriptError) as caught:
+        parse_script(said[1].strip())
+    assert said == [str(caught.value), *caught.value.excerpt, caught.value.remedy]
 
 
 @pytest.mark.parametrize("number", [MOST_TEXT, MOST_PROBES, MOST_LEVELS, MOST_LISTED, MOST_WIDTH, MOST_HERTZ])

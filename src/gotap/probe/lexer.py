@@ -29,6 +29,9 @@ _TOKEN = re.compile(
 )
 _QUOTES = {'"': '"', "`": "`", "'": "'", "“": '"', "”": '"', "‘": "'", "’": "'"}
 
+#: Blanks within a line, and the mark that some editors put before the first one.
+_BLANKS = " \t\r\f\v\xa0\ufeff"
+
 #: Words longer than this are cut in messages.
 _MOST_SHOWN = 40
 
@@ -92,7 +95,7 @@ class Lexer:
 
     def begins_line(self) -> bool:
         line = self.text.rfind("\n", 0, self.position) + 1
-        return not self.text[line : self.position].strip()
+        return not self.text[line : self.position].strip(_BLANKS)
 
     def unreadable(self) -> GotapError:
         character = self.text[self.start]
