@@ -59,6 +59,10 @@ class Shapes:
         self._interface = False  # a declared type leads to one
         self._asked: set[int] = set()
 
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
     def number(self, type: Type) -> int:
         """The shape of a type, also of one that only DWARF knows; 0 when it has no pointers."""
         found = self._number(type)

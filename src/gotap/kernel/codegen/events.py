@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from gotap.kernel.asm import AssemblerError
 from gotap.kernel.codegen import script_frame
+from gotap.kernel.codegen.deep import DeepEmitter
 from gotap.kernel.codegen.script_captures import ScriptCaptures
 from gotap.kernel.codegen.script_frame import Counter
 from gotap.kernel.codegen.script_program import ScriptProgram
@@ -19,14 +21,24 @@ _WORDS = (0, script_frame.field("present"), script_frame.field("weight"))
 class EventEmitter:
     """Emits events of one program. R7 is the frame; R8 and R9 are lost.
 
-    `call`: the frame is a call's, whose header says all since its entry; else each event says when and where it is.
+    `deep`: None when no values are captured. `call`: the frame is a call's, whose header says all since its entry; else
+    each event says when and where it is.
     """
 
-    def __init__(self, program: ScriptProgram, captures: ScriptCaptures, maps: ScriptMapEmitter, call: bool) -> None:
+    def __init__(
+        self,
+        program: ScriptProgram,
+        captures: ScriptCaptures,
+        maps: ScriptMapEmitter,
+        deep: DeepEmitter | None,
+        *,
+        call: bool,
+    ) -> None:
         self.program = program
         self.asm = program.asm
         self.captures = captures
         self.maps = maps
+        self.deep = deep
         self.call = call
 
     def emit(self, emit: Emit) -> None:
@@ -49,19 +61,23 @@ class EventEmitter:
     def fill(
         self, captures: tuple[Capture, ...], values: tuple[CaptureValue, ...], stacks: tuple[CaptureStack, ...]
     ) -> None:
+        """Columns, then the values' own bytes, then what they lead to, behind what an earlier part of the call left."""
+        late = self.deep is not None and self.call
+        if self.deep is not None and (values or (late and (captures or stacks))):
+            self.deep.open()
         for capture in captures:
             self.captures.capture(capture, shared=False)
-        self.stacks(stacks)
-        self.values(values)
-
-    def stacks(self, stacks: tuple[CaptureStack, ...]) -> None:
         for stack in stacks:
             absent = self.asm.new_label("nostack")
             self.captures.stack(stack, absent)
             self.asm.label(absent)
-
-    def values(self, values: tuple[CaptureValue, ...]) -> None:
-        assert not values
+        if self.deep is None:
+            if values:
+                raise AssemblerError("values are captured, and nothing is known of their types")
+        elif values:
+            self.deep.capture(values)
+        elif late and (captures or stacks):
+            self.deep.close()
 
     def send(self, wake: bool) -> None:
         """The record in the smallest size that holds it. The reader is woken when much waits, or when it should be."""

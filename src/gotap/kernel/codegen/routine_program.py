@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gotap.kernel.asm import Code
 from gotap.kernel.codegen import script_frame
+from gotap.kernel.codegen.deep import DeepEmitter, DeepSetting
 from gotap.kernel.codegen.events import EventEmitter
 from gotap.kernel.codegen.keys import KeyEmitter, Scratch, TextSources
 from gotap.kernel.codegen.planner import Step
@@ -62,8 +63,29 @@ class RoutineProgram(ScriptProgram):
         self.captures = ScriptCaptures(
             self.asm, self.words, self.gomaps, self.plan, self.heap_full, stacks, setting.record_size
         )
-        self.events = EventEmitter(self, self.captures, self.scriptmaps, self.call)
+        self.deep = self.deep_emitter()
+        self.events = EventEmitter(self, self.captures, self.scriptmaps, self.deep, call=self.call)
         self.statements = StatementEmitter(self, self.events, self.scriptmaps)
+
+    def deep_emitter(self) -> DeepEmitter | None:
+        """A callback of its own needs a slot of the stack, which a loop's body has hardly any of."""
+        setting, values = self.setting, self.setting.values
+        if values is None:
+            return None
+        slot = script_frame.LOOP_STATE if self.memory is script_frame.ON_STACK else script_frame.LOOP_STATE_INSIDE
+        deep = DeepSetting(
+            setting.record_size,
+            script_frame.QUEUE,
+            script_frame.FRAME_TAIL,
+            slot,
+            values.limits,
+            self.target.bias,
+            values.read_only,
+            values.dynamic_first,
+            values.dynamic_count,
+            setting.has_loop,
+        )
+        return DeepEmitter(self.asm, self.words, deep)
 
     def heap_full(self) -> None:
         self.flag(EventFlags.HEAP_FULL)
@@ -94,6 +116,11 @@ class RoutineProgram(ScriptProgram):
     def complete(self) -> Code:
         """The end of the program, and what it calls."""
         self.finish()
-        self.statements.subprograms()
         self.subprograms()
         return self.asm.finish()
+
+    def subprograms(self) -> None:
+        self.statements.subprograms()
+        if self.deep is not None:
+            self.deep.subprograms()
+        super().subprograms()

@@ -8,8 +8,19 @@ from msgspec import Struct
 
 from gotap.kernel.codegen import script_frame
 from gotap.probe.script.bound import BoundScript, MapSpec
+from gotap.probe.script.limits import Limits
 from gotap.probe.script.routine import Enter, Routine
 from gotap.probe.script.stackwords import StackWords
+from gotap.probe.shapes import Shapes
+
+
+class ValueSetting(Struct, frozen=True):
+    """What programs must know to capture values with what they lead to: see gotap.kernel.codegen.deep_memory."""
+
+    limits: Limits
+    read_only: tuple[tuple[int, int], ...] = ()
+    dynamic_first: int = 0
+    dynamic_count: int = 0
 
 
 class ScriptSetting(Struct, frozen=True):
@@ -34,6 +45,7 @@ class ScriptSetting(Struct, frozen=True):
     has_cookie: bool = True
     cpus: int = 0  # possible CPUs; 0: programs cannot look at other CPUs' values (bpf_map_lookup_percpu_elem)
     stack_words: StackWords | None = None
+    values: ValueSetting | None = None
     unwinder: bool = False  # whether UNWINDERS holds a program
     thinning: bool = False
     traces: bool = False
@@ -58,6 +70,11 @@ class ScriptSetting(Struct, frozen=True):
         """Bytes of a value of KEPT1, KEPT2, …: what is kept of a call from its entry, by class."""
         smaller = [size for size in script_frame.KEPT_SIZES if size < self.record_size]
         return (*smaller, self.record_size)
+
+
+def value_setting(shapes: Shapes) -> ValueSetting:
+    dynamic = shapes.dynamic
+    return ValueSetting(shapes.limits, shapes.read_only, dynamic.first, len(dynamic.numbers))
 
 
 def filtered_layouts(routines: Iterable[Routine]) -> frozenset[int]:
@@ -89,6 +106,7 @@ def script_setting(script: BoundScript, *, slots: int = 16, has_loop: bool = Tru
         has_cookie=has_cookie,
         cpus=cpus,
         stack_words=script.stack_words,
+        values=None if script.shapes is None else value_setting(script.shapes),
         unwinder=unwinder,
         thinning=thinning,
         traces=traces,

@@ -133,7 +133,6 @@ class EndingProgram(CallProgram):
         """The end of the program, and what it calls."""
         self.finish(release=release)
         self.place_step(calls, ended)
-        self.statements.subprograms()
         self.subprograms()
         return self.asm.finish()
 
