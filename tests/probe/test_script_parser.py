@@ -106,7 +106,7 @@ sig "main.g()"
     assert [text[one.at :][: len(one.text)] for one in script.signatures] == [one.text for one in script.signatures]
     begin, handler, interval, end = script.probes
     assert begin.text == "begin"
-    assert handler.text == "main.handler:entry, // both main.other:entry"
+    assert handler.text == "main.handler:entry, main.other:entry"
     assert [text[one.at :].split(":")[0] for one in handler.specs] == ["main.handler", "main.other"]
     assert handler.predicate == Binary(
         "&&",

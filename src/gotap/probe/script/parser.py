@@ -91,12 +91,12 @@ class _ScriptParser(ExpressionParser):
     def probe(self) -> tree.Probe:
         lexer = self.lexer
         at = lexer.position
-        specs = [self.specs.spec()]
-        end = lexer.position
-        while self.spec_follows():
+        specs: list[tree.Spec] = []
+        texts: list[str] = []
+        while not specs or self.spec_follows():
+            begin = lexer.position
             specs.append(self.specs.spec())
-            end = lexer.position
-        text = " ".join(lexer.text[at:end].split())
+            texts.append(lexer.text[begin : lexer.position])
         new_line = lexer.skip_lines()
         predicate, block = None, None
         if lexer.text.startswith("/", lexer.position):
@@ -107,7 +107,7 @@ class _ScriptParser(ExpressionParser):
             block = self.block()
         elif not new_line:
             self.separated("a probe's statements stand between { and }")
-        return tree.Probe(tuple(specs), predicate, block, text, at)
+        return tree.Probe(tuple(specs), predicate, block, ", ".join(texts), at)
 
     def spec_follows(self) -> bool:
         """Steps over the comma between two specs."""
