@@ -6,9 +6,9 @@ import ctypes
 import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from gotap.kernel.asm import R0, R1, R2, R6, R7, R10, Assembler, Code
+from gotap.kernel.asm import R0, R1, R6, R7, Assembler, Code
 from gotap.kernel.bpf import Map, Program, possible_cpus
 from gotap.kernel.codegen.keys import KeyEmitter, Scratch, TextSources
 from gotap.kernel.codegen.planner import Plan
@@ -27,6 +27,7 @@ from gotap.kernel.scriptmaps import ScriptMaps
 from gotap.kernel.syscalls import MapType, ProgramType
 from gotap.probe import ir
 from gotap.probe.script.bound import MapKind, MapSpec, Part, PartKind
+from gotap.probe.script.routine import ClearMap, Remove, Store, Tally
 
 TARGET = 7
 RECORD = 4096
@@ -36,6 +37,10 @@ ANSWER = 1024
 FRAME_TAIL = 4096
 
 INT, UINT, TEXT = Part(PartKind.INT), Part(PartKind.UINT), Part(PartKind.TEXT, 8 + 128)
+
+
+Statement = Tally | Store | Remove | ClearMap
+Body = Callable[[Assembler, ScriptMapEmitter], None]
 
 
 class AllFeatures:
@@ -56,10 +61,24 @@ class Text:
         self.text = ir.Text(ir.Const(self.address), ir.Const(len(value)))
 
 
+class _Words(WordEmitter):
+    """Words of which some are in maps: those of the one emitter."""
+
+    def __init__(self, asm: Assembler, *more: Any) -> None:
+        super().__init__(asm, *more)
+        self.maps: list[ScriptMapEmitter] = []
+
+    def word(self, word: ir.Word, fail: str) -> None:
+        if isinstance(word, ir.Stored):
+            self.maps[0].stored(word, fail)
+        else:
+            super().word(word, fail)
+
+
 def emitter(asm: Assembler, specs: Sequence[MapSpec], full: Callable[[], None], cpus: int) -> ScriptMapEmitter:
     """An emitter whose programs have a frame at R7; KeptText columns are in it."""
-    words = WordEmitter(asm, {}, 0, Plan(), IN_FRAME)
-    maps: list[ScriptMapEmitter] = []
+    words = _Words(asm, {}, 0, Plan(), IN_FRAME)
+    maps = words.maps
     sources = TextSources(
         own=lambda slot, fail: asm.jump(fail),
         stored=lambda text, fail: maps[0].stored_text(text, fail),
@@ -71,7 +90,7 @@ def emitter(asm: Assembler, specs: Sequence[MapSpec], full: Callable[[], None], 
     return maps[0]
 
 
-def program(specs: Sequence[MapSpec], body: Callable[[Assembler, ScriptMapEmitter], None], cpus: int) -> Code:
+def program(specs: Sequence[MapSpec], body: Body, cpus: int) -> Code:
     """Runs `body` with R7 at the frame; jumps to `fail` return 1, falling through returns 0; `full` is counted."""
     asm = Assembler()
     asm.mov(R6, R1)
@@ -94,6 +113,19 @@ def program(specs: Sequence[MapSpec], body: Callable[[Assembler, ScriptMapEmitte
     return asm.finish()
 
 
+def emit(maps: ScriptMapEmitter, statements: Sequence[Statement]) -> None:
+    for one in statements:
+        match one:
+            case Tally():
+                maps.tally(one, "fail")
+            case Store():
+                maps.store(one, "fail")
+            case Remove():
+                maps.remove(one, "fail")
+            case ClearMap():
+                maps.clear(one)
+
+
 def answer(asm: Assembler) -> None:
     """Leaves R0 for the test."""
     asm.store(R7, ANSWER, R0)
@@ -107,8 +139,22 @@ class Bench:
         self.maps = ScriptMaps(specs, AllFeatures())
         self.frames = Map.create(MapType.ARRAY, 4, FRAME_SCRATCH + RECORD + FRAME_TAIL, 1)
 
-    def run(self, body: Callable[[Assembler, ScriptMapEmitter], None], *, repeat: int = 1, cpu: int | None = None) -> int:
-        """1 when something failed. `cpu`: which one the program runs on."""
+    def do(self, *statements: Statement, cpu: int | None = None) -> bool:
+        """False when a statement failed."""
+        return self.run(lambda asm, maps: emit(maps, statements), cpu=cpu)
+
+    def stored(self, map: int, *keys: ir.Key, sum: bool = False) -> int:
+        """What programs read there."""
+
+        def body(asm: Assembler, maps: ScriptMapEmitter) -> None:
+            maps.stored(ir.Stored(map, keys, sum), "fail")
+            answer(asm)
+
+        assert self.run(body)
+        return self.answer()
+
+    def run(self, body: Body, *, cpu: int | None = None) -> bool:
+        """False when it jumped to `fail`. `cpu`: which one the program runs on."""
         code = program(self.specs, body, possible_cpus())
         descriptors = {**self.maps.descriptors, FRAMES: self.frames.fd}
         allowed = os.sched_getaffinity(0)
@@ -116,11 +162,9 @@ class Bench:
             if cpu is not None:
                 os.sched_setaffinity(0, {cpu})
             try:
-                results = {loaded.test_run() for _ in range(repeat)}
+                return loaded.test_run() == 0
             finally:
                 os.sched_setaffinity(0, allowed)
-        assert len(results) == 1
-        return results.pop()
 
     def frame(self) -> bytes:
         """The frame from R7 on."""

@@ -13,7 +13,7 @@ from gotap.kernel.attach import HasFeatures
 from gotap.kernel.bpf import Map
 from gotap.kernel.codegen.aggregation import COUNT, LEAST, MAXIMUM, SUM
 from gotap.kernel.codegen.keys import EPOCHS, PREFIX, key_parts, key_size
-from gotap.kernel.codegen.scriptmaps import is_signed, map_name, value_size
+from gotap.kernel.codegen.scriptmaps import is_signed, kept, map_name, value_size
 from gotap.kernel.syscalls import MapFlags, MapType
 from gotap.probe.script.bound import MapKind, MapSpec
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_U64 = (1 << 64) - 1
 _SIGN = 1 << 63
 
 
@@ -143,25 +142,22 @@ def _split(spec: MapSpec, key: bytes) -> tuple[int, tuple[bytes, ...]]:
 
 
 def _merged(spec: MapSpec, values: NDArray[np.uint8]) -> list[list[int]]:
-    """Count, sum, least and greatest of each row, its CPUs together."""
+    """Count, sum, least and greatest of each row, its CPUs together; zeros for what the map does not keep."""
     import numpy as np
 
-    size = value_size(spec)
+    size, signed = value_size(spec), is_signed(spec)
     words = np.ascontiguousarray(values).view(np.uint64).reshape(len(values), values.shape[1] // size, size // 8)
-    signed = is_signed(spec)
-
-    def column(offset: int) -> NDArray[np.uint64]:
-        return words[:, :, offset // 8] if offset < size else words[:, :, 0] * np.uint64(0)
-
-    total = column(SUM).sum(axis=1, dtype=np.uint64)
-    least = ~column(LEAST).max(axis=1, initial=0)
-    greatest = column(MAXIMUM).max(axis=1, initial=0)
-    if signed:
-        least, greatest = least ^ np.uint64(_SIGN), greatest ^ np.uint64(_SIGN)
-    if size <= LEAST:
-        least = least & np.uint64(0)
-    if size <= MAXIMUM:
-        greatest = greatest & np.uint64(0)
-    count: list[int] = column(COUNT).sum(axis=1, dtype=np.uint64).tolist()
-    kind = np.int64 if signed else np.uint64
-    return [count, *(one.view(kind).tolist() for one in (total, least, greatest))]
+    sign = np.uint64(_SIGN if signed else 0)
+    columns = []
+    for offset in (COUNT, SUM, LEAST, MAXIMUM):
+        if offset not in kept(spec):
+            columns.append([0] * len(values))
+            continue
+        column = words[:, :, offset // 8]
+        if offset in (COUNT, SUM):
+            found = column.sum(axis=1, dtype=np.uint64)
+        else:
+            greatest = column.max(axis=1)
+            found = (~greatest if offset == LEAST else greatest) ^ sign
+        columns.append(found.view(np.int64 if signed and offset != COUNT else np.uint64).tolist())
+    return columns

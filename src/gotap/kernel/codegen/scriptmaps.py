@@ -21,7 +21,7 @@ from gotap.probe import ir
 from gotap.probe.script.bound import MapKind, MapSpec, PartKind
 from gotap.probe.script.routine import ClearMap, Remove, Store, Tally
 
-_EXTREMES = (COUNT, SUM, LEAST, MAXIMUM)
+_ALL = (COUNT, SUM, LEAST, MAXIMUM)
 #: What each kind keeps up to date; a value ends behind the last of them.
 _KEPT: dict[MapKind, tuple[int, ...]] = {
     MapKind.COUNT: (COUNT,),
@@ -32,9 +32,9 @@ _KEPT: dict[MapKind, tuple[int, ...]] = {
     MapKind.AVG: (COUNT, SUM),
     MapKind.MIN: (COUNT, LEAST),
     MapKind.MAX: (COUNT, MAXIMUM),
-    MapKind.STATS: _EXTREMES,
+    MapKind.STATS: _ALL,
     MapKind.QUANTILE: (COUNT, MAXIMUM),
-    MapKind.TSERIES: _EXTREMES,
+    MapKind.TSERIES: _ALL,
 }
 _SIGN = 1 << 63
 
@@ -44,9 +44,14 @@ def map_name(spec: MapSpec) -> str:
     return f"map{spec.number}"
 
 
+def kept(spec: MapSpec) -> tuple[int, ...]:
+    """Offsets of the words that a map which aggregates keeps: COUNT, SUM, LEAST, MAXIMUM, as far as it has a use."""
+    return _KEPT[spec.kind]
+
+
 def value_size(spec: MapSpec) -> int:
     """Bytes of a value: of a map that aggregates, on each CPU."""
-    return spec.value.size if spec.kind is MapKind.VALUE else max(_KEPT[spec.kind]) + 8
+    return spec.value.size if spec.kind is MapKind.VALUE else max(kept(spec)) + 8
 
 
 def is_signed(spec: MapSpec) -> bool:
@@ -119,37 +124,37 @@ class ScriptMapEmitter:
     def tally(self, statement: Tally, fail: str, weight: int | None = None) -> None:
         """`weight`: temporary with how many firings this one stands for; None: one."""
         asm, spec = self.asm, self.maps[statement.map]
-        kept = _KEPT[spec.kind]
+        words = kept(spec)
         done = asm.new_label("tallied")
         with self.words.temporary() as slot:
-            if kept != (COUNT,):
+            if words != (COUNT,):
                 self.words.word(statement.value, fail)
                 self.words.keep(slot, R0)
             with self.keys.room(key_size(spec)) as key:
                 self.keys.fill(spec, statement.keys, key, fail)
                 self.entry(spec, key, done)
             asm.mov(R3, R0)
-            if kept != (COUNT,):
+            if words != (COUNT,):
                 self.words.recall(R4, slot)
         asm.mov(R1, 1) if weight is None else self.words.recall(R1, weight)
         asm.atomic_add(R3, COUNT, R1)
-        if SUM in kept:
+        if SUM in words:
             asm.mov(R5, R4)
             if weight is not None:
                 asm.mul(R5, R1)
             asm.atomic_add(R3, SUM, R5)
-        self.extremes(spec, kept)
+        self.extremes(spec)
         asm.label(done)
 
-    def extremes(self, spec: MapSpec, kept: tuple[int, ...]) -> None:
+    def extremes(self, spec: MapSpec) -> None:
         """R4 may be the least or the greatest of the value at R3."""
-        asm = self.asm
-        if is_signed(spec) and (MAXIMUM in kept or LEAST in kept):
+        asm, words = self.asm, kept(spec)
+        if is_signed(spec) and (MAXIMUM in words or LEAST in words):
             asm.ld_imm64(R1, _SIGN)
             asm.xor(R4, R1)
-        if MAXIMUM in kept:
+        if MAXIMUM in words:
             raise_to(asm, R3, MAXIMUM, R4)
-        if LEAST in kept:
+        if LEAST in words:
             asm.xor(R4, -1)
             raise_to(asm, R3, LEAST, R4)
 
