@@ -61,6 +61,7 @@ func main() {
 	moments()
 	functions()
 	contexts()
+	sayings()
 	since120()
 	since121()
 	json.NewEncoder(os.Stdout).Encode(zoo)

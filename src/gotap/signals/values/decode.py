@@ -5,7 +5,7 @@ Kinds whose values are one or more words that lead elsewhere have modules of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gotap.errors import GotapError
 from gotap.image.types.gotypes import Kind, Type
@@ -13,8 +13,9 @@ from gotap.signals.values import closures, interfaces, maps, scalars, sequences,
 from gotap.signals.values.context import Context
 from gotap.signals.values.errno import ERRNO, errno_text
 from gotap.signals.values.memory import Memory
-from gotap.signals.values.model import TOO_DEEP, Nil, Pointer, Record, Told, Unavailable, Value
+from gotap.signals.values.model import TOO_DEEP, Cycle, Nil, Pointer, Record, Told, Unavailable, Value
 from gotap.signals.values.reading import TOO_MUCH, Decoder, Hole, Run, View, target
+from gotap.signals.values.sayings import saying
 
 __all__ = ["Hole", "decode"]
 
@@ -36,7 +37,22 @@ def decode(type: Type, root: bytes, memory: Memory, context: Context, holes: Seq
 
 
 def _make(type: Type) -> Decoder:
-    return _special(type) or _by_kind(type)
+    special = _special(type)
+    if special is not None:
+        return special
+    decoder, said = _by_kind(type), saying(type.name)
+    return decoder if said is None else _telling(type, decoder, said)
+
+
+def _telling(type: Type, decoder: Decoder, said: Callable[[Value], str | None]) -> Decoder:
+    def decode_telling(view: View, at: int) -> Value:
+        value = decoder(view, at)
+        if isinstance(value, Unavailable | Cycle) or (isinstance(value, Nil) and type.kind is not Kind.SLICE):
+            return value
+        text = said(value)
+        return value if text is None else Told(value, text)
+
+    return decode_telling
 
 
 def _special(type: Type) -> Decoder | None:
