@@ -160,6 +160,7 @@ def test_places_do_not_count_when_trees_are_compared() -> None:
     assert hash(parse("a.b[1]")) == hash(parse("( a . b )[ 1 ]"))
     assert len({parse("1"), parse("1.0"), parse("true"), parse("1ns"), parse("'\\x01'")}) == 5
     assert parse("a") != "a"
+    assert parse("a") != parse("1")
 
 
 @pytest.mark.parametrize(
@@ -219,6 +220,9 @@ def test_lists_are_bounded() -> None:
         ("a /* b", "comment is not closed at column 3"),
         ("a == “b”", "typographic quote"),
         ("@m[]", "unexpected `]` at column 4"),
+        ("@m[", "expected a key or `]` at column 4"),
+        ("len(a,", "expected an argument or `)` at column 7"),
+        ("1" * 41 + "ns", "too many digits"),
         ("self.", "expected a name"),
         (r'a == "\q"', "not an escape"),
     ],
