@@ -24,7 +24,7 @@ def as_json(part: Part, value: Any) -> Any:
     """What JSON holds: plain objects for msgspec."""
     if part.kind is PartKind.TIME and isinstance(value, int):
         return rfc3339(value)
-    if value is None or isinstance(value, str | _SCALARS):
+    if value is None or isinstance(value, (str, *_SCALARS)):
         return value
     if isinstance(value, list):
         return [frame_json(frame) for frame in value]
