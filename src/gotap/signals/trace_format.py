@@ -11,7 +11,7 @@ from typing import Any
 from gotap.probe.script.bound import Part, PartKind
 from gotap.probe.script.format import Directive, Plain, parse_format
 from gotap.signals.events import Events
-from gotap.signals.trace_values import Clean, as_text, quoted
+from gotap.signals.trace_values import Clean, as_operand, as_text, quoted
 from gotap.signals.values import Unavailable, to_text
 from gotap.signals.values.model import Bytes, Text
 
@@ -115,7 +115,7 @@ def _string(piece: Directive, part: Part, value: str | Text | Bytes, clean: Clea
         digits = content[: piece.precision].hex()
         return digits.upper() if piece.verb == "X" else digits
     if piece.verb == "q":
-        return quoted(as_text(part, value, str))
+        return as_operand(part, value, clean) if isinstance(value, Text) else quoted(as_text(part, value, str))
     text = as_text(part, value, clean)
     return text if piece.precision is None else text[: piece.precision]
 

@@ -22,8 +22,13 @@ class UsageError(GotapError):
 
 
 def add_trace_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "gotap trace [-p TARGET | -c COMMAND] [OPTION …] PROGRAM | --tool NAME | FILE -l [PATTERN]"
-    parser.add_argument("program", nargs="*", metavar="PROGRAM", help="a script, or the file that holds one (*.gt)")
+    parser.usage = (
+        "gotap trace [-p TARGET | -c COMMAND] [OPTION …] PROGRAM [ARGUMENT …]\n"
+        "       gotap trace [-p TARGET | -c COMMAND] [OPTION …] --tool NAME [ARGUMENT …]\n"
+        "       gotap trace [-p TARGET | FILE] -l [PATTERN] [-v]"
+    )
+    parser.add_argument("program", nargs="*", metavar="PROGRAM",
+                        help="a script, or the file that holds one (*.gt), with what it takes as $1, $2")  # fmt: skip
     parser.add_argument("-p", "--pid", metavar="PID|NAME|PATH", help="the process to trace")
     parser.add_argument("-c", "--command", metavar="COMMAND", help="start this command and trace it from its beginning")
     parser.add_argument("--tool", metavar="NAME", help="run a ready script; `list` shows them")
@@ -99,12 +104,7 @@ def check(arguments: argparse.Namespace) -> None:
         raise UsageError("terminal and json both write to stdout", "give --to FILE.jsonl in place of json")
     if arguments.list is not None:
         return
-    if arguments.tool is not None and arguments.program:
-        raise UsageError("--tool brings its own script", f"leave {arguments.program[0]!r} out")
-    if arguments.tool is None and len(arguments.program) != 1:
-        raise UsageError(
-            "no program is given" if not arguments.program else "more than one program is given",
-            "gotap trace -p PID 'main.handler'; quote the program, since shells change it otherwise",
-        )
+    if arguments.tool is None and not arguments.program:
+        raise UsageError("no program is given", "gotap trace -p PID 'main.handler'; `gotap trace --help` tells more")
     if arguments.within is not None and not arguments.graph:
         raise UsageError("--within says which functions --graph shows", "add --graph")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+from collections.abc import Sequence
 
 from gotap.commands.trace.options import UsageError
-from gotap.commands.trace.tools import tool_text
+from gotap.commands.trace.tools import purpose, tool_text
 from gotap.probe.script import tree
 from gotap.probe.script.parser import parse_script
 from gotap.probe.script.source import COMMAND_LINE
@@ -14,18 +16,43 @@ from gotap.probe.script.source import COMMAND_LINE
 #: Ends the names of scripts.
 SUFFIX = ".gt"
 
+_PARAMETER = re.compile(r"\$([1-9])(?!\d)|\$\{([1-9]):([^{}]*)\}")
+
 #: Longer files are none that somebody wrote.
 _LONGEST = 1 << 20
 
 
 def read_script(arguments: argparse.Namespace) -> tree.Script:
     """Raises UsageError when there is none, ScriptError when it makes no sense."""
+    words = list(arguments.program)
     if arguments.tool is not None:
-        return parse_script(tool_text(arguments.tool), f"{arguments.tool}{SUFFIX}")
-    program = arguments.program[0]
+        text = with_arguments(tool_text(arguments.tool), words, arguments.tool)
+        return parse_script(text, f"{arguments.tool}{SUFFIX}")
+    program = words.pop(0)
     if program.endswith(SUFFIX) or ("\n" not in program and os.path.isfile(program)):
-        return parse_script(_content(program), program)
+        return parse_script(with_arguments(_content(program), words, program), program)
+    if words:
+        raise UsageError("more than one program is given", "quote the program, since shells change it otherwise")
     return parse_script(program, COMMAND_LINE)
+
+
+def with_arguments(text: str, words: Sequence[str], name: str) -> str:
+    """The script with what was given on the command line in the place of $1, $2 …; ${2:word} stands for itself, or for
+    `word` if nothing was given.
+    """
+    taken = [int(match[1] or match[2]) for match in _PARAMETER.finditer(text)]
+    if len(words) > max(taken, default=0):
+        raise UsageError(f"{name} does not take {words[max(taken, default=0)]!r}", purpose(text))
+
+    def given(match: re.Match[str]) -> str:
+        number = int(match[1] or match[2])
+        if number <= len(words):
+            return words[number - 1]
+        if match[1]:
+            raise UsageError(f"{name} needs {'an argument' if number == 1 else 'another argument'}", purpose(text))
+        return match[3]
+
+    return _PARAMETER.sub(given, text)
 
 
 def _content(path: str) -> str:

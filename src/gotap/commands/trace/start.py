@@ -208,7 +208,8 @@ class _Tracing:
     def announce(self, tracer: Tracer, sites: int) -> None:
         """The line that scripts wait for: all probes are in place."""
         where = "" if self.subject is None else f" to PID {self.subject.pid} ({self.subject.name})"
-        say(f"attached{where}: {counted(len(tracer.names), 'probe')}, {counted(sites, 'site')}")
+        probes = sum(number > 0 for number in tracer.names)
+        say(f"attached{where}: {counted(probes, 'probe')}, {counted(sites, 'site')}")
         give_back()
         keep_for_batches()
 

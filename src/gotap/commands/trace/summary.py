@@ -38,10 +38,10 @@ _MOST = 10
 
 
 def costs(script: BoundScript) -> list[str]:
-    """What each probe's sites cost, before they are attached: a line a probe."""
+    """What each probe's sites cost, before they are attached: a line a probe, but for those gotap adds (number 0)."""
     sites: dict[tuple[int, str], dict[Cost, int]] = {}
     for one in script.routines:
-        for bound, _ in one.sites:
+        for bound, _ in one.sites if one.number else ():
             counts = sites.setdefault((one.number, one.probe), {})
             counts[bound.site.cost] = counts.get(bound.site.cost, 0) + 1
     lines = [f"{probe}: {_classes(counts)}" for (_, probe), counts in sites.items()]

@@ -1,0 +1,3 @@
+module goformats
+
+go 1.18
