@@ -59,6 +59,7 @@ class FunctionProbes:
     def __init__(self, context: Context, signatures: Callable[[], Signatures]) -> None:
         self.context = context
         self._signatures = signatures
+        self.numbers: dict[int, int] = {}  # by the function's address
 
     @cached_property
     def signatures(self) -> Signatures:
@@ -151,8 +152,14 @@ class FunctionProbes:
     # -- sites ----------------------------------------------------------------------------------------------------
 
     def site(self, body: Body, bound: BoundSite) -> tuple[BoundSite, int]:
-        info = self.context.points.info(body.name, body.function.address)
-        return bound, self.context.shared.sites.add(info)
+        return bound, self.number(body)
+
+    def number(self, body: Body) -> int:
+        """The number by which a call's begin and ends tell the function."""
+        if body.function.address not in self.numbers:
+            info = self.context.points.info(body.name, body.function.address)
+            self.numbers[body.function.address] = self.context.shared.sites.add(info)
+        return self.numbers[body.function.address]
 
     def entries(self, group: Group) -> tuple[list[tuple[BoundSite, int]], Names]:
         """Sites at which calls begin, and the arguments there; what cannot be probed is told."""
@@ -275,7 +282,7 @@ class FunctionProbes:
                 continue
             for point in points:
                 names = point.names()
-                sites.append((point.bound, 0))
+                sites.append((point.bound, self.number(body)))
         return sites, names
 
     def inlined(
