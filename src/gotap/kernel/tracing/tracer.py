@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from gotap.kernel.attach import HasFeatures, Link, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, possible_cpus
 from gotap.kernel.code import Code
-from gotap.kernel.codegen.script import generate_routine
-from gotap.kernel.codegen.script_frame import UNWINDERS, Counter
+from gotap.kernel.codegen.script import generate_routine, generate_unwinder
+from gotap.kernel.codegen.script_frame import Counter
 from gotap.kernel.codegen.setting import ScriptSetting, script_setting
 from gotap.kernel.codegen.target import Target
 from gotap.kernel.executable import Executable
@@ -24,7 +24,6 @@ from gotap.kernel.syscalls import ProgramType
 from gotap.kernel.tracing.maps import RING_SIZE, WorkMaps, frame_slots
 from gotap.kernel.tracing.origins import attach_origin, program_type, run
 from gotap.kernel.tracing.programs import Loaded, Part, load, parts_of
-from gotap.kernel.tracing.unwinders import Unwinders
 from gotap.probe.script.bound import BoundRoutine, BoundScript, Origin
 from gotap.probe.script.record import EVENT
 from gotap.probe.script.routine import Forget, Unwind
@@ -76,12 +75,12 @@ class Tracer:
         self.names = {one.number: one.probe for one in script.routines}
         self._servers = servers
         self._number = 0
+        self._parts = parts_of(script.routines)
         self._loaded: list[Loaded] = []
         self._links: dict[int, Link] = {}  # by index of _loaded
         self._timers: list[_Timer] = []
         self._past: dict[int, tuple[int, int]] = {}  # by probe: runs and run time of programs that are gone
         self._begun = False
-        self._unwinders = Unwinders(0)
         self.setting = _setting(script, features, thinning, servers)
         with contextlib.ExitStack() as undo:
             probes = max(self.names, default=0) + 1
@@ -106,11 +105,8 @@ class Tracer:
         self._number = self._servers.number if self._servers is not None else self._number + 1
         parts = parts_of(self.script.routines)
         codes = (self._code(part, number, executable) for number, part in enumerate(parts))
-        self._unwinders.close()
-        self._unwinders = Unwinders(len(parts))
         self._loaded = load(parts, codes, self._descriptors, self.features, meanwhile)
         try:
-            self._unwinders.fill(self._loaded, self._unwinder(executable), self._descriptors, self.features)
             if not self._begun:
                 self._begun = True
                 self._run("begin")
@@ -133,14 +129,8 @@ class Tracer:
         return generate_routine(bound.routine, part.place, target, self.setting, bound.number, site,
                                 registers=registers, program=number)  # fmt: skip
 
-    def _unwinder(self, executable: Executable | None) -> Code | None:
-        from gotap.kernel.codegen.script import generate_unwinder
-
-        routines = (one.routine for one in self.script.routines)
-        return generate_unwinder(routines, _target(self.script, executable, self._number, None), self.setting)
-
     def _descriptors(self, kind: ProgramType) -> dict[str, int]:
-        descriptors = {**self.work.descriptors(kind), **self.maps.descriptors, UNWINDERS: self._unwinders.map.fd}
+        descriptors = {**self.work.descriptors(kind), **self.maps.descriptors}
         if self._servers is not None:
             descriptors |= {name: map.fd for name, map in self._servers.maps.items() if name not in descriptors}
         return descriptors
@@ -175,10 +165,10 @@ class Tracer:
     def drop(self, number: int) -> None:
         """Takes one probe out for good: it has become too dear. What others need to end their calls stays."""
         gone = [index for index, one in enumerate(self._loaded)
-                if one.part.routine.number == number and not isinstance(one.part.routine.routine, Unwind | Forget)]
+                if one.part.routine.number == number and not _ends_others(one.part.routine)]
         close_all([self._links.pop(index) for index in reversed(gone) if index in self._links])
         self._timers = [timer for timer in self._timers if timer.loaded.part.routine.number != number]
-        self.script.routines = [one for one in self.script.routines if one.number != number]
+        self._parts = [one for one in self._parts if one.routine.number != number or _ends_others(one.routine)]
 
     def thin(self, number: int, factor: int) -> None:
         """From now on one firing of `factor` of this probe is taken; the tracer was made with `thinning`."""
@@ -218,6 +208,7 @@ class Tracer:
                 continue
             for layout in sorted(set(layouts.tolist())):
                 yield layout, rows[layouts == layout]
+        self.maps.tidy()  # what events may still ask for is of later epochs than what goes
 
     # -- counting -----------------------------------------------------------------------------------------------------
 
@@ -249,12 +240,16 @@ class Tracer:
         for loaded in self._loaded:
             loaded.program.close()
         self._loaded = []
-        self._unwinders.close()
         self._undo.close()
 
 
 def _origins(script: BoundScript) -> list[Origin]:
     return [routine.origin for routine in script.routines if routine.origin is not None]
+
+
+def _ends_others(routine: BoundRoutine) -> bool:
+    """Whether calls of other probes may need it."""
+    return isinstance(routine.routine, Unwind | Forget)
 
 
 def _is_end(routine: BoundRoutine) -> bool:
@@ -268,7 +263,6 @@ def _setting(script: BoundScript, features: HasFeatures, thinning: bool, servers
         has_loop=features.has("bpf_loop"),
         has_cookie=features.has("attach_cookie"),
         cpus=possible_cpus() if features.has("percpu_lookup") else 0,
-        unwinder=True,
         thinning=thinning,
         traces=servers is not None,
         scoping=None if servers is None else servers.scoping,
