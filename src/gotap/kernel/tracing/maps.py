@@ -7,7 +7,7 @@ import os
 import struct
 
 from gotap.kernel.attach import HasFeatures
-from gotap.kernel.bpf import Map
+from gotap.kernel.bpf import Map, Program
 from gotap.kernel.codegen import script_frame as sf
 from gotap.kernel.codegen.setting import ScriptSetting
 from gotap.kernel.ring import Ring
@@ -38,8 +38,8 @@ def frame_slots() -> int:
 class WorkMaps:
     """Frames, open calls, goroutines, counters, the ring. Closing it closes all of them."""
 
-    def __init__(self, setting: ScriptSetting, probes: int, features: HasFeatures, *, ring_size: int = RING_SIZE,
-                 grows: bool = True) -> None:
+    def __init__(self, setting: ScriptSetting, probes: int, programs: int, features: HasFeatures, *,
+                 ring_size: int = RING_SIZE, grows: bool = True) -> None:
         """`probes`: how many are counted; `grows`: hash maps need not take their memory from the start."""
         self._undo = contextlib.ExitStack()
         self.maps: dict[str, Map] = {}
@@ -48,14 +48,14 @@ class WorkMaps:
         self._share = 1 if grows else _LESS
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
-            self._make(setting, probes)
+            self._make(setting, probes, programs)
             self.ring = self._undo.enter_context(Ring.create(ring_size, "gotap_ring"))
             self.maps[sf.RING] = self.ring.map
             undo.pop_all()
         #: Tail calls go to programs of one type only, so that each type has a program array of its own.
         self._no_programs: dict[ProgramType, Map] = {}
 
-    def _make(self, setting: ScriptSetting, probes: int) -> None:
+    def _make(self, setting: ScriptSetting, probes: int, programs: int) -> None:
         self._map(sf.FRAMES, MapType.ARRAY, 4, setting.frame_value_size, setting.slots)
         self._hash(sf.CALLS, sf.CALL_KEY_SIZE, sf.CALL_SIZE, OPEN_CALLS)
         for number, size in enumerate(setting.kept_sizes, 1):
@@ -67,6 +67,8 @@ class WorkMaps:
         self._map(sf.COUNTERS, MapType.PERCPU_ARRAY, 4, 8 * sf.COUNTER_COUNT, max(probes, 1))
         if setting.thinning:
             self._map(sf.THIN, MapType.ARRAY, 4, 4, max(probes, 1))
+        if setting.unwinder:
+            self._map(sf.UNWINDERS, MapType.PROG_ARRAY, 4, 4, 1 + programs)
 
     def _hash(self, name: str, key: int, value: int, entries: int) -> None:
         self._map(name, MapType.HASH, key, value, max(entries // self._share, 1), self._hash_flags)
@@ -91,6 +93,10 @@ class WorkMaps:
         """The counters of a probe, see script_frame.Counter."""
         words = self.maps[sf.COUNTERS].lookup_sum(struct.pack("<I", probe))
         return [] if words is None else [int(word) for word in words]
+
+    def set_unwinder(self, index: int, program: Program) -> None:
+        """Where tail calls by this number go; the map keeps the program."""
+        self.maps[sf.UNWINDERS].update(struct.pack("<I", index), struct.pack("<i", program.fd))
 
     def thin(self, probe: int, factor: int) -> None:
         """From now on one firing of `factor` is taken."""

@@ -17,7 +17,7 @@ from gotap.kernel.pool import Pool
 from gotap.kernel.syscalls import ProgramType
 from gotap.kernel.tracing.origins import load_type, program_type
 from gotap.probe.places import BoundSite
-from gotap.probe.script.bound import BoundRoutine
+from gotap.probe.script.bound import BoundRoutine, Origin
 from gotap.probe.script.routine import Enter, Forget, Leave, Unwind, Watch
 
 #: Programs that are verified at once, where there are that many CPUs.
@@ -73,6 +73,12 @@ def _by_place(routine: BoundRoutine) -> Iterator[Part]:
         yield Part(routine, place_, offsets, max(site.site.cost for site, _ in sites))
 
 
+def load_one(code: Code, descriptors: Mapping[str, int], origin: Origin | None, features: HasFeatures) -> Program:
+    """`origin` None: the program is for sites of the target."""
+    return Program.load(code.bytes(descriptors), program_type(origin), "gotap_trace", subprograms=code.subprograms,
+                        attach_type=load_type(origin, features))  # fmt: skip
+
+
 def load(
     parts: Sequence[Part],
     codes: Iterable[Code],
@@ -87,10 +93,8 @@ def load(
     made: list[Program] = []
 
     def one(part: Part, code: Code) -> Program:
-        kind = program_type(part.routine.origin)
-        program = Program.load(code.bytes(descriptors(kind)), kind, "gotap_trace", subprograms=code.subprograms,
-                               attach_type=load_type(part.routine.origin, features))  # fmt: skip
-        made.append(program)
+        origin = part.routine.origin
+        made.append(program := load_one(code, descriptors(program_type(origin)), origin, features))
         return program
 
     try:

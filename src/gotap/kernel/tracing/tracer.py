@@ -23,10 +23,10 @@ from gotap.kernel.scriptmaps import ScriptMaps
 from gotap.kernel.syscalls import ProgramType
 from gotap.kernel.tracing.maps import RING_SIZE, WorkMaps, frame_slots
 from gotap.kernel.tracing.origins import attach_origin, program_type, run
-from gotap.kernel.tracing.programs import Loaded, Part, load, parts_of
+from gotap.kernel.tracing.programs import Loaded, Part, load, load_one, parts_of
 from gotap.probe.script.bound import BoundRoutine, BoundScript, Origin
 from gotap.probe.script.record import EVENT
-from gotap.probe.script.routine import Forget, Unwind
+from gotap.probe.script.routine import Enter, Forget, Leave, Unwind
 from gotap.process.proc import in_initial_pid_namespace
 
 #: Routines that the tracer runs itself.
@@ -85,7 +85,7 @@ class Tracer:
         with contextlib.ExitStack() as undo:
             probes = max(self.names, default=0) + 1
             grows = features.has("clock_growing") or not any(one.kind == "profile" for one in _origins(script))
-            self.work = WorkMaps(self.setting, probes, features, ring_size=ring_size, grows=grows)
+            self.work = WorkMaps(self.setting, probes, len(self._parts), features, ring_size=ring_size, grows=grows)
             undo.callback(self.work.close)
             if script.shapes is not None:
                 self.work.add_shapes(script.shapes)
@@ -103,10 +103,11 @@ class Tracer:
         VerifierError, AttachError, NoTracepoint …
         """
         self._number = self._servers.number if self._servers is not None else self._number + 1
-        parts = parts_of(self.script.routines)
-        codes = (self._code(part, number, executable) for number, part in enumerate(parts))
-        self._loaded = load(parts, codes, self._descriptors, self.features, meanwhile)
+        codes = (self._code(part, number, executable) for number, part in enumerate(self._parts))
+        self._loaded = load(self._parts, codes, self._descriptors, self.features, meanwhile)
         try:
+            if self.setting.unwinder:
+                self._load_unwinder(executable)
             if not self._begun:
                 self._begun = True
                 self._run("begin")
@@ -128,6 +129,17 @@ class Tracer:
         registers = program_type(origin) in (ProgramType.KPROBE, ProgramType.PERF_EVENT)
         return generate_routine(bound.routine, part.place, target, self.setting, bound.number, site,
                                 registers=registers, program=number)  # fmt: skip
+
+    def _load_unwinder(self, executable: Executable | None) -> None:
+        """What ends the calls of which a program finds that they are over, and the way back to that program."""
+        target = _target(self.script, executable, self._number, None)
+        code = generate_unwinder((part.routine.routine for part in self._parts), target, self.setting)
+        if code is not None:
+            with load_one(code, self._descriptors(ProgramType.KPROBE), None, self.features) as unwinder:
+                self.work.set_unwinder(0, unwinder)  # which keeps it
+        for number, loaded in enumerate(self._loaded):
+            if isinstance(loaded.part.routine.routine, Enter | Leave | Unwind):
+                self.work.set_unwinder(1 + number, loaded.program)
 
     def _descriptors(self, kind: ProgramType) -> dict[str, int]:
         descriptors = {**self.work.descriptors(kind), **self.maps.descriptors}
@@ -263,6 +275,7 @@ def _setting(script: BoundScript, features: HasFeatures, thinning: bool, servers
         has_loop=features.has("bpf_loop"),
         has_cookie=features.has("attach_cookie"),
         cpus=possible_cpus() if features.has("percpu_lookup") else 0,
+        unwinder=any(isinstance(one.routine, Unwind) and one.routine.calls for one in script.routines),
         thinning=thinning,
         traces=servers is not None,
         scoping=None if servers is None else servers.scoping,
