@@ -276,6 +276,17 @@ def test_what_is_stored_after_a_clear_belongs_to_the_next_epoch() -> None:
         assert bench.stored(0, ir.Const(1)) == 0  # it was cleared
 
 
+def test_epochs_that_ended_are_given_up_when_their_events_have_been_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gotap.kernel.scriptmaps._TIDY_INTERVAL", 0)
+    with Bench(spec(MapKind.COUNT, UINT)) as bench:
+        for epoch in range(4):
+            bench.do(tally(1, ir.Const(epoch)))
+            left = [bool(bench.maps.read(0, one)) for one in range(epoch + 1)]
+            assert left == [one >= epoch - 1 for one in range(epoch + 1)]
+            bench.do(ClearMap(0))
+            bench.maps.tidy()
+
+
 def test_old_intervals_of_a_time_series_are_given_up() -> None:
     with Bench(spec(MapKind.TSERIES, TEXT, bucket=UINT, parameters=(1000, 3, 0))) as bench:
         for number in (5, 6, 7, 8, 9):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIGN = 1 << 63
+#: Seconds between two looks for what nobody will ask for any more.
+_TIDY_INTERVAL = 1.0
 
 
 class Entry(Struct, frozen=True):
@@ -46,9 +49,12 @@ class ScriptMaps:
     def __init__(self, specs: Sequence[MapSpec], features: HasFeatures) -> None:
         self.specs = {spec.number: spec for spec in specs}
         self._maps: dict[str, Map] = {}
+        self._tidied = time.monotonic()
+        self._ended: dict[int, int] = {}  # map → its epoch when it was tidied last
+        self._forgotten: dict[int, int] = {}  # map → the epoch before which nothing is left
         lazily = MapFlags.NO_PREALLOC if features.has("no_prealloc") else 0
         try:
-            self._maps[EPOCHS] = Map.create(MapType.ARRAY, 4, 8 * max(1, *self.specs, 1) + 8, 1, name="gotap_epochs")
+            self._maps[EPOCHS] = Map.create(MapType.ARRAY, 4, 8 * (max(self.specs, default=0) + 1), 1, 0, EPOCHS)
             for spec in specs:
                 kind = MapType.HASH if spec.kind is MapKind.VALUE else MapType.PERCPU_HASH
                 sizes = key_size(spec), value_size(spec), spec.entries
@@ -96,6 +102,22 @@ class ScriptMaps:
         latest = max((_interval(key) for key in keys), default=0)
         old = [key for key in keys if _interval(key) <= latest - spec.parameters[1]]
         return sum(map.delete(key) for key in old)
+
+    def tidy(self) -> None:
+        """Once a second, however often it is called, gives up what nobody will ask for any more: intervals of time
+        series, and epochs that had ended at the last time, whose events have been read since.
+        """
+        now = time.monotonic()
+        if now - self._tidied < _TIDY_INTERVAL:
+            return
+        self._tidied = now
+        for number in self.specs:
+            self.trim(number)
+            epoch, ended = self.epoch(number), self._ended.get(number, 0)
+            if ended > self._forgotten.get(number, 0):
+                self.forget(number, ended)
+                self._forgotten[number] = ended
+            self._ended[number] = epoch
 
     def memory(self) -> int:
         """Bytes of kernel memory."""
