@@ -109,15 +109,24 @@ func leaves(depth int) {
 	leaves(depth - 1)
 }
 
-func twice(number int) int { // inlined wherever it is called
-	return number*2 + 1
+func twice(number int) int { // inlined wherever it is called, with a loop of its own
+	total := 1
+	for i := 0; i < number%4; i++ {
+		total += total * number
+	}
+	return total
 }
 
 //go:noinline
 func answer(number int) int {
 	count("main.answer")
 	count("main.twice")
-	return twice(number) + number
+	sum := twice(number)
+	for i := 0; i < 2; i++ { // in a loop of the caller's
+		count("main.twice")
+		sum += twice(sum + i)
+	}
+	return sum
 }
 
 //go:noinline

@@ -22,15 +22,14 @@ from gotap.probe.script.blocks import Block
 from gotap.probe.script.bound import EventKind, EventSpec, Part
 from gotap.probe.script.context import Context, NothingFound
 from gotap.probe.script.frames import Captured, FrameBuilder
+from gotap.probe.script.inlined import InlinedProbes
 from gotap.probe.script.points import Names
 from gotap.probe.script.routine import Emit, Enter, Leave, Unwound
 from gotap.probe.script.source import ScriptError
-from gotap.probe.script.stage import Stage, mentions, needs_only_args, only_args
+from gotap.probe.script.stage import Stage, needs_only_args, only_args, reads_signature
 from gotap.probe.script.watches import all_args, dictionary, result, watch
 from gotap.probe.signature import package_of
 
-#: Names that need a function's signature.
-_READING = ("args", "ret", "err")
 #: Functions that a notice names.
 _NAMED = 3
 
@@ -68,11 +67,11 @@ class FunctionProbes:
     def bind(self, number: int, probe: tree.Probe, spec: tree.Function) -> None:
         matches = self.matches(spec)
         bodies = [Body(function, match) for match in matches.functions for function in match.bodies]
-        copies = [(match, call) for match in matches.functions for call in match.copies or ()]
+        copies = [call for match in matches.functions for call in match.copies or ()]
         if spec.point in ("call", "return", "panic"):
             self.tell_missed(spec, matches)
         else:
-            self.inlined(number, probe, spec, copies, any(match.bodies for match in matches.functions))
+            InlinedProbes(self.context, lambda: self.signatures).bind(number, probe, spec, copies)
         if spec.point == "inline":
             return
         groups = self.groups(probe, bodies, matches.wanted)
@@ -137,7 +136,7 @@ class FunctionProbes:
 
     def groups(self, probe: tree.Probe, bodies: Sequence[Body], wanted: str) -> list[Group]:
         """One for each signature when arguments or results are read, else one of all."""
-        reads = bool(wanted) or probe.block is None or mentions((probe.predicate, probe.block), *_READING)
+        reads = bool(wanted) or reads_signature(probe)
         if not reads:
             return [Group(tuple(bodies), FunctionSignature(), probe.text)] if bodies else []
         groups: dict[str, list[Body]] = {}  # bodies of a generic function have each the types of their shape
@@ -284,11 +283,6 @@ class FunctionProbes:
                 names = point.names()
                 sites.append((point.bound, self.number(body)))
         return sites, names
-
-    def inlined(
-        self, number: int, probe: tree.Probe, spec: tree.Function, copies: Sequence[tuple[Match, object]], bodies: bool
-    ) -> None:
-        """Inlined copies, each at a place that is passed once for each call."""
 
 
 class Kept:

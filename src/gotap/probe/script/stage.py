@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from gotap.probe import expression as tree
 from gotap.probe import ir
 from gotap.probe.compiler import Value
+from gotap.probe.script import tree as script
 
 Names = Mapping[str, Callable[[], Value]]
 
@@ -66,6 +67,11 @@ def needs_only_args(node: tree.Expression) -> bool:
             return True
         case _:
             return only_args(node)
+
+
+def reads_signature(probe: script.Probe) -> bool:
+    """Whether a probe reads what a function takes or gives, so that its signature must be known."""
+    return probe.block is None or mentions((probe.predicate, probe.block), "args", "ret", "err")
 
 
 def mentions(node: object, *names: str) -> bool:
