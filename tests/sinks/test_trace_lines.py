@@ -15,7 +15,7 @@ from gotap.signals.stacks import Frame
 from gotap.signals.values import Unavailable
 from gotap.signals.values.model import Interface, Record, Text
 from gotap.sinks.trace_graph import TraceGraph
-from gotap.sinks.trace_lines import TraceLines
+from gotap.sinks.trace_lines import WHOLE, TraceLines
 from trace_events import calls
 
 
@@ -93,6 +93,14 @@ def test_hostile_texts() -> None:
     events.function[0] = text
     line = only(events)
     assert line.removesuffix("\n").isprintable()
+
+
+def test_what_nobody_reads_is_counted() -> None:
+    events = calls(args={"a": (PartKind.TEXT, ["x" * 1000])})
+    (line,) = TraceLines(longest=10).events(events)
+    assert line.endswith('(a="xxxxxxxxx…(+992))  1.23ms\n')
+    (line,) = TraceLines(longest=WHOLE).events(events)
+    assert f'a="{"x" * 1000}"' in line
 
 
 def test_colours_change_no_text() -> None:

@@ -26,6 +26,11 @@ from gotap.sinks.sanitize import printable
 #: Probes that sit at a function as such: what they tell begins with the function's name.
 _ELSEWHERE = re.compile(r"(?:begin|end|interval|profile|goroutine|syscall|tracepoint|uprobe)\b|.*\.(?:go|s):\d+$")
 
+#: Characters of one argument in a call's line: more are counted, since nobody reads them.
+LONGEST = 240
+#: All of them.
+WHOLE = 1 << 30
+
 
 class Colours:
     """SGR codes (ECMA-48), or none."""
@@ -39,9 +44,10 @@ class Colours:
 class TraceLines:
     """Renders; each text ends its line, but for what printf leaves open."""
 
-    def __init__(self, *, colour: bool = False, width: int = 0) -> None:
-        """`width`: of the terminal, for bars; 0: there is none."""
+    def __init__(self, *, colour: bool = False, width: int = 0, longest: int = LONGEST) -> None:
+        """`width`: of the terminal, for bars; 0: there is none. `longest`: characters of an argument or result."""
         self._width = width
+        self._longest = longest
         self._colours = Colours(colour)
         self._clock = _clock()
         self._latest: _Columns | None = None  # of the batch that was asked about last
@@ -62,7 +68,7 @@ class TraceLines:
 
     def _calls(self, events: Events) -> Iterator[str]:
         dim, end = self._colours.dim, self._colours.end
-        columns = _Columns(events)
+        columns = _Columns(events, self._longest)
         for row, moment in enumerate(events.time):
             call = self._call(events, columns, row)
             sampled = f" {dim}(1 of {events.weight[row]}){end}" if events.weight[row] > 1 else ""
@@ -73,7 +79,7 @@ class TraceLines:
         """One call by itself."""
         columns = self._latest
         if columns is None or columns.events is not events:
-            columns = self._latest = _Columns(events)
+            columns = self._latest = _Columns(events, self._longest)
         return self._call(events, columns, row)
 
     def head(self, events: Events, row: int, moment: int) -> str:
@@ -116,21 +122,25 @@ class Call(NamedTuple):
 class _Columns:
     """What is the same for all calls of a batch, and the texts of their values."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, longest: int) -> None:
         self.events = events
         self.probe = printable(events.spec.probe)
         self.elsewhere = bool(_ELSEWHERE.match(self.probe))
-        self.arguments = _operands(events.fields)
-        self.results = _operands(events.results, named=len(events.results) > 1)
+        self.arguments = _operands(events.fields, longest)
+        self.results = _operands(events.results, longest, named=len(events.results) > 1)
 
 
-def _operands(fields: Sequence[Field], named: bool = True) -> list[list[str]]:
+def _operands(fields: Sequence[Field], longest: int, *, named: bool = True) -> list[list[str]]:
     """The texts of each field; unnamed parameters and results (`~r0`) go without a name."""
     texts = []
     for field in fields:
         name = f"{field.name}=" if named and not re.match(r"~[ar]\d", field.name) else ""
-        texts.append([name + as_operand(field.part, value, printable) for value in field.values])
+        texts.append([name + _cut(as_operand(field.part, value, printable), longest) for value in field.values])
     return texts
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…(+{len(text) - longest})"
 
 
 def _clock() -> Callable[[int], str]:

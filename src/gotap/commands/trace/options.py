@@ -35,7 +35,7 @@ def add_trace_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-l", "--list", nargs="?", const="*", metavar="PATTERN",
                         help="list what can be probed in an executable, or in the process of -p")  # fmt: skip
     parser.add_argument("-v", "--verbose", action="store_true",
-                        help="of -l: signatures, sites, cost; else: what each probe costs")  # fmt: skip
+                        help="of -l: signatures, sites, cost; else arguments and results are not cut")  # fmt: skip
     _add_output(parser)
     _add_limits(parser)
 

@@ -146,7 +146,7 @@ def open_outputs(
         if destination == "otlp":
             outputs.append(_exported(resource()))
         elif destination == "terminal":
-            outputs.append(_terminal(Stream.stdout(stop), plan))
+            outputs.append(_terminal(Stream.stdout(stop), plan, whole=arguments.verbose))
         else:
             from gotap.sinks.trace_json import TraceJson
 
@@ -155,16 +155,16 @@ def open_outputs(
     return outputs
 
 
-def _terminal(stream: Stream, plan: Graph | None) -> Output:
-    colour = os.isatty(1) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    width = columns()
-    if plan is None:
-        from gotap.sinks.trace_lines import TraceLines
+def _terminal(stream: Stream, plan: Graph | None, *, whole: bool) -> Output:
+    from gotap.sinks.trace_lines import LONGEST, WHOLE, TraceLines
 
-        return Printed(TraceLines(colour=colour, width=width), stream)
+    colour = os.isatty(1) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    width, longest = columns(), WHOLE if whole else LONGEST
+    if plan is None:
+        return Printed(TraceLines(colour=colour, width=width, longest=longest), stream)
     from gotap.sinks.trace_graph import TraceGraph
 
-    return _trees(TraceGraph(colour=colour, width=width), stream, plan)
+    return _trees(TraceGraph(colour=colour, width=width, longest=longest), stream, plan)
 
 
 def _trees(renderer: TreeRenderer, stream: Stream, plan: Graph) -> Output:
