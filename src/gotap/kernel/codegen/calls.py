@@ -394,6 +394,7 @@ class LeaveProgram(CallProgram):
 
     def generate(self, routine: Leave) -> Code:
         asm, layout = self.asm, routine.layout
+        self.words.moment = "return"
         self.start()
         self.counters()
         self.goroutine("lost", depth=True)

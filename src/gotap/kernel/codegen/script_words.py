@@ -30,12 +30,13 @@ StoredWord = Callable[[ir.Stored, str], None]
 class ScriptWords(WordEmitter):
     """Emits the words of one program of a script. R7 is the frame.
 
-    `text`, `stored` and `bucket` are set by who knows the script's maps. `site`: the site's number where the kernel
-    has no attach cookies.
+    `text`, `stored` and `moment` are set by who knows. `site`: its number, where the kernel has no attach cookies.
     """
 
     text: TextSink
     stored: StoredWord
+    #: What the frame is about: what happens at the site, a call that returns there, or one that was unwound elsewhere.
+    moment: Literal["now", "return", "unwound"] = "now"
 
     def __init__(
         self,
@@ -171,8 +172,12 @@ class ScriptWords(WordEmitter):
                 asm.call(Helper.GET_SMP_PROCESSOR_ID)
             case "nsecs":
                 asm.call(Helper.KTIME_GET_NS)
+            case "site" if self.moment != "now":
+                asm.load(R0, R7, script_frame.field("site"), 4)
             case "site":
                 self.site_number()
+            case "ip" | "sp" | "caller" if self.moment == "unwound":
+                self.give_up(fail)
             case "ip":
                 asm.load(R0, R6, PT_REGS["rip"])
             case "sp":

@@ -27,6 +27,7 @@ class EndingProgram(CallProgram):
         """`again`: this program's number in UNWINDERS, by which it comes back where the kernel has no bpf_loop."""
         asm = self.asm
         stop = asm.new_label("stop")
+        self.words.moment = "unwound"
         self.claim()
         self.keys()
         for source, place in ((_LIMIT, script_frame.LIMIT), (_RESUME, script_frame.RESUME)):
