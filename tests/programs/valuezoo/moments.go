@@ -2,6 +2,7 @@ package main
 
 import (
 	"time"
+	_ "time/tzdata"
 )
 
 type event struct {
@@ -20,10 +21,18 @@ func moments() {
 	add("time in zone", base.In(time.FixedZone("CEST", 2*3600)))
 	add("time in nameless zone", base.In(time.FixedZone("", -(3*3600+30*60))))
 	add("local time", base.Local())
-	berlin, err := time.LoadLocation("Europe/Berlin")
-	if err == nil {
-		add("summer in Berlin", time.Date(2010, 7, 1, 0, 0, 0, 0, berlin))
-		add("winter in Berlin", time.Date(2010, 1, 1, 0, 0, 0, 0, berlin))
+	for _, name := range []string{"Europe/Berlin", "America/New_York", "Australia/Sydney", "Asia/Kolkata", "Africa/Casablanca"} {
+		location, err := time.LoadLocation(name)
+		if err != nil {
+			panic(err)
+		}
+		add("early time in "+name, time.Date(1, 1, 1, 0, 0, 0, 0, location))
+		add("first times in "+name, time.Date(1900, 1, 1, 0, 0, 0, 0, location))
+		for year := 1980; year < 2110; year += 13 {
+			for month := time.January; month <= time.December; month += 3 {
+				add("time in "+name, time.Date(year, month, 30, 1, 2, 3, 0, location))
+			}
+		}
 	}
 	for year := 1; year < 3000; year += 97 {
 		add("time of a year", time.Date(year, time.Month(year%12+1), year%28+1, year%24, year%60, 0, year, time.UTC))

@@ -11,6 +11,7 @@ import struct
 from gotap.signals.values.memory import Memory
 from gotap.signals.values.model import Duration, Time, Told, Unavailable, Value
 from gotap.signals.values.reading import View
+from gotap.signals.values.zonerules import zone_by_rule
 
 _HAS_MONOTONIC = 1 << 63
 _NANOSECONDS = (1 << 30) - 1
@@ -26,6 +27,7 @@ _LOCATION = struct.Struct("<QQ QQQ QQQ QQ qq Q")
 _ZONE = struct.Struct("<QQq?7x")
 _TRANSITION = 16
 _MOST_TRANSITIONS = 1 << 12
+_MOST_ZONES = 1 << 8  # a transition has the number of one in a byte
 
 
 def decode_duration(view: View, at: int) -> Value:
@@ -85,8 +87,7 @@ _UNIX = 62135596800
 def zone_at(location: int, second: int, *memories: Memory) -> tuple[str, int] | None:
     """(abbreviation, seconds east of UTC) of a *Location at a second since 1970: (*Location).lookup.
 
-    None where memory does not tell, or where Go would compute a rule for years beyond its table: not in the first
-    decades of the program's life, since Go keeps the zone of the moment at which it loaded the location.
+    None where memory does not tell.
     """
     raw = _read(location, _LOCATION.size, memories)
     if raw is None:
@@ -98,16 +99,41 @@ def zone_at(location: int, second: int, *memories: Memory) -> tuple[str, int] | 
         return ("UTC", 0) if name_length else None  # without a name it was not loaded yet: time.Local before first use
     if cached and start <= second < end:
         return _zone(cached, memories)
-    if not 0 < change_count <= _MOST_TRANSITIONS:
-        return _zone(zones, memories) if change_count == 0 and zone_count == 1 else None
-    table = _read(changes, _TRANSITION * change_count, memories)
+    if change_count > _MOST_TRANSITIONS or zone_count > _MOST_ZONES:
+        return None
+    table = _read(changes, _TRANSITION * change_count, memories) if change_count else b""
     if table is None:
         return None
     index = _transition(table, change_count, second)
-    if index < 0 or (index == change_count - 1 and extended):
-        return None
+    if index < 0:
+        number = _first_zone(table, zones, zone_count, memories)
+        return None if number is None else _zone(zones + _ZONE.size * number, memories)
+    if index == change_count - 1 and extended:
+        return _by_rule(words[8], extended, second, memories)
     number = table[_TRANSITION * index + 8]
     return _zone(zones + _ZONE.size * number, memories) if number < zone_count else None
+
+
+def _first_zone(table: bytes, zones: int, count: int, memories: tuple[Memory, ...]) -> int | None:
+    """The zone before the first transition: (*Location).lookupFirstZone."""
+    used = table[8::_TRANSITION]
+    if 0 not in used:
+        return 0
+    held = _read(zones, _ZONE.size * count, memories)
+    if held is None:
+        return None
+    summer = [_ZONE.unpack_from(held, _ZONE.size * number)[3] for number in range(count)]
+    if used[0] < count and summer[used[0]]:
+        earlier = next((number for number in reversed(range(used[0])) if not summer[number]), None)
+        if earlier is not None:
+            return earlier
+    return next((number for number in range(count) if not summer[number]), 0)
+
+
+def _by_rule(address: int, length: int, second: int, memories: tuple[Memory, ...]) -> tuple[str, int] | None:
+    text = _read(address, length, memories) if length <= _LONGEST_NAME else None
+    found = zone_by_rule(text.decode("utf-8", "replace"), second) if text is not None else None
+    return (found.name, found.offset) if found is not None else None
 
 
 def _transition(table: bytes, count: int, second: int) -> int:
