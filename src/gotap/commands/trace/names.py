@@ -9,6 +9,8 @@ from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.image.types.rtype import RuntimeTypes
 from gotap.probe.catalogue import runtime
+from gotap.probe.functions.made import meant_name
+from gotap.probe.functions.matching import Functions
 from gotap.probe.functions.pattern import plain_name
 from gotap.probe.script.bound import Part, SiteInfo
 from gotap.probe.script.limits import Limits
@@ -82,6 +84,10 @@ class ProgramNames(NoNames):
         return types_of(self._image, runtime())
 
     @cached_property
+    def _functions(self) -> Functions:
+        return Functions(self._image)
+
+    @cached_property
     def _stacks(self) -> StackFrames:
         return StackFrames(self._image.pclntab)
 
@@ -109,7 +115,12 @@ class ProgramNames(NoNames):
         name = self._codes.get(address)
         if name is None:
             function = self._image.pclntab.function_at(address - self.bias)
-            name = f"{address:#x}" if function is None else plain_name(function.name)
+            if function is None:
+                name = f"{address:#x}"
+            elif function.address == address - self.bias:  # what a goroutine begins with may be made by the compiler
+                name = meant_name(self._functions, function)
+            else:
+                name = plain_name(function.name)
             if len(self._codes) < _MOST_NAMES:
                 self._codes[address] = name
         return name
