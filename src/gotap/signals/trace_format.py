@@ -19,7 +19,7 @@ _WORD = 1 << 64
 
 
 def print_texts(events: Events, clean: Clean) -> list[str]:
-    """What `print` writes: the values with blanks between them, and a newline."""
+    """What `print` writes: the values with blanks between them."""
     columns = [[as_text(field.part, value, clean) for value in field.values] for field in events.fields]
     return [" ".join(words) for words in zip(*columns, strict=True)] if columns else [""] * len(events)
 

@@ -12,6 +12,9 @@ from __future__ import annotations
 from gotap.signals.call_trees import CallNode, preorder
 from gotap.sinks.trace_lines import TraceLines
 
+#: Characters of an argument in a tree.
+SHORTER = 80
+
 
 class TraceGraph(TraceLines):
     """Renders trees as well as what TraceLines does."""

@@ -58,7 +58,7 @@ class TraceLines:
             case EventKind.PRINTF:
                 return printf_texts(events, printable)
             case EventKind.PRINT:
-                return print_texts(events, printable)
+                return [f"{text}\n" for text in print_texts(events, printable)]
             case _:
                 return list(self._calls(events))
 

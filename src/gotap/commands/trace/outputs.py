@@ -162,9 +162,9 @@ def _terminal(stream: Stream, plan: Graph | None, *, whole: bool) -> Output:
     width, longest = columns(), WHOLE if whole else LONGEST
     if plan is None:
         return Printed(TraceLines(colour=colour, width=width, longest=longest), stream)
-    from gotap.sinks.trace_graph import TraceGraph
+    from gotap.sinks.trace_graph import SHORTER, TraceGraph
 
-    return _trees(TraceGraph(colour=colour, width=width, longest=longest), stream, plan)
+    return _trees(TraceGraph(colour=colour, width=width, longest=WHOLE if whole else SHORTER), stream, plan)
 
 
 def _trees(renderer: TreeRenderer, stream: Stream, plan: Graph) -> Output:

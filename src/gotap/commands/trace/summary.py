@@ -39,12 +39,12 @@ _MOST = 10
 
 def costs(script: BoundScript) -> list[str]:
     """What each probe's sites cost, before they are attached: a line a probe, but for those gotap adds (number 0)."""
-    sites: dict[tuple[int, str], dict[Cost, int]] = {}
+    sites: dict[str, dict[Cost, int]] = {}
     for one in script.routines:
         for bound, _ in one.sites if one.number else ():
-            counts = sites.setdefault((one.number, one.probe), {})
+            counts = sites.setdefault(one.probe, {})
             counts[bound.site.cost] = counts.get(bound.site.cost, 0) + 1
-    lines = [f"{probe}: {_classes(counts)}" for (_, probe), counts in sites.items()]
+    lines = [f"{probe}: {_classes(counts)}" for probe, counts in sites.items()]
     return lines if len(lines) <= _MOST else [*lines[:_MOST], f"and {len(lines) - _MOST} more probes"]
 
 
