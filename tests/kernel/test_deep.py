@@ -13,7 +13,7 @@ from gotap.probe import ir
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import EVENT, EventFlags
 from gotap.probe.script.routine import CaptureValue
-from gotap.probe.shapes_table import HeadFlags, Pointer, PointerFlags, Shape, What
+from gotap.probe.shapes_table import CAPTURED, HeadFlags, Pointer, PointerFlags, Shape, What, function_shape
 from kernel_access import needs_bpf
 
 _IN_KERNEL = [pytest.mark.root, needs_bpf]
@@ -177,12 +177,21 @@ def test_the_record_takes_what_finds_room_and_tells(capture: Capture, heap: Heap
 
 
 def test_functions_come_with_what_lies_behind_on_their_page(capture: Capture, heap: Heap) -> None:
-    table = Table([pointers(Pointer(0, What.FUNC))])
+    """And with what captured words point to, if they may be pointers to the heap."""
+    table = Table([pointers(Pointer(0, What.FUNC, 2)), function_shape(3), CAPTURED])
     page = -heap.start % 4096 + 4096
-    near = heap.put(b"f" * 16, at=page + 4096 - 16)
-    far = heap.put(b"g" * 64, at=page)
-    assert capture(heap, table, [value(0, 1, word(near))]).chunks == [(near, 16, b"f" * 16)]
-    assert capture(heap, table, [value(0, 1, word(far))]).chunks == [(far, 64, b"g" * 64)]
+    near = heap.put(word(1) + word(3), at=page + 4096 - 16)
+    captured = heap.put(b"c" * 64)
+    far = heap.put(word(1) + word(captured) + word(12345) + word(1 << 62) + word(far_away(heap)) + bytes(24), at=page)
+    assert capture(heap, table, [value(0, 1, word(near))]).chunks == [(near, 16, word(1) + word(3))]
+    found = capture(heap, table, [value(0, 1, word(far))])
+    assert found.addresses() == [far, captured]
+    assert found.at(captured) == b"c" * 64
+    assert capture(heap, table, [value(0, 1, word(far))], read_only=((far, far + 8),)).chunks == []
+
+
+def far_away(heap: Heap) -> int:
+    return heap.start - (1 << 38)
 
 
 def test_what_the_executable_has_is_not_taken(capture: Capture, heap: Heap) -> None:
@@ -191,7 +200,7 @@ def test_what_the_executable_has_is_not_taken(capture: Capture, heap: Heap) -> N
     table = Table([pointers(Pointer(0, What.STRING), Pointer(16, What.STRING), size=32)])
     bias = 0x1000
     found = capture(heap, table, [value(0, 1, constant + other)], bias=bias,
-                    read_only=(place - bias, place - bias + 8))  # fmt: skip
+                    read_only=((place - bias, place - bias + 8),))  # fmt: skip
     assert [data for _, _, data in found.chunks] == [b"other"]
 
 
@@ -239,7 +248,8 @@ def test_an_interface_with_methods_tells_its_itab(capture: Capture, heap: Heap) 
     found = capture(heap, interface(What.IFACE), [value(0, 1, word(itab) + word(boxed))])
     assert found.chunks[0] == (itab, 16, word(0x1111) + word(DESCRIPTOR))
     assert found.addresses()[1] == boxed
-    known = capture(heap, interface(What.IFACE), [value(0, 1, word(itab) + word(boxed))], read_only=(itab, itab + 8))
+    known = capture(heap, interface(What.IFACE), [value(0, 1, word(itab) + word(boxed))],
+                    read_only=((1, 2), (itab, itab + 8)))  # fmt: skip
     assert known.chunks == found.chunks[1:]
     broken = capture(heap, interface(What.IFACE), [value(0, 1, word(0x1000) + word(boxed))])
     assert broken.chunks == [(0x1000, 16, b"")]
@@ -344,7 +354,7 @@ def bucket_table() -> Table:
     return Table(
         [
             pointers(Pointer(0, What.POINTER, 2)),
-            pointers(Pointer(16, What.BUCKETS, 3, 7, free), Pointer(24, What.OLD_BUCKETS, 3, 15, free), size=48),
+            pointers(Pointer(16, What.BUCKETS, 3, 0, free), Pointer(24, What.OLD_BUCKETS, 3, 0, free), size=48),
             pointers(Pointer(8, What.INLINE, 4, 8), Pointer(200, What.POINTER, 3, flags=free), size=208),
             STRING,
         ]

@@ -23,10 +23,24 @@ from gotap.image.types.gotypes import Kind, Type
 from gotap.image.types.rtype import RuntimeTypes, TypesDamaged
 from gotap.probe.script.limits import Limits
 from gotap.probe.shapes_runtime import RuntimeShapes, Special
-from gotap.probe.shapes_table import CHANNEL, HEAD, MAP_SIZE, MOST_POINTERS, POINTER, Pointer, PointerFlags, Shape, What
+from gotap.probe.shapes_table import (
+    CAPTURED,
+    CHANNEL,
+    HEAD,
+    MAP_SIZE,
+    MOST_POINTERS,
+    POINTER,
+    Pointer,
+    PointerFlags,
+    Shape,
+    What,
+    function_shape,
+)
 from gotap.probe.typing import Types, UnknownType
 
 __all__ = ["Dynamic", "Shapes"]
+
+_PF_X, _PF_W, _PT_GNU_RELRO = 1, 2, 0x6474E552
 
 _CONTEXT = "context.Context"
 _LOCATION = "time.Location"
@@ -34,7 +48,6 @@ _LOCATION = "time.Location"
 _OPAQUE = ("internal/abi.Type", "internal/abi.ITab", "reflect.rtype", "runtime._type", "runtime.itab")
 
 _NO_POINTERS = frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.FLOAT, Kind.COMPLEX, Kind.UNSAFE_POINTER})
-_SIMPLE = {Kind.STRING: What.STRING, Kind.FUNC: What.FUNC}
 #: How deep structures of declared types may be nested; deeper parts have no pointers.
 _DEEPEST = 64
 
@@ -92,14 +105,14 @@ class Shapes:
         return Dynamic(self._runtime.first_address, self._runtime.by_address)
 
     @property
-    def read_only(self) -> tuple[int, int]:
-        """Unrelocated start and end of the largest part of the file that the process can neither write nor execute:
-        what it holds need not be captured."""
-        segments = [one for one in self._image.elf.loads if one.flags & 3 == 0]
-        if not segments:
-            return 0, 0
-        largest = max(segments, key=lambda one: one.filesz)
-        return largest.vaddr, largest.vaddr + largest.filesz
+    def read_only(self) -> tuple[tuple[int, int], ...]:
+        """Unrelocated start and end of what need not be captured, since the file tells what is there: the largest part
+        that the process can neither write nor execute, and what it cannot write any more once that is relocated."""
+        elf = self._image.elf
+        fixed = [one for one in elf.loads if one.flags & (_PF_X | _PF_W) == 0]
+        relocated = [one for one in elf.segments if one.type == _PT_GNU_RELRO]
+        largest = [max(segments, key=lambda one: one.filesz) for segments in (fixed, relocated) if segments]
+        return tuple((one.vaddr, one.vaddr + one.filesz) for one in largest if one.filesz)
 
     def _has_pointers(self, number: int) -> bool:
         if number >= self._first_declared:
@@ -198,15 +211,17 @@ class Shapes:
                 except (UnknownType, TypesDamaged):
                     continue
             return found
-        if (simple := _SIMPLE.get(kind)) is not None:
-            return [Pointer(offset, simple)]
+        if kind is Kind.STRING:
+            return [Pointer(offset, What.STRING)]
+        if kind is Kind.FUNC:
+            return [Pointer(offset, What.FUNC, self._function)]
         if kind is Kind.INTERFACE:
             flags = PointerFlags.CHAIN if type.name == _CONTEXT else 0
             return [Pointer(offset, What.EFACE if type.empty else What.IFACE, flags=flags)]
         if kind is Kind.CHAN:
-            return [Pointer(offset, What.POINTER, self._channel)]
+            return [Pointer(offset, What.POINTER, self._fixed("channel", CHANNEL))]
         if kind is Kind.MAP:  # one that was ever made has a descriptor: this one is nil, or its entries are not known
-            return [Pointer(offset, What.POINTER, self._map)]
+            return [Pointer(offset, What.POINTER, self._fixed("map", Shape(MAP_SIZE, MAP_SIZE)))]
         return self._leading(type, offset)
 
     def _leading(self, type: Type, offset: int) -> list[Pointer]:
@@ -228,12 +243,8 @@ class Shapes:
         return []
 
     @property
-    def _channel(self) -> int:
-        return self._fixed("channel", CHANNEL)
-
-    @property
-    def _map(self) -> int:
-        return self._fixed("map", Shape(MAP_SIZE, MAP_SIZE))
+    def _function(self) -> int:
+        return self._fixed("function", function_shape(self._fixed("captured", CAPTURED)))
 
     def _fixed(self, name: str, shape: Shape) -> int:
         name = f"({name})"

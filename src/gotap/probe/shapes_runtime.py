@@ -15,6 +15,7 @@ from gotap.image.types.kinds import REFLECT_KINDS
 from gotap.image.types.typeindex import TypeIndex
 from gotap.probe.script.limits import Limits
 from gotap.probe.shapes_table import (
+    CAPTURED,
     CHANNEL,
     HEAD,
     MAP_SIZE,
@@ -25,6 +26,7 @@ from gotap.probe.shapes_table import (
     PointerFlags,
     Shape,
     What,
+    function_shape,
 )
 
 _Ints = NDArray[np.int64]
@@ -45,8 +47,8 @@ def _number(kind: Kind) -> int:
     return list(Kind).index(kind)
 
 
-_POINTER, _SLICE, _ARRAY, _MAP, _CHAN, _STRUCT, _INTERFACE = map(
-    _number, (Kind.POINTER, Kind.SLICE, Kind.ARRAY, Kind.MAP, Kind.CHAN, Kind.STRUCT, Kind.INTERFACE)
+_POINTER, _SLICE, _ARRAY, _MAP, _CHAN, _FUNC, _STRUCT, _INTERFACE = map(
+    _number, (Kind.POINTER, Kind.SLICE, Kind.ARRAY, Kind.MAP, Kind.CHAN, Kind.FUNC, Kind.STRUCT, Kind.INTERFACE)
 )
 #: Kind → What, 0: nothing that is followed.
 _WHAT = np.zeros(len(Kind), np.int64)
@@ -84,7 +86,7 @@ class _Items(Struct):
 
 
 class RuntimeShapes:
-    """Shapes 1 … n are those of the n descriptors, ascending by address; then follow channels and maps.
+    """Shapes 1 … n are those of the n descriptors, ascending by address; then follow channels, functions and maps.
 
     Raises TypesDamaged.
     """
@@ -140,9 +142,13 @@ class RuntimeShapes:
         return len(self.offsets) + 1
 
     @property
+    def function(self) -> int:
+        return self.channel + 1
+
+    @property
     def end(self) -> int:
         """One more than the last number."""
-        return self.channel + 1 + self._map_shapes * len(self._maps)
+        return self.channel + 3 + self._map_shapes * len(self._maps)
 
     def has_pointers(self, number: int) -> bool:
         return not 0 < number <= len(self.offsets) or bool(self._pointerful[number - 1])
@@ -159,7 +165,7 @@ class RuntimeShapes:
         return 3 if self._swiss else 1
 
     def _headers(self) -> _Ints:
-        return self.channel + 1 + self._map_shapes * np.arange(len(self._maps))
+        return self.channel + 3 + self._map_shapes * np.arange(len(self._maps))
 
     def _ordinals(self, addresses: NDArray[np.uint64]) -> _Ints:
         """Of the descriptors at those addresses; −1: there is none."""
@@ -266,6 +272,7 @@ class RuntimeShapes:
         leads = (what == What.POINTER) | (what == What.SLICE) | (what == What.INLINE)
         target = np.where(leads, elems + 1, 0)
         target[kinds == _CHAN] = self.channel
+        target[kinds == _FUNC] = self.function
         headers = np.zeros(len(self.offsets), np.int64)
         headers[self._maps] = self._headers()
         target = np.where(kinds == _MAP, headers[items.type], target)
@@ -310,14 +317,16 @@ class RuntimeShapes:
         return owner[order], rows[order]
 
     def _extra(self, first: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """Channels, then what each map type has besides; their pointers begin at row `first`."""
-        heads = [(CHANNEL.size, CHANNEL.kept, 0, 0, 0)]
-        rows: list[tuple[int, int, int, int, int, int]] = []
+        """Channels, functions, then what each map type has besides; their pointers begin at row `first`."""
+        shapes = [CHANNEL, function_shape(self.function + 1), CAPTURED]
         make = _swiss_shapes if self._swiss else _bucket_shapes
         for header, entries in zip(self._headers().tolist(), (self._elems[self._maps] + 1).tolist(), strict=True):
-            for shape in make(header, entries):
-                heads.append((shape.size, shape.kept, first + len(rows), len(shape.pointers), shape.flags))
-                rows += [pointer.row() for pointer in shape.pointers]
+            shapes += make(header, entries)
+        heads: list[tuple[int, ...]] = []
+        rows: list[tuple[int, ...]] = []
+        for shape in shapes:
+            heads.append((shape.size, shape.kept, first + len(rows), len(shape.pointers), shape.flags))
+            rows += [pointer.row() for pointer in shape.pointers]
         return np.array(heads, HEAD), np.array(rows, POINTER)
 
 
@@ -333,7 +342,7 @@ def _swiss_shapes(header: int, group: int) -> tuple[Shape, ...]:
 
 
 def _bucket_shapes(_header: int, bucket: int) -> tuple[Shape, ...]:
-    """runtime.hmap, Go 1.18–1.23: B 9, buckets 16, oldbuckets 24."""
+    """runtime.hmap, Go 1.18–1.23: flags 8, B 9, buckets 16, oldbuckets 24."""
     if not bucket:
         return (Shape(MAP_SIZE, MAP_SIZE),)
     return (
@@ -341,8 +350,8 @@ def _bucket_shapes(_header: int, bucket: int) -> tuple[Shape, ...]:
             MAP_SIZE,
             MAP_SIZE,
             (
-                Pointer(16, What.BUCKETS, bucket, 16 - 9, PointerFlags.FREE),
-                Pointer(24, What.OLD_BUCKETS, bucket, 24 - 9, PointerFlags.FREE),
+                Pointer(16, What.BUCKETS, bucket, 0, PointerFlags.FREE),
+                Pointer(24, What.OLD_BUCKETS, bucket, 0, PointerFlags.FREE),
             ),
         ),
     )

@@ -36,11 +36,12 @@ class What(IntEnum):
     SLICE = 4  # pointer, length: so many of `target`
     IFACE = 5  # itab, data word
     EFACE = 6  # type descriptor, data word
-    FUNC = 7  # pointer to a function value: code address, captured variables
+    FUNC = 7  # pointer to a function value, `target`: code address, captured variables
     DIRECTORY = 8  # Swiss map: dirPtr, dirLen: with dirLen 0 to one group, `target`, else to so many of `extra`
     GROUPS = 9  # Swiss table: groups.data, lengthMask: one more than that of `target`
-    BUCKETS = 10  # hmap.buckets: 2^B of `target`; B is the byte `extra` before this
-    OLD_BUCKETS = 11  # the same with half as many
+    BUCKETS = 10  # hmap.buckets: 2^B of `target`
+    OLD_BUCKETS = 11  # hmap.oldbuckets: half as many, or as many
+    CAPTURED = 12  # perhaps a pointer to the heap, to one `target`
 
 
 class PointerFlags(IntFlag):
@@ -80,6 +81,16 @@ MOST_POINTERS = 1024
 
 #: Bytes taken of a channel: the part of runtime.hchan with length, capacity and whether it is closed (Go 1.18–1.27).
 CHANNEL = Shape(48, 48)
+
+#: What lies behind a code address in a function value, as nothing at hand tells what was captured: words, some of which
+#: may point to the heap, to variables captured by reference and to receivers of method values.
+CAPTURED = Shape(64, 64)
+
+
+def function_shape(captured: int) -> Shape:
+    """Of a function value; `captured`: the number of CAPTURED."""
+    return Shape(64, 64, tuple(Pointer(offset, What.CAPTURED, captured) for offset in range(8, 64, 8)))
+
 
 #: Bytes of runtime.hmap (1.18–1.23) and internal/runtime/maps.Map (1.24–1.27).
 MAP_SIZE = 48

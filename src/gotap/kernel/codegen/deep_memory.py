@@ -15,8 +15,9 @@ SHAPES, SHAPE_POINTERS, DESCRIPTORS = "shapes", "shapeptrs", "rtypes"
 
 #: Pieces of memory whose pointers wait to be followed; a power of two.
 QUEUE_LENGTH = 128
-#: Pieces that are remembered so as not to be taken twice; a power of two.
-SEEN_LENGTH = 32
+#: Pieces are remembered so as not to be taken twice: pairs of u32, the later one first.
+SEEN_BITS = 5
+SEEN_LENGTH = 1 << SEEN_BITS
 
 # Scratch, 8-byte words, offsets in it. First the queue's ends.
 HEAD, TAIL = 0, 8
@@ -48,7 +49,7 @@ class DeepSetting(Struct, frozen=True):
 
     `record_size`: bytes of the largest record, a multiple of 8; behind it the frame has `tail` more. `scratch`: where
     SCRATCH_SIZE bytes of the frame are, from R7. `slot`: 8 bytes of the program's stack, for what a callback is given.
-    `read_only`: unrelocated start and end of memory that need not be captured. `dynamic_first`, `dynamic_count`: which
+    `read_only`: unrelocated starts and ends of memory that need not be captured. `dynamic_first`, `dynamic_count`: what
     descriptors DESCRIPTORS is about, see probe.shapes.Dynamic; the count is 0 where no interface is met.
     """
 
@@ -58,7 +59,7 @@ class DeepSetting(Struct, frozen=True):
     slot: int
     limits: Limits
     bias: int = 0
-    read_only: tuple[int, int] = (0, 0)
+    read_only: tuple[tuple[int, int], ...] = ()
     dynamic_first: int = 0
     dynamic_count: int = 0
     has_loop: bool = True

@@ -11,20 +11,26 @@ import numpy as np
 from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import deep_memory as memory
 from gotap.kernel.codegen.deep_memory import DeepSetting, field, row, set_flag
-from gotap.kernel.isa import R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper, Reg
+from gotap.kernel.isa import R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, Helper, Reg
 from gotap.probe.script.record import EventFlags
 from gotap.probe.shapes_table import HEAD, POINTER, HeadFlags, PointerFlags, What
 
 _COPY = "deep.copy"
 _PAGE = 4096
-#: Bytes taken of a function value: its code's address and captured variables, whose number is not known.
-_FUNCTION = 64
+#: Bytes taken of what has no known length.
+_GUESS = 64
 #: Pointers to tables in a directory that are looked at: a map so large has more elements in one than are taken.
 _TABLES = 4
 #: Offset of the dynamic type's address in an itab (runtime.itab; internal/abi.ITab, Go 1.18–1.27), and what is taken.
 _ITAB_TYPE, _ITAB = 8, 16
 _SLOTS = 8
-_HASH = 0x61C88647
+#: runtime.hmap, Go 1.18–1.23, and its flag sameSizeGrow.
+_MAP_FLAGS, _B, _BUCKETS, _OLD_BUCKETS = 8, 9, 16, 24
+_SAME_SIZE = 8
+#: How far apart two pointers to the heap may be. It begins at 2^39.6 or, from Go 1.26 on, anywhere (runtime/malloc.go,
+#: mallocinit), so that numbers are no pointers.
+_HEAP = 1 << 37
+_HASH = 0x9E3779B97F4A7C15
 
 
 def _at(table: np.dtype[np.void], name: str) -> int:
@@ -194,9 +200,9 @@ class StepEmitter:
         asm.load(R1, R8, _at(POINTER, "target"), 4)
         self.values(most=self.setting.groups)
         asm.label("deep.buckets")
-        self.buckets(7, old=False)
+        self.buckets(old=False)
         asm.label("deep.old_buckets")
-        self.buckets(15, old=True)
+        self.buckets(old=True)
         asm.label("deep.slice")
         self.second(R2)
         asm.jsle(R2, 0, "deep.next")
@@ -267,37 +273,67 @@ class StepEmitter:
         self.put(memory.NEW_SHAPE, 0)
         asm.jump("deep.bytes")
 
-    def buckets(self, before: int, *, old: bool) -> None:
-        """hmap.B says how many there are: half as many old ones, while the map grows."""
+    def buckets(self, *, old: bool) -> None:
+        """hmap.B says how many there are: half as many old ones while the map grows, unless to its own size."""
         asm = self.asm
-        asm.load(R1, R6, -before, 1)
+        before = _OLD_BUCKETS if old else _BUCKETS
+        asm.load(R1, R6, _B - before, 1)
         asm.and_(R1, 31)
         if old:
-            none = asm.new_label("none")
-            asm.jeq(R1, 0, none)
+            as_many = asm.new_label("many")
+            asm.jeq(R1, 0, as_many)
+            asm.load(R2, R6, _MAP_FLAGS - before, 1)
+            asm.jset(R2, _SAME_SIZE, as_many)
             asm.sub(R1, 1)
-            asm.label(none)
+            asm.label(as_many)
         asm.mov(R2, 1)
         asm.lsh(R2, R1)
         asm.load(R1, R8, _at(POINTER, "target"), 4)
         self.values(most=self.setting.groups)
 
     def function(self) -> None:
-        """How long it is nobody tells: what lies on the same page can be read."""
+        """A function value and what it may have captured: how long they are nobody tells, but what lies on the same
+        page can be read. Those of the executable have captured nothing."""
         asm = self.asm
-        enough = asm.new_label("enough")
+        enough, taken = asm.new_label("enough"), asm.new_label("taken")
+        asm.label("deep.captured")
+        self.near_holder()
+        self.put(memory.NEW_SHAPE, 0)
+        self.deeper("deep.cut")
+        asm.jump(taken)
         asm.label("deep.func")
+        self.skip_read_only("deep.next")
+        asm.load(R1, R8, _at(POINTER, "target"), 4)
+        self.put(memory.NEW_SHAPE, R1)
+        self.put(memory.NEW_COUNT, 1)
+        self.get(R1, memory.DEPTH)
+        self.put(memory.NEW_DEPTH, R1)
+        asm.label(taken)
         asm.mov(R1, R9)
         asm.and_(R1, _PAGE - 1)
         asm.mov(R2, _PAGE)
         asm.sub(R2, R1)
-        asm.jle(R2, _FUNCTION, enough)
-        asm.mov(R2, _FUNCTION)
+        asm.jle(R2, _GUESS, enough)
+        asm.mov(R2, _GUESS)
         asm.label(enough)
         self.put(memory.FULL, R2)
         self.put(memory.BYTES, R2)
-        self.put(memory.NEW_SHAPE, 0)
         asm.jump("deep.bytes")
+
+    def near_holder(self) -> None:
+        """Goes on when R9 may point to the heap: it is near its holder, whose address stands before the piece."""
+        asm = self.asm
+        self.get(R1, memory.POSITION)
+        asm.jgt(R1, self.setting.record_size, "deep.next")  # it is not, but the verifier does not know
+        asm.jlt(R1, memory.CHUNK_HEADER, "deep.next")
+        asm.add(R1, R7)
+        asm.load(R1, R1, memory.CHUNK_ADDRESS - memory.CHUNK_HEADER)
+        asm.mov(R2, R9)
+        asm.sub(R2, R1)
+        asm.ld_imm64(R1, _HEAP)
+        asm.add(R2, R1)
+        asm.lsh(R1, 1)
+        asm.jge(R2, R1, "deep.next")
 
     # -- interfaces ---------------------------------------------------------------------------------------------
 
@@ -443,7 +479,10 @@ class StepEmitter:
         asm.label(done)
 
     def measure(self) -> None:
-        """BYTES and FULL of LENGTH values of the shape in R0; NEW_COUNT, and NEW_SHAPE 0 if it has no pointers."""
+        """BYTES and FULL of LENGTH values of the shape in R0; NEW_COUNT, and NEW_SHAPE 0 if it has no pointers.
+
+        Values are taken as a whole, but for one that is larger than a chunk.
+        """
         asm, setting = self.asm, self.setting
         several, known = asm.new_label("several"), asm.new_label("known")
         bytes_, scanned, fits = asm.new_label("bytes"), asm.new_label("scanned"), asm.new_label("fits")
@@ -471,10 +510,16 @@ class StepEmitter:
         asm.mov(R2, R1)
         asm.mul(R2, R4)
         asm.label(known)
-        self.put(memory.NEW_COUNT, R1)
         asm.jle(R2, setting.chunk_limit, fits)
+        asm.mov(R1, setting.chunk_limit)
+        asm.div(R1, R4)
+        asm.mov(R2, R1)
+        asm.mul(R2, R4)
+        asm.jne(R1, 0, fits)
+        asm.mov(R1, 1)
         asm.mov(R2, setting.chunk_limit)
         asm.label(fits)
+        self.put(memory.NEW_COUNT, R1)
         self.put(memory.BYTES, R2)
 
     def limit_elements(self) -> None:
@@ -493,14 +538,13 @@ class StepEmitter:
 
     def skip_read_only(self, there: str) -> None:
         """Goes there when R9 lies in memory that the executable tells of. Loses R1, R2."""
-        asm, (start, end) = self.asm, self.setting.read_only
-        if end <= start:
-            return
-        asm.mov(R1, R9)
-        asm.constant(R2, start + self.setting.bias)
-        asm.sub(R1, R2)
-        asm.constant(R2, end - start)
-        asm.jlt(R1, R2, there)
+        asm = self.asm
+        for start, end in self.setting.read_only:
+            asm.mov(R1, R9)
+            asm.constant(R2, start + self.setting.bias)
+            asm.sub(R1, R2)
+            asm.constant(R2, end - start)
+            asm.jlt(R1, R2, there)
 
     def push(self) -> None:
         """Notes the new piece in the queue."""
@@ -586,17 +630,22 @@ class StepEmitter:
         asm.exit_()
 
     def remember(self, known: str, scratch: int) -> None:
-        """Goes on unless the same bytes were taken a short while ago. Loses R1, R2, R3."""
+        """Goes on unless the same bytes were taken a short while ago, by a hash of their address. Keeps R4."""
         asm = self.asm
         asm.mov(R1, R4)
         asm.lsh(R1, 48)
         asm.xor(R1, R6)
+        asm.ld_imm64(R2, _HASH)
+        asm.mul(R1, R2)
         asm.mov(R2, R1)
-        asm.mul(R2, _HASH)
-        asm.rsh(R2, 32)
-        asm.and_(R2, memory.SEEN_LENGTH - 1)
+        asm.rsh(R2, 64 - memory.SEEN_BITS)
         asm.lsh(R2, 3)
         asm.add(R2, R7)
-        asm.load(R3, R2, scratch + memory.SEEN)
+        asm.rsh(R1, 16)
+        asm.mov32(R1, R1)
+        asm.load(R3, R2, scratch + memory.SEEN, 4)
         asm.jeq(R3, R1, known)
-        asm.store(R2, scratch + memory.SEEN, R1)
+        asm.load(R5, R2, scratch + memory.SEEN + 4, 4)
+        asm.jeq(R5, R1, known)
+        asm.store(R2, scratch + memory.SEEN + 4, R3, 4)
+        asm.store(R2, scratch + memory.SEEN, R1, 4)
