@@ -10,6 +10,7 @@ from .cost import cost_of
 from .flow import called_functions
 from .frame import ARGUMENT_REGISTERS, CLOSURE_REGISTER
 from .function import FunctionCode
+from .inlined import InlinedCopy, InlinedSite
 from .model import (
     CONDITIONS,
     CallSite,
@@ -42,6 +43,8 @@ __all__ = [
     "Exit",
     "FunctionCode",
     "Global",
+    "InlinedCopy",
+    "InlinedSite",
     "Location",
     "Register",
     "ReturnSite",

@@ -136,6 +136,19 @@ def effect_of(instruction: Instruction) -> Effect:
     )
 
 
+def combines(instruction: Instruction) -> bool:
+    """Whether a general register is computed from two different ones; comparisons do not count."""
+    if instruction.op0_kind != OpKind.REGISTER or not RegisterExt.is_gpr(instruction.op0_register):
+        return False
+    read = {
+        RegisterExt.full_register(used.register)
+        for used in _FACTORY.info(instruction).used_registers()
+        if used.access in _READS and RegisterExt.is_gpr(used.register)
+    }
+    compares = instruction.mnemonic in (Mnemonic.CMP, Mnemonic.TEST, Mnemonic.BT)
+    return not compares and len(read - {RSP, Register.RBP}) > 1
+
+
 def sp_change(instruction: Instruction) -> int | None:
     """Bytes by which the instruction moves RSP; None when that is not a constant. A call counts as balanced."""
     if instruction.flow_control in CALLS:

@@ -10,7 +10,7 @@ from gotap.image.errors import NoCode
 
 from .callees import NO_CALLEES, Callees
 from .cost import cost_of
-from .effects import CALLS, REGISTER_NUMBERS, RSP
+from .effects import CALLS, REGISTER_NUMBERS, RSP, combines
 from .flow import FlowGraph, Leave, Reader
 from .frame import ARGUMENT_REGISTERS, CLOSURE_REGISTER, StackDepths, WordTracker
 from .model import CallSite, Cost, Edge, EntrySite, Location, ReturnSite, Site, Word
@@ -253,6 +253,14 @@ class FunctionCode:
                 return None
             self._tracker.step(state, i)
             i += 1
+
+    def stores(self, index: int) -> bool:
+        """Whether the instruction of that index writes to memory other than the stack."""
+        return any(not store.on_stack for store in self._tracker.effect(index).stores)
+
+    def combines(self, index: int) -> bool:
+        """Whether the instruction of that index computes a register from two others."""
+        return combines(self.graph.instructions[index])
 
     def words_at(self, address: int, words: Sequence[Word] = ARGUMENT_REGISTERS) -> tuple[Location | None, ...]:
         """Where these words of the function's entry are kept at `address`; None where that is not known."""

@@ -58,13 +58,19 @@ class Locations:
         return found
 
     def inlined(self, call: InlinedCall, pc: int) -> dict[str, Variable]:
-        """What the source of an inlined function can name at an address of the copy. Empty where that is unknown."""
+        """What the source of an inlined function can name at an address: of the copy, or where it is about to begin.
+
+        Empty where that is unknown.
+        """
         scopes = self._read(call.function)
         if scopes is None:
             return {}
-        chain = list(scopes[1].chain(pc))
-        starts = [i for i, scope in enumerate(chain) if scope.inlined and _same(scope.inlined, call.name)]
-        if not starts:
+        for inside in (pc, *(start for start, _ in call.ranges)):
+            chain = list(scopes[1].chain(inside))
+            starts = [i for i, scope in enumerate(chain) if scope.inlined and _same(scope.inlined, call.name)]
+            if starts:
+                break
+        else:
             return {}
         found = self._visible(scopes, call.function, pc, chain[starts[-1] :], call.name)
         for one in self._signatures.of_inlined(call).arguments:
