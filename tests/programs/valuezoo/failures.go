@@ -38,9 +38,12 @@ func failures() {
 	fail("*os.SyscallError", os.NewSyscallError("connect", syscall.ECONNREFUSED))
 	fail("closed file", &fs.PathError{Op: "read", Path: "x", Err: fs.ErrClosed})
 	fail("deadline", os.ErrDeadlineExceeded)
+	var errnos []error
 	for errno := syscall.Errno(0); errno < 140; errno++ {
-		fail("errno "+strconv.Itoa(int(errno)), errno)
+		errnos = append(errnos, errno)
 	}
+	add("all of syscall.Errno", errnos)
+	fail("syscall.Errno", syscall.EAGAIN)
 	add("bare errno", syscall.ENOENT)
 	_, err = strconv.Atoi("12x\"")
 	fail("*strconv.NumError", err)

@@ -26,20 +26,23 @@ func moments() {
 		if err != nil {
 			panic(err)
 		}
-		add("early time in "+name, time.Date(1, 1, 1, 0, 0, 0, 0, location))
-		add("first times in "+name, time.Date(1900, 1, 1, 0, 0, 0, 0, location))
+		times := []time.Time{
+			time.Date(1, 1, 1, 0, 0, 0, 0, location), time.Date(1900, 1, 1, 0, 0, 0, 0, location),
+		}
 		for year := 1980; year < 2110; year += 13 {
 			for month := time.January; month <= time.December; month += 3 {
-				add("time in "+name, time.Date(year, month, 30, 1, 2, 3, 0, location))
+				times = append(times, time.Date(year, month, 30, 1, 2, 3, 0, location))
 			}
 		}
+		add("times in "+name, times)
 	}
+	var years []time.Time
 	for year := 1; year < 3000; year += 97 {
-		add("time of a year", time.Date(year, time.Month(year%12+1), year%28+1, year%24, year%60, 0, year, time.UTC))
+		years = append(years, time.Date(year, time.Month(year%12+1), year%28+1, year%24, year%60, 0, year, time.UTC))
 	}
-	for _, d := range []time.Duration{0, 1, 999, 1000, 1500, 999999, 1e6, 1.5e9, 6e10, 3.6e12, 90061e9, -1500, 1<<63 - 1, -1 << 63} {
-		add("duration", d)
-	}
+	add("times of many years", years)
+	add("all kinds of durations", []time.Duration{0, 1, 999, 1000, 1500, 999999, 1e6, 1.5e9, 6e10, 3.6e12, 90061e9, -1500, 1<<63 - 1, -1 << 63})
+	add("duration", 1500*time.Microsecond)
 	add("event", event{base, 1500 * time.Millisecond})
 	add("event pointer", &event{base, -1})
 	add("times", []time.Time{base})
