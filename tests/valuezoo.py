@@ -21,7 +21,7 @@ from gotap.probe.sources import types_of
 from gotap.probe.typing import Types
 from gotap.process.memory import Memory as ProcessMemory
 from gotap.process.proc import Process
-from gotap.signals.values import Context, LiveMemory
+from gotap.signals.values import Context, LiveMemory, loaded_range
 from processes import running
 
 #: Enough for every specimen.
@@ -49,13 +49,12 @@ class Zoo(Struct):
     stdin: IO[str]
 
     def context(self, limits: Limits = WIDE, **options: Any) -> Context:
-        loads = self.image.elf.loads
         usual: dict[str, Any] = {
             "types": self.types,
             "functions": self.image.pclntab,
             "bias": self.bias,
             "limits": limits,
-            "loaded": (loads[0].vaddr, loads[-1].vaddr + loads[-1].memsz),
+            "loaded": loaded_range(self.image.elf),
             "lasting": self.memory,
         }
         return Context(self.descriptors, self.image.go_version, **usual | options)

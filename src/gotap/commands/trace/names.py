@@ -29,6 +29,7 @@ from gotap.signals.values import (
     Unavailable,
     Value,
     decode,
+    loaded_range,
     snapshot,
 )
 
@@ -104,6 +105,7 @@ class ProgramNames(NoNames):
             functions=self._image.pclntab,
             bias=self.bias,
             limits=self._limits,
+            loaded=loaded_range(self._image.elf),
             lasting=LiveMemory(ProcessMemory(self._process)),
         )
 

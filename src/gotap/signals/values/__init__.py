@@ -15,6 +15,7 @@ from gotap.signals.values.memory import (
     Memory,
     SnapshotMemory,
     deeper,
+    loaded_range,
     snapshot,
 )
 from gotap.signals.values.model import Unavailable, Value
@@ -33,6 +34,7 @@ __all__ = [
     "Value",
     "decode",
     "deeper",
+    "loaded_range",
     "snapshot",
     "to_json",
     "to_text",

@@ -30,6 +30,11 @@ def deeper(limits: Limits) -> str:
     return f"deeper than --max-depth {limits.depth}"
 
 
+def loaded_range(elf: Elf) -> tuple[int, int]:
+    """Start and end, unrelocated, of what the file itself loads: what lies in there was not allocated."""
+    return min((one.vaddr for one in elf.loads), default=0), max((one.vaddr + one.memsz for one in elf.loads), default=0)
+
+
 class Memory(Protocol):
     """A process's memory, as far as it is known. Addresses are the process's."""
 
