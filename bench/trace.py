@@ -151,7 +151,7 @@ def peer_of_many(few: int = 100) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def counting(rounds: int, calls: int = 500_000) -> list[Row]:
-    """ns of the target's own clock per call, with and without a count of them."""
+    """CPU time of the target a call, with and without a count of them."""
     with tracee(build()) as plain, tracee(build(debug=True)) as debug:
         peers = each_peer({
             "gotap": lambda: gotap(plain.pid, "main.hot:entry { @ = count() }"),
@@ -160,22 +160,17 @@ def counting(rounds: int, calls: int = 500_000) -> list[Row]:
         })  # fmt: skip
         costs = {"gotap": calls, "bpftrace": calls // 25, "delve": calls // 500}
 
-        def alone(target: Tracee, count: int) -> float:
-            return target.do("hot", count) / count
-
         def traced(tracer: Tracer) -> float:
             target, count = (debug if tracer.name == "delve" else plain), costs[tracer.name]
             with started(tracer) as running:
-                if tracer.name == "delve":
-                    target.do("tick", 1)
-                running.wait(tracer.ready)
+                running.wait(tracer.ready, lambda: target.do("hot", 1))
                 if tracer.name == "bpftrace":
                     wait_hit(target)
-                spent = target.do("hot", count) / count
+                spent = target.cpu(count)
                 running.stop()
             return spent
 
-        variants: dict[str, Callable[[], float]] = {"alone": lambda: alone(plain, calls)}
+        variants: dict[str, Callable[[], float]] = {"alone": lambda: plain.cpu(calls)}
         variants |= {name: lambda t=tracer: traced(t) for name, tracer in peers.items()}  # type: ignore[misc]
         found = alternate(variants, rounds)
     more = {name: values.less(found["alone"]) for name, values in found.items() if name != "alone"}

@@ -12,13 +12,13 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.command import command
-from bench.programs import NotPossible
+from bench.programs import NotPossible, process_cpu
 
 _SOURCE = Path(__file__).parent / "programs" / "tracee"
 DELVE = "github.com/go-delve/delve/cmd/dlv@v1.27.1"
@@ -74,8 +74,14 @@ class Tracee:
         self._process = process
         self.pid = process.pid
 
+    def cpu(self, count: int) -> float:
+        """ns of CPU time that a call of main.hot takes, by the process's clock: what waits does not count."""
+        before = process_cpu(self.pid)
+        self.do("hot", count)
+        return (process_cpu(self.pid) - before) / count
+
     def do(self, what: str, count: int) -> int:
-        """ns that it took."""
+        """ns that it took, waiting included."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{what} {count}\n")
@@ -138,17 +144,24 @@ class Running:
             self._lines.put((time.perf_counter(), line))
         self._lines.put(None)
 
-    def wait(self, pattern: str) -> float:
-        """Seconds from the start until a line of it matches; NotPossible when it ends instead, or in a minute."""
-        said = []
-        try:
-            while (come := self._lines.get(timeout=60)) is not None:
-                if re.search(pattern, come[1]):
-                    return come[0] - self._begin
-                said.append(come[1])
-        except queue.Empty:
-            said.append("(it says nothing more)")
-        raise NotPossible(f"no {pattern}: {''.join(said)[-500:].strip()}")
+    def wait(self, pattern: str, poke: Callable[[], object] = lambda: None) -> float:
+        """Seconds from the start until a line of it matches; NotPossible when it ends instead, or in a minute.
+
+        `poke` is called every 0.2 s while it says nothing.
+        """
+        said, limit = [], time.perf_counter() + 60
+        while time.perf_counter() < limit:
+            try:
+                come = self._lines.get(timeout=0.2)
+            except queue.Empty:
+                poke()
+                continue
+            if come is None:
+                break
+            if re.search(pattern, come[1]):
+                return come[0] - self._begin
+            said.append(come[1])
+        raise NotPossible(f"it did not say {pattern!r} but {''.join(said)[-500:].strip()!r}")
 
     def resident(self) -> float:
         """MB at most so far."""
