@@ -199,6 +199,8 @@ class _Batch:
         match part.kind:
             case PartKind.INT | PartKind.DURATION:
                 return _list(self._words(column).view(np.int64))
+            case PartKind.UINT if part.names:
+                return [part.names[one] if one < len(part.names) else one for one in _list(self._words(column))]
             case PartKind.UINT:
                 return _list(self._words(column))
             case PartKind.BOOL:

@@ -125,7 +125,7 @@ def decode_part(part: Part, raw: bytes, names: Resolver, offset: int = 0) -> Any
         case PartKind.CONSTANT:
             return part.constant
         case _:
-            return word
+            return part.names[word] if word < len(part.names) else word
 
 
 def _facet(site: SiteInfo, part: Part) -> str | int:
