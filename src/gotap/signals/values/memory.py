@@ -32,7 +32,8 @@ def deeper(limits: Limits) -> str:
 
 def loaded_range(elf: Elf) -> tuple[int, int]:
     """Start and end, unrelocated, of what the file itself loads: what lies in there was not allocated."""
-    return min((one.vaddr for one in elf.loads), default=0), max((one.vaddr + one.memsz for one in elf.loads), default=0)
+    start = min((one.vaddr for one in elf.loads), default=0)
+    return start, max((one.vaddr + one.memsz for one in elf.loads), default=0)
 
 
 class Memory(Protocol):
