@@ -11,7 +11,8 @@ import msgspec.structs
 import pytest
 
 from gotap.commands import session as module
-from gotap.commands.session import Limits, Session, Signals
+from gotap.commands.ends import Limits, Signals
+from gotap.commands.session import Session
 from gotap.commands.targets import Target, Targets
 from gotap.kernel.codegen.frame import Counter
 from gotap.kernel.watch import Totals

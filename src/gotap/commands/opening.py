@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from gotap.commands.costs import CostMeter
+from gotap.commands.ends import Limits, noted_signals
+from gotap.commands.host import willing_host
 from gotap.commands.memory import keep_loaded
-from gotap.commands.session import GATHER, Limits, Session, noted_signals
+from gotap.commands.session import GATHER, Session
 from gotap.commands.streams import say
 from gotap.commands.targets import Targets
-from gotap.errors import GotapError
 from gotap.kernel.codegen.tracing import Sampling
-from gotap.kernel.features import essential
 from gotap.kernel.watch import Watcher
 from gotap.probe.convert import Param
 from gotap.probe.redact import SENSITIVE_QUERY_KEYS
@@ -31,19 +31,12 @@ from gotap.sinks.sink import Sink
 from gotap.sinks.writing import Stop
 
 
-class HostRefuses(GotapError):
-    """This host does not let gotap watch processes."""
-
-
 @contextmanager
 def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterator[Session]:
     """A session ready for targets; at the end everything is detached, flushed, and the summary printed."""
     keep_loaded()
     own = Environment(dict(os.environ))
-    features = essential()
-    if missing := features.missing():
-        first = missing[0]
-        raise HostRefuses(f"this host does not let gotap watch: {first.name}: {first.detail}", first.remedy)
+    features = willing_host("watch")
     settings = metric_settings(own)
     chosen = sampler(own)
     with ExitStack() as stack:

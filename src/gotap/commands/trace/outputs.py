@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from gotap.commands.ends import Signals
 from gotap.commands.screen import columns
-from gotap.commands.session import Signals
 from gotap.commands.streams import say
 from gotap.commands.trace.options import destinations
 from gotap.probe.script.bound import EventKind

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
+from gotap.commands.ends import HasFileno, Limits, Signals
 from gotap.commands.main import print_error
-from gotap.commands.session import CLOSE_TIMEOUT, FULL_ENOUGH, HasFileno, Limits, Signals
 from gotap.commands.trace.outputs import Moment, Output
 from gotap.errors import GotapError
 from gotap.kernel.ring import Ring
@@ -22,6 +22,10 @@ from gotap.signals.maps import MapResult
 
 #: Seconds between two looks at the ring, at most: somebody waits for events, and being woken for each costs 0.1 ms.
 GATHER = 0.1
+#: The share of the ring that is read at once while something else takes long.
+FULL_ENOUGH = 1 / 16
+#: Seconds an output has at the end to hand on what it holds.
+CLOSE_TIMEOUT = 5.0
 
 
 class Kernel(Protocol):

@@ -11,12 +11,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from gotap.commands.descriptors import raise_limit, set_limit
+from gotap.commands.ends import Limits, Signals, noted_signals
+from gotap.commands.host import willing_host
 from gotap.commands.main import OK
 from gotap.commands.memory import give_back, keep_for_batches, keep_loaded
-from gotap.commands.opening import HostRefuses
-from gotap.commands.session import Limits, Signals, noted_signals
 from gotap.commands.streams import say
-from gotap.commands.targets import resource_of
 from gotap.commands.trace.names import NoNames, ProgramNames
 from gotap.commands.trace.options import UsageError, destinations, limits
 from gotap.commands.trace.outputs import open_outputs
@@ -26,7 +25,7 @@ from gotap.commands.trace.subject import Subject, start, the_process
 from gotap.commands.trace.summary import costs, summary
 from gotap.errors import GotapError
 from gotap.image.image import Image, NotGo
-from gotap.kernel.features import Features, essential
+from gotap.kernel.features import Features
 from gotap.kernel.tracing.governor import Governor
 from gotap.kernel.tracing.tracefs import tracepoint_fields
 from gotap.kernel.tracing.tracer import Tracer
@@ -39,7 +38,6 @@ from gotap.process.symbols import find_symbol
 from gotap.signals.batch import Resource
 from gotap.signals.clock import Clock
 from gotap.signals.maps import MapResult, results
-from gotap.sinks.environment import Environment
 from gotap.sinks.summary import counted
 
 if TYPE_CHECKING:
@@ -57,10 +55,7 @@ def trace(arguments: argparse.Namespace) -> int:
             "the script probes a Go program, and none is named", "name it: -p PID, or -c 'COMMAND' to start one"
         )
     keep_loaded()
-    features = essential()
-    if missing := features.missing():
-        first = missing[0]
-        raise HostRefuses(f"this host does not let gotap trace: {first.name}: {first.detail}", first.remedy)
+    features = willing_host("trace")
     limit = raise_limit()
     with ExitStack() as stack:
         signals = stack.enter_context(noted_signals())
@@ -188,6 +183,9 @@ class _Tracing:
 
     def resource(self) -> Resource:
         """Who exported signals are about: the target, or the host where there is none."""
+        from gotap.commands.targets import resource_of
+        from gotap.sinks.environment import Environment
+
         own = Environment(dict(os.environ))
         if self.subject is None:
             return Resource({"service.name": "gotap", "host.name": socket.gethostname()})
