@@ -21,11 +21,9 @@ from gotap.probe.script.routine import CaptureValue
 
 __all__ = ["DeepEmitter", "DeepSetting"]
 
-#: Rounds of the walk: pointers looked at, with those that are nil. Without bpf_loop the verifier walks each of them.
+#: Rounds of the walk: pointers looked at, with those that are nil. Without bpf_loop the verifier goes round as well.
 ROUNDS = 4096
-ROUNDS_UNROLLED = 96
-
-_STEP, _WALK = "deep.step", "deep.walk"
+ROUNDS_WITHOUT_LOOP = 512
 
 
 class DeepEmitter:
@@ -101,11 +99,7 @@ class DeepEmitter:
         """Called once, behind the program's own exit."""
         if not self._used:
             return
-        steps = StepEmitter(self.asm, self.setting)
-        steps.step(_STEP)
-        if not self.setting.has_loop:
-            self._walk()
-        steps.subprograms()
+        StepEmitter(self.asm, self.setting).subprograms()
 
     # -- a value's own bytes ------------------------------------------------------------------------------------
 
@@ -222,14 +216,13 @@ class DeepEmitter:
         if setting.has_loop:
             asm.store(R10, setting.slot, R7)
             asm.mov(R1, ROUNDS)
-            asm.ld_func(R2, _STEP)
+            asm.ld_func(R2, setting.step)
             asm.mov(R3, R10)
             asm.add(R3, setting.slot)
             asm.mov(R4, 0)
             asm.call(Helper.LOOP)
         else:
-            asm.mov(R1, R7)
-            asm.call_subprogram(_WALK)
+            self._go_round()
         self._tell_what_is_left()
 
     def _tell_what_is_left(self) -> None:
@@ -242,21 +235,16 @@ class DeepEmitter:
         set_flag(asm, EventFlags.DEPTH_CUT)
         asm.label(empty)
 
-    def _walk(self) -> None:
-        """Subprogram (R1 frame), in place of bpf_loop."""
-        asm = self.asm
+    def _go_round(self) -> None:
+        """In place of bpf_loop."""
+        asm, setting = self.asm, self.setting
         again, end = asm.new_label("again"), asm.new_label("end")
-        asm.label(_WALK)
         asm.mov(R8, 0)
-        asm.store(R10, -8, R1)
         asm.label(again)
-        asm.mov(R1, 0)
-        asm.mov(R2, R10)
-        asm.add(R2, -8)
-        asm.call_subprogram(_STEP)
+        asm.mov(R1, R7)
+        asm.add(R1, setting.lowest)
+        asm.call_subprogram(setting.step)
         asm.jne(R0, 0, end)
         asm.add(R8, 1)
-        asm.jlt(R8, ROUNDS_UNROLLED, again)
+        asm.jlt(R8, ROUNDS_WITHOUT_LOOP, again)
         asm.label(end)
-        asm.mov(R0, 0)
-        asm.exit_()

@@ -70,6 +70,18 @@ class DeepSetting(Struct, frozen=True):
         return min(self.tail, self.record_size) - CHUNK_HEADER
 
     @property
+    def lowest(self) -> int:
+        """Where the part of the frame begins that the rounds work on, from R7."""
+        return min(0, self.scratch)
+
+    @property
+    def step(self) -> str:
+        """The subprogram of one round. Without bpf_loop it is a global function: the verifier then looks at it once, and
+        not as often as it may be called."""
+        size = max(self.record_size + self.tail, self.scratch + SCRATCH_SIZE) - self.lowest
+        return "deep.step" if self.has_loop else f"deep.step({size})"
+
+    @property
     def text_limit(self) -> int:
         return min(self.limits.text, self.chunk_limit)
 

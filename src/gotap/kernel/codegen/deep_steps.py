@@ -53,11 +53,23 @@ class StepEmitter:
     def put(self, place: int, value: Reg | int) -> None:
         self.asm.store(R7, self.scratch + place, value)
 
-    def step(self, label: str) -> None:
-        """Callback (R1 index, R2 address of the frame's address) → 1: nothing is left."""
+    def subprograms(self) -> None:
+        self.step()
+        self.copy()
+
+    def step(self) -> None:
+        """Callback (R1 index, R2 address of the frame's address), else function (R1 the frame from its lowest part on).
+
+        R0 = 1: nothing is left.
+        """
         asm = self.asm
-        asm.label(label)
-        asm.load(R7, R2, 0)
+        asm.label(self.setting.step)
+        if self.setting.has_loop:
+            asm.load(R7, R2, 0)
+        else:
+            asm.jeq(R1, 0, "deep.end")
+            asm.mov(R7, R1)
+            asm.sub(R7, self.setting.lowest)
         self.next_pointer()
         self.dispatch()
         self.kinds()
@@ -575,9 +587,6 @@ class StepEmitter:
         asm.label(full)
         set_flag(asm, EventFlags.HEAP_FULL)
         asm.jump("deep.next")
-
-    def subprograms(self) -> None:
-        self.copy()
 
     def copy(self) -> None:
         """Subprogram (R1 frame, R2 address, R3 bytes, R4 bytes that there would be) → R0 where in the record they are.
