@@ -417,6 +417,7 @@ def test_statements_are_separated() -> None:
         ("$x = a ? b : c", "?", "unexpected `?`", "if x {"),
         ("$x = 08", "08", "no number", "0o"),
         ("@m[1] = len(@x", "}", "expected `)`", ""),
+        ("$x = $1", "$1", "unexpected `$`", "$name"),
         ("$x = #", "#", "unexpected `#`", ""),
     ],
 )

@@ -104,7 +104,8 @@ class Lexer:
             return self.fail(self.start, "the text is not closed", f"close it by {quote} in the same line")
         if quote is not None:
             return self.fail(self.start, f"`{character}` is a typographic quote", f"write {quote}")
-        return self.fail(self.start, f"unexpected {shown(character)}", "")
+        remedy = "variables are named: $name" if character == "$" else ""
+        return self.fail(self.start, f"unexpected {shown(character)}", remedy)
 
 
 def shown(token: str) -> str:
