@@ -24,16 +24,18 @@ from gotap.signals.stacks import stack_lines
 from gotap.signals.trace_values import Clean, as_text
 
 #: Cells of the longest bar, as in bpftrace; on a narrow terminal fewer.
-_BAR, _LEAST_BAR = 52, 8
+_BAR, _LEAST_BAR, _WIDTH = 52, 8, 80
 #: Intervals without a value that are shown between others.
 _MOST_ROWS = 1000
 
 _Number = Callable[[int | float], str]
 
 
-def to_text(result: MapResult, clean: Clean, width: int = 80) -> str:
-    """Whole lines; empty when the map is. `clean` makes texts of the program safe to print; `width` of the terminal."""
-    return "".join(_entry(result.spec, entry, clean, width) for entry in reversed(result.entries))
+def to_text(result: MapResult, clean: Clean, width: int = 0) -> str:
+    """Whole lines; empty when the map is. `clean` makes texts of the program safe to print. `width`: of the terminal; 0:
+    there is none.
+    """
+    return "".join(_entry(result.spec, entry, clean, width or _WIDTH) for entry in reversed(result.entries))
 
 
 def _entry(spec: MapSpec, entry: MapEntry, clean: Clean, width: int) -> str:
