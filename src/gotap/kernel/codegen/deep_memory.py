@@ -76,7 +76,7 @@ class DeepSetting(Struct, frozen=True):
 
     @property
     def step(self) -> str:
-        """The subprogram of one round. Without bpf_loop it is a global function: the verifier then looks at it once, and
+        """The subprogram of one round. Without bpf_loop it is a global function, which the verifier looks at once and
         not as often as it may be called."""
         size = max(self.record_size + self.tail, self.scratch + SCRATCH_SIZE) - self.lowest
         return "deep.step" if self.has_loop else f"deep.step({size})"
