@@ -244,7 +244,7 @@ class SpecReader:
     def nothing(self, at: int) -> GotapError:
         found = self.lexer.text[at : at + 1]
         what = f"unexpected {shown(found)}" if found.strip() else "something is missing"
-        remedy = "write PROBE { STATEMENTS }, such as main.* { print(args) }"
+        remedy = "write PROBE { STATEMENTS }, such as main.* { print(func) }"
         return self.lexer.fail(at, f"{what} where a probe should begin", remedy)
 
     def unknown(self, part: _Part, what: str, known: tuple[str, ...]) -> GotapError:
