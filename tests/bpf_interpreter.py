@@ -380,6 +380,20 @@ class Machine:
         self._result(destination, bytes(size) if data is None else data)
         return -EFAULT if data is None else 0
 
+    def _probe_read_kernel_str(self, destination: int, size: int, source: int) -> int:
+        size &= M32
+        if size == 0:
+            return 0
+        out = bytearray()
+        try:
+            while len(out) < size - 1 and (byte := self.space.read(source + len(out), 1)) != b"\0":
+                out += byte
+        except Fault:
+            self._result(destination, bytes(size))
+            return -EFAULT
+        self._result(destination, bytes(out) + b"\0")
+        return len(out) + 1
+
     def _get_current_comm(self, destination: int, size: int) -> int:
         self._result(destination, self.comm[: size - 1].ljust(size, b"\0"))
         return 0

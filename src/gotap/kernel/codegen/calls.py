@@ -273,7 +273,7 @@ class EnterProgram(CallProgram):
         self.header(routine.layout)
         if self.setting.thinning:
             self.weigh()
-        self.condition(routine.when, self.plan.steps, "release")
+        self.condition(routine.when, self.steps, "release")
         keeping = bool(routine.captures or routine.values or routine.stacks)
         if keeping:
             self.events.fill(routine.captures, routine.values, routine.stacks)
@@ -410,7 +410,7 @@ class LeaveProgram(CallProgram):
         asm.store(R7, script_frame.field("end"), R0)
         asm.store(R7, script_frame.field("ended"), int(Ended.RETURN), 1)
         self.clear_locals()
-        self.condition(routine.when, self.plan.steps, "release")
+        self.condition(routine.when, self.steps, "release")
         self.statements.body(routine.body)
         asm.jump("release")
         asm.label("unpaired")

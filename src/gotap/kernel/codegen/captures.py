@@ -138,6 +138,8 @@ class CaptureEmitter:
                 asm.load(R1, R7, frame.field("present"))
                 asm.or_(R1, R2)
                 asm.store(R7, frame.field("present"), R1)
+            if not asm.wanted(other):
+                break  # what nothing leads to the verifier refuses
             asm.jump(done)
             asm.label(other)
         asm.label(done)

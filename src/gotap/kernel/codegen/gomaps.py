@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.memory import ROW, Memory
 from gotap.kernel.codegen.planner import Block, Lookup
 from gotap.kernel.codegen.words import compare_bytes
 from gotap.kernel.isa import R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper
@@ -19,16 +20,19 @@ LARGEST = 1 << 18
 #: Oldest slot mark of a bucket that holds an entry (runtime/map.go minTopHash, Go 1.18–1.23).
 _MIN_TOP_HASH = 5
 
-# State of a walk, on the stack of the program, offsets from frame.LOOP.
+# State of a walk, on the stack of the program, offsets from `state`.
 _ROW, _CURRENT, _INDEX, _COUNT, _BASE, _TABLE, _LEFT = range(0, 56, 8)  # _LEFT: groups left in the current table
 
 
 class MapEmitter:
     """Emits lookups for one program; the subprograms they call are placed by `subprograms` behind the program."""
 
-    def __init__(self, asm: Assembler, has_loop: bool, buffer: int = frame.BUFFER) -> None:
+    def __init__(self, asm: Assembler, has_loop: bool, memory: Memory = ROW) -> None:
         self.asm = asm
-        self.buffer = buffer  # offset from R7
+        self.buffer = memory.buffer
+        self.base = memory.base
+        self.header = memory.map_header
+        self.state = frame.LOOP  # of a walk: offset from R10
         self.has_loop = has_loop
         self._lookups: list[tuple[Lookup, str]] = []
 
@@ -39,8 +43,8 @@ class MapEmitter:
         self._lookups.append((lookup, name))
         asm.jeq(R0, 0, done)
         asm.mov(R3, R0)
-        asm.mov(R1, R10)
-        asm.add(R1, frame.MAP_HEADER)
+        asm.mov(R1, self.base)
+        asm.add(R1, self.header)
         asm.mov(R2, frame.MAP_HEADER_SIZE)
         asm.call(Helper.PROBE_READ_USER)
         asm.jne(R0, 0, done)
@@ -51,9 +55,9 @@ class MapEmitter:
 
     def swiss(self, layout: ir.SwissLayout, name: str, done: str) -> None:
         asm = self.asm
-        asm.load(R9, R10, frame.MAP_HEADER + layout.directory)
+        asm.load(R9, self.base, self.header + layout.directory)
         asm.jeq(R9, 0, done)
-        asm.load(R8, R10, frame.MAP_HEADER + layout.directory_length)
+        asm.load(R8, self.base, self.header + layout.directory_length)
         large = asm.new_label("large")
         asm.jne(R8, 0, large)
         asm.mov(R1, R7)
@@ -66,14 +70,14 @@ class MapEmitter:
 
     def buckets(self, layout: ir.BucketLayout, name: str, done: str) -> None:
         asm = self.asm
-        asm.load(R9, R10, frame.MAP_HEADER + layout.buckets)
+        asm.load(R9, self.base, self.header + layout.buckets)
         asm.jeq(R9, 0, done)
-        asm.load(R1, R10, frame.MAP_HEADER + layout.b, 1)
+        asm.load(R1, self.base, self.header + layout.b, 1)
         asm.jgt(R1, 32, done)
         asm.mov(R8, 1)
         asm.lsh(R8, R1)
         large = asm.new_label("large")
-        asm.load(R2, R10, frame.MAP_HEADER + layout.old_buckets)
+        asm.load(R2, self.base, self.header + layout.old_buckets)
         asm.jne(R2, 0, large)
         asm.jne(R8, 1, large)
         asm.mov(R1, R7)
@@ -83,7 +87,7 @@ class MapEmitter:
         asm.mov(R9, R0)
         asm.label(large)
         self.start_walk(name)
-        asm.load(R1, R10, frame.MAP_HEADER + layout.old_buckets)
+        asm.load(R1, self.base, self.header + layout.old_buckets)
         asm.jeq(R1, 0, done)
         asm.mov(R9, R1)  # a map that is growing: half as many old buckets
         asm.rsh(R8, 1)
@@ -99,13 +103,13 @@ class MapEmitter:
         if not self.has_loop:
             return
         for offset, register in ((_ROW, R7), (_BASE, R9), (_COUNT, R8)):
-            asm.store(R10, frame.LOOP + offset, register)
+            asm.store(R10, self.state + offset, register)
         for offset in (_CURRENT, _INDEX, _TABLE, _LEFT):
-            asm.store(R10, frame.LOOP + offset, 0)
+            asm.store(R10, self.state + offset, 0)
         asm.mov(R1, LARGEST)
         asm.ld_func(R2, f"{name}.step")
         asm.mov(R3, R10)
-        asm.add(R3, frame.LOOP)
+        asm.add(R3, self.state)
         asm.mov(R4, 0)
         asm.call(Helper.LOOP)
 

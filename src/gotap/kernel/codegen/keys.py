@@ -16,7 +16,7 @@ from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.stacks import StackEmitter
 from gotap.kernel.codegen.words import WordEmitter
 from gotap.kernel.errors import KernelError
-from gotap.kernel.isa import R0, R1, R2, R3, R4, R5, R7, R10, Helper, Reg
+from gotap.kernel.isa import R0, R1, R2, R3, R4, R5, R6, R7, R10, Helper, Reg
 from gotap.probe import ir
 from gotap.probe.script.bound import MapSpec, Part, PartKind
 
@@ -166,6 +166,46 @@ class KeyEmitter:
                 self.clear(at + 8, limit)
                 self.sources.stored(text, fail)
                 self.whole_text(at, limit)
+            case ir.RecordText():
+                self.clear(at + 8, limit)
+                self.record_text(text, at, limit, fail)
+            case ir.Chosen(alternatives):
+                self.chosen(alternatives, at, limit, fail)
+
+    def chosen(self, alternatives: Sequence[ir.Alternative], at: int, limit: int, fail: str) -> None:
+        asm = self.asm
+        done = asm.new_label("chosen")
+        for alternative in alternatives:
+            other = asm.new_label("other")
+            for condition in alternative.conditions:
+                self.words.require(condition, other, other)
+            assert isinstance(alternative.value, ir.AnyText)
+            self.text(alternative.value, at, limit, other)
+            if not asm.wanted(other):
+                break
+            asm.jump(done)
+            asm.label(other)
+        else:
+            self.words.give_up(fail)
+        asm.label(done)
+
+    def record_text(self, text: ir.RecordText, at: int, limit: int, fail: str) -> None:
+        """Of a tracepoint's record, which is the context in R6."""
+        asm = self.asm
+        asm.mov(R3, R6)
+        if text.located:
+            asm.load(R1, R6, text.offset, 4)
+            asm.and_(R1, 0xFFFF)
+            asm.add(R3, R1)
+        else:
+            limit = min(limit, text.size)
+            asm.add(R3, text.offset)
+        self.address(R1, at + 8)
+        asm.mov(R2, limit)
+        asm.call(Helper.PROBE_READ_KERNEL_STR)
+        asm.jsle(R0, 0, fail)
+        asm.sub(R0, 1)
+        asm.store(self.scratch.base, at, R0)
 
     def constant(self, value: bytes, at: int, limit: int) -> None:
         asm = self.asm

@@ -18,6 +18,7 @@ class Memory(Struct, frozen=True):
     temporary_base: Reg
     temporaries: int  # and downwards, 8 bytes each
     temporary_count: int
+    map_header: int  # of a Go map
     buffer: int  # from R7: a group or bucket of a Go map
     planned: int  # from R7: blocks and words that are computed once
     planned_end: int
@@ -34,6 +35,7 @@ ROW = Memory(
     temporary_base=R10,
     temporaries=frame.TEMPORARIES,
     temporary_count=frame.TEMPORARY_COUNT,
+    map_header=frame.MAP_HEADER,
     buffer=frame.BUFFER,
     planned=frame.PLANNED,
     planned_end=frame.PLANNED_END,

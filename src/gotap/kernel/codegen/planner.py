@@ -105,6 +105,15 @@ def words_of(alternatives: Iterable[ir.Alternative]) -> Iterator[ir.Word]:
         yield from words_of_key(alternative.value)
 
 
+def stable(word: ir.Word) -> bool:
+    """Whether a script's word is the same wherever one firing evaluates it."""
+    match word:
+        case ir.Local() | ir.Own() | ir.Stored() | ir.Ambient("nsecs" | "latency" | "ended") | ir.TraceWord():
+            return False
+        case _:
+            return all(stable(child) for child in children(word))
+
+
 def plan(
     roots: Iterable[ir.Word], memory: Memory = ROW, stable: Callable[[ir.Word], bool] | None = None
 ) -> Plan:
@@ -145,7 +154,7 @@ class _Planner:
     def plan(self) -> Plan:
         found = Plan()
         for word in self.words:
-            if isinstance(word, ir.MapElement) and (element := self.element(word)) is not None:
+            if isinstance(word, ir.MapElement) and self.stable(word) and (element := self.element(word)) is not None:
                 found.blocks[word] = element
         candidates: list[tuple[int, Step]] = [*self.lookups(found), *self.chains(found), *self.blocks(found)]
         found.steps = [step for _, step in sorted(candidates, key=lambda pair: pair[0])]

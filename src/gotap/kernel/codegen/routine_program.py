@@ -63,6 +63,7 @@ class RoutineProgram(ScriptProgram):
         self.captures = ScriptCaptures(
             self.asm, self.words, self.gomaps, self.plan, self.heap_full, stacks, setting.record_size
         )
+        self.words.prefetch = self.captures.prefetch
         self.deep = self.deep_emitter()
         self.events = EventEmitter(self, self.captures, self.scriptmaps, self.deep, call=self.call)
         self.statements = StatementEmitter(self, self.events, self.scriptmaps)

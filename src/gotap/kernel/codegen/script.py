@@ -77,6 +77,6 @@ class WatchProgram(RoutineProgram):
         if self.setting.thinning:
             self.weigh()
         self.clear_locals()
-        self.condition(routine.when, self.plan.steps, "release")
+        self.condition(routine.when, self.steps, "release")
         self.statements.body(routine.body)
         return self.complete()

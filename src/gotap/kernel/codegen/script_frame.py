@@ -97,6 +97,7 @@ ON_STACK = Memory(
     temporary_base=R7,
     temporaries=TEMPORARIES,
     temporary_count=32,
+    map_header=frame.MAP_HEADER,
     buffer=BUFFER,
     planned=PLANNED,
     planned_end=PLANNED_END,
@@ -111,6 +112,7 @@ IN_FRAME = Memory(
     temporary_base=R7,
     temporaries=TEMPORARIES,
     temporary_count=32,
+    map_header=TEXT_KEY,
     buffer=BUFFER,
     planned=PLANNED,
     planned_end=PLANNED_END,
@@ -121,6 +123,8 @@ IN_FRAME = Memory(
 #: What bpf_loop hands to a callback: R6 and R7, offset from R10, in the program and in a callback that loops itself.
 LOOP_STATE = frame.LOOP
 LOOP_STATE_INSIDE = -16
+#: The state of a walk through a Go map, on the stack of a loop's body.
+WALK_STATE_INSIDE = -64
 
 
 class Counter(IntEnum):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import frame, script_frame
 from gotap.kernel.codegen.gomaps import MapEmitter
 from gotap.kernel.codegen.memory import Memory
-from gotap.kernel.codegen.planner import Block, Chain, Lookup, Plan, Step, children, plan
+from gotap.kernel.codegen.planner import Block, Chain, Lookup, Plan, Step, children, plan, stable
 from gotap.kernel.codegen.script_frame import Counter
 from gotap.kernel.codegen.script_words import ScriptWords
 from gotap.kernel.codegen.setting import ScriptSetting
@@ -55,10 +56,11 @@ class ScriptProgram:
         self.memory: Memory = script_frame.IN_FRAME if loops else script_frame.ON_STACK
         roots = tuple(roots)
         self.plan: Plan = plan(roots, self.memory, stable)
+        self.steps = [step for step in self.plan.steps if not on_demand(step)]
         self.locals = frozenset(word.slot for word in below(roots) if isinstance(word, ir.Local))
         self.words = ScriptWords(self.asm, place, target, setting, self.plan, self.memory, site)
         self.early = WordEmitter(self.asm, place.inputs, target.bias, Plan())  # while there is no frame yet
-        self.gomaps = MapEmitter(self.asm, setting.has_loop, script_frame.BUFFER)
+        self.gomaps = MapEmitter(self.asm, setting.has_loop, self.memory)
         self.depth = 0  # of the loops that are being emitted: in their bodies the program's stack is out of reach
         self._wants_count = False
 
@@ -144,6 +146,16 @@ class ScriptProgram:
         asm.load(R1, R10, frame.COUNTERS)
         asm.mov(R2, 1)
         asm.atomic_add(R1, 8 * counter, R2)
+
+    @contextmanager
+    def inside(self, depth: int) -> Iterator[None]:
+        """While the body of a loop is emitted, `depth` deep; callbacks have a stack of their own."""
+        before, state = self.depth, self.gomaps.state
+        self.depth = depth
+        if self.setting.has_loop:
+            self.gomaps.state = script_frame.WALK_STATE_INSIDE
+        yield
+        self.depth, self.gomaps.state = before, state
 
     def counted_probe(self) -> None:
         """R2 = the number of the probe that is counted for."""
@@ -306,13 +318,15 @@ class ScriptProgram:
         asm.store(R7, script_frame.field("flags"), R1, 1)
 
 
-def stable(word: ir.Word) -> bool:
-    """Whether it is the same wherever a firing evaluates it."""
-    match word:
-        case ir.Local() | ir.Own() | ir.Stored() | ir.Ambient("nsecs" | "latency" | "ended") | ir.TraceWord():
-            return False
-        case _:
-            return all(stable(child) for child in children(word))
+def on_demand(step: Step) -> bool:
+    """Whether it must be done anew wherever its result is wanted."""
+    match step:
+        case Block(base):
+            return not stable(base)
+        case Lookup(map):
+            return not stable(map)
+        case Chain(unwrapped):
+            return not stable(unwrapped)
 
 
 def below(roots: Iterable[ir.Word]) -> set[ir.Word]:

@@ -10,7 +10,7 @@ from gotap.kernel.asm import Assembler
 from gotap.kernel.codegen import frame, script_frame
 from gotap.kernel.codegen.buckets import linear, log_linear
 from gotap.kernel.codegen.memory import Memory
-from gotap.kernel.codegen.planner import Plan
+from gotap.kernel.codegen.planner import Chain, Lookup, Plan, Step, stable
 from gotap.kernel.codegen.setting import ScriptSetting
 from gotap.kernel.codegen.target import Place, Target
 from gotap.kernel.codegen.words import WordEmitter, compare_bytes, jump_if, pack_key
@@ -30,11 +30,12 @@ StoredWord = Callable[[ir.Stored, str], None]
 class ScriptWords(WordEmitter):
     """Emits the words of one program of a script. R7 is the frame.
 
-    `text`, `stored` and `moment` are set by who knows. `site`: its number, where the kernel has no attach cookies.
+    `text`, `stored`, `prefetch` and `moment` are set by who knows. `site`: its number, where the kernel has no cookies.
     """
 
     text: TextSink
     stored: StoredWord
+    prefetch: Callable[[Step], None]
     #: What the frame is about: what happens at the site, a call that returns there, or one that was unwound elsewhere.
     moment: Literal["now", "return", "unwound"] = "now"
 
@@ -55,6 +56,7 @@ class ScriptWords(WordEmitter):
         self.setting = setting
         self.site = site
         self.own_offsets = script_frame.own_offsets(setting.own, setting.own_texts)[0]
+        self.late = _late(plan)
         self._wants_same = False
 
     def word(self, word: ir.Word, fail: str) -> None:
@@ -85,6 +87,9 @@ class ScriptWords(WordEmitter):
                 self.extend(size, signed)
             case ir.TraceWord(what, half):
                 self.trace(what, half, fail)
+            case ir.MapElement() | ir.Unwrapped() if word in self.late:
+                self.prefetch(self.late[word])
+                super().word(word, fail)
             case _:
                 super().word(word, fail)
 
@@ -376,3 +381,18 @@ class ScriptWords(WordEmitter):
         asm.mov(R2, R7)
         asm.add(R2, key)
 
+
+
+def _late(plan: Plan) -> dict[ir.Word, Step]:
+    """What is looked up anew wherever it is wanted."""
+    late: dict[ir.Word, Step] = {}
+    for step in plan.steps:
+        match step:
+            case Lookup(map, layout, places) if not stable(map):
+                late |= {ir.MapElement(map, layout, key): step for key, _, _ in places}
+            case Chain(unwrapped) if not stable(unwrapped):
+                type, data, wrappers = unwrapped.type, unwrapped.data, unwrapped.wrappers
+                late |= {ir.Unwrapped(type, data, wrappers, part): step for part in (0, 1)}
+            case _:
+                pass
+    return late

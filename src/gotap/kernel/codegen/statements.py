@@ -190,9 +190,8 @@ class StatementEmitter:
             asm.load(R0, R7, first)
             asm.add(R0, R1)
             self.set_local(statement.slot)
-            program.depth = depth
-            self.body(statement.body)
-            program.depth = 0
+            with program.inside(depth):
+                self.body(statement.body)
             asm.mov(R0, 0)
             asm.exit_()
 
@@ -212,9 +211,8 @@ class StatementEmitter:
             asm.load(R1, R7, first)
             asm.add(R0, R1)
             self.set_local(statement.slot)
-            program.depth += 1
-            self.body(statement.body)
-            program.depth -= 1
+            with program.inside(program.depth + 1):
+                self.body(statement.body)
             asm.load(R1, R10, at)
             asm.add(R1, 1)
             asm.store(R10, at, R1)

@@ -43,9 +43,8 @@ class EndingProgram(CallProgram):
             asm.mov(R4, 0)
             asm.call(Helper.LOOP)
             return
-        self.depth = 1
-        self.end_one(calls, ended, stop)
-        self.depth = 0
+        with self.inside(1):
+            self.end_one(calls, ended, stop)
         self.innermost(stop)
         asm.store(R7, script_frame.CLAIM, 0)
         self.tail_call(again)
@@ -78,9 +77,8 @@ class EndingProgram(CallProgram):
         asm.label(_STEP)
         asm.load(R6, R2, 0)
         asm.load(R7, R2, 8)
-        self.depth = 1
-        self.end_one(calls, ended, stop)
-        self.depth = 0
+        with self.inside(1):
+            self.end_one(calls, ended, stop)
         asm.mov(R0, 0)
         asm.exit_()
         asm.label(stop)
@@ -124,7 +122,7 @@ class EndingProgram(CallProgram):
             asm.jump(other)
             asm.label(body)
             needed = below(roots_of_call(call))
-            self.condition(call.when, [step for step in self.plan.steps if serves(step, needed)], done)
+            self.condition(call.when, [step for step in self.steps if serves(step, needed)], done)
             self.statements.body(call.body)
             asm.jump(done)
             asm.label(other)
