@@ -41,11 +41,11 @@ def shape_maps(table: tuple[NDArray[np.void], NDArray[np.void]], dynamic: Dynami
 
 def _filled(name: str, rows: NDArray[np.void] | NDArray[np.uint64]) -> Map:
     """An array with one element for each row, one at least. Rows are a multiple of 8 bytes, as elements are."""
-    data = rows.tobytes() or bytes(rows.itemsize)
-    made = Map.create(MapType.ARRAY, 4, rows.itemsize, len(data) // rows.itemsize, MapFlags.MMAPABLE, name)
+    count = max(1, len(rows))
+    made = Map.create(MapType.ARRAY, 4, rows.itemsize, count, MapFlags.MMAPABLE, name)
     try:
-        with mmap.mmap(made.fd, len(data), mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE) as memory:
-            memory[: len(data)] = data
+        with mmap.mmap(made.fd, count * rows.itemsize, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE) as memory:
+            memory.write(np.ascontiguousarray(rows).view(np.uint8).data)
     except OSError as error:
         made.close()
         number = error.errno or 0
