@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from msgspec import Struct, field
 
@@ -63,12 +63,14 @@ class Options(Struct, frozen=True):
 
 def bind_script(script: tree.Script, image: Image | None, options: Options | None = None) -> BoundScript:
     """Raises ScriptError where the script is wrong, other GotapErrors where the program lacks what it asks for."""
-    texts: set[str] = set()
+    held: dict[str, Type] = {}
     while True:
         try:
-            return _Binder(script, image, options or Options(), texts).bind()
+            return _Binder(script, image, options or Options(), held).bind()
         except MapChanged as error:
-            texts.add(error.name)
+            if error.name in held:
+                raise
+            held[error.name] = error.type
 
 
 class _Binders(Struct):
@@ -90,11 +92,11 @@ class _Binders(Struct):
 
 
 class _Binder:
-    def __init__(self, script: tree.Script, image: Image | None, options: Options, texts: Iterable[str]) -> None:
+    def __init__(self, script: tree.Script, image: Image | None, options: Options, held: Mapping[str, Type]) -> None:
         self.options = options
         types = types_of(image, runtime()) if image is not None else Types(LayeredTypes(), LayeredTypes())
         compiler = Compiler(types, self.map_layout)
-        maps = Maps(script, texts, options.map_entries, lambda part: shared.named(part))
+        maps = Maps(script, held, options.map_entries, lambda part: shared.named(part))
         shared = Globals(script, options.limits, maps, image, compiler)
         shapes = Shapes(types, image, options.limits) if image is not None else None
         self.context = Context(shared, compiler, types, options.most_probes, image, shapes)

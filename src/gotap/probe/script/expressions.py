@@ -28,7 +28,7 @@ from gotap.probe.script.kinds import (
 )
 from gotap.probe.script.locals import Locals
 from gotap.probe.script.stage import Stage
-from gotap.probe.typing import INT, STRING
+from gotap.probe.typing import INT, STRING, UnknownType
 
 #: Labels of a goroutine that are looked through, from Go 1.24 on, where they are a list.
 _MOST_LABELS = 10
@@ -49,8 +49,8 @@ class ScriptExpression(ExpressionCompiler):
             return kept
         try:
             return self._value(node)
-        except ExpressionError as error:
-            raise self.shared.located(error, node) from None
+        except (ExpressionError, UnknownType) as error:
+            raise self.shared.located(error, node) from error
 
     def _value(self, node: tree.Expression) -> Value:
         match node:
@@ -143,7 +143,7 @@ class ScriptExpression(ExpressionCompiler):
         return self.unknown(name)
 
     def unknown(self, name: str) -> Value:
-        arguments = self.stage.args or {}
+        arguments = self.stage.parameters() or self.stage.args or {}
         if name in arguments:
             raise ExpressionError(f"`{name}` is not known here", f"write args.{name}")
         near = self.shared.similar(name, [*self.stage.names, *_AMBIENT, *_OF_GOROUTINES, "latency", "args", "ret"])

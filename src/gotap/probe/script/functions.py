@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gotap.image.functions.pclntab import Function
 from gotap.probe import expression as expressions
@@ -189,6 +190,7 @@ class FunctionProbes:
             when=self.chosen(args, instances) if group.chosen else (),
             package=package_of(group.bodies[0].name),
             args=args if signature.known else None,
+            parameters=lambda: [one.name for one in self.signatures.of(group.bodies[0].function).arguments],
             no_args=signature.reason or f"{group.name} takes no arguments",
             functions=frozenset(body.name for body in group.bodies),
         )
@@ -218,10 +220,9 @@ class FunctionProbes:
         frame = context.frame(group.name)
         stage = self.stage(group, args)
         kept = Kept(Block(context.shared, context.compiler, stage, frame, probe), frame)
-        at_end = Stage(
-            stage.package, stage.imports, args=stage.args, results=results if spec.point != "panic" else None,
-            no_args=stage.no_args, no_results="a call that ends by panic has no results", is_call=True,
-            functions=stage.functions, keep=kept.keep,
+        at_end = replace(
+            stage, when=(), results=results if spec.point != "panic" else None,
+            no_results="a call that ends by panic has no results", is_call=True, keep=kept.keep,
         )  # fmt: skip
         block = Block(context.shared, context.compiler, at_end, frame, probe, kept.whole)
         early, late = self.predicates(probe, kept, block)

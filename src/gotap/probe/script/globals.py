@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from gotap.errors import GotapError
 from gotap.image.image import Image
-from gotap.image.types.gotypes import Type
+from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import expression as tree
 from gotap.probe import ir
 from gotap.probe.compiler import Compiler, Value, text_of
@@ -28,11 +28,12 @@ KEY_TEXT_LIMIT = 128
 
 
 class MapChanged(GotapError):
-    """A map turned out to hold texts after it was read as one of numbers: bind once more, knowing that."""
+    """A map turned out to hold something else than it was taken for when it was read: bind once more, knowing that."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"@{name} holds texts", "")
+    def __init__(self, name: str, type: Type) -> None:
+        super().__init__(f"@{name} holds values of type {type.name}", "")
         self.name = name
+        self.type = type
 
 
 class Sites:
@@ -90,15 +91,16 @@ class Maps:
     """The script's maps: each has one kind of value, and keys of the same kinds wherever it is used."""
 
     def __init__(
-        self, script: script_tree.Script, texts: Iterable[str], entries: int, named: Callable[[Part], Part]
+        self, script: script_tree.Script, types: Mapping[str, Type], entries: int, named: Callable[[Part], Part]
     ) -> None:
+        """`types`: what is known beforehand of what maps hold."""
         self._kinds = _declared(script)
         self._keyless = _keyless(script)
-        self._texts = set(texts)
+        self._types = dict(types)
+        self._assumed: set[str] = set()  # maps that were taken to hold numbers
         self._entries = entries
         self._named = named
         self.specs: dict[str, MapSpec] = {}
-        self._types: dict[str, Type] = {}  # of what is stored in them
 
     def number(self, name: str, keys: Sequence[Value]) -> int:
         """The number of a map that is only mentioned: deleted from, cleared, printed."""
@@ -124,7 +126,8 @@ class Maps:
         spec = self.specs.get(name)
         if spec is None:
             kind = self._kinds[name]
-            value = Part(PartKind.TEXT, 8 + KEY_TEXT_LIMIT) if name in self._texts else Part(PartKind.INT)
+            texts = name in self._types and self._types[name].kind is Kind.STRING
+            value = Part(PartKind.TEXT, 8 + KEY_TEXT_LIMIT) if texts else Part(PartKind.INT)
             spec = MapSpec(self._mention(name), f"@{name}", kind, keys, value, entries=self._entries)
             self.specs[name] = spec
         if [part.size for part in spec.keys] != [part.size for part in keys]:
@@ -160,6 +163,8 @@ class Maps:
         if spec.kind not in (MapKind.VALUE, MapKind.COUNT, MapKind.SUM):
             raise ExpressionError(f"@{name} is a {spec.kind.value}, which a probe cannot read", "print it")
         type = self._types.get(name, INT)
+        if name not in self._types:
+            self._assumed.add(name)
         return Value(type, {0: ir.Stored(spec.number, words, spec.kind is MapKind.SUM)}, promised=False)
 
     def store(self, name: str, keys: Sequence[Value], value: Value) -> MapSpec:
@@ -172,13 +177,16 @@ class Maps:
         part = self._named(part)
         fresh = name not in self.specs
         spec = self._spec(name, self.parts(keys))
+        type = STRING if part.kind is PartKind.TEXT else value.type
         if (part.kind is PartKind.TEXT) != (spec.value.kind is PartKind.TEXT):
-            if part.kind is PartKind.TEXT and name not in self._texts:
-                raise MapChanged(name)
+            if part.kind is PartKind.TEXT and name not in self._types:
+                raise MapChanged(name, STRING)
             raise ExpressionError(f"@{name} holds both texts and numbers", "use two maps")
+        if name in self._assumed and type is not INT and name not in self._types:
+            raise MapChanged(name, type)
         if fresh or spec.value.kind is PartKind.INT:
             spec = self.specs[name] = replace(spec, value=part)
-            self._types[name] = value.type
+        self._types.setdefault(name, type)
         return spec
 
     def tally(
@@ -266,7 +274,7 @@ class Globals(Struct):
     events: dict[tuple[int, int], EventSpec] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
-    def located(self, error: ExpressionError, node: tree.Expression | int) -> GotapError:
+    def located(self, error: GotapError, node: tree.Expression | int) -> GotapError:
         """The error, pointing at the place in the script."""
         at = node if isinstance(node, int) else node.at
         if at < 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -26,6 +26,7 @@ class Stage(Struct):
     args: Names | None = None
     results: Names | None = None
     words: Names = field(default_factory=dict)
+    parameters: Callable[[], Sequence[str]] = tuple  # names of arguments, for suggestions
     no_args: str = "this probe has no arguments"
     no_results: str = "results are known at :return only"
     is_go: bool = True  # a goroutine runs
