@@ -32,8 +32,9 @@ _Number = Callable[[int | float], str]
 
 
 def to_text(result: MapResult, clean: Clean, width: int = 0) -> str:
-    """Whole lines; empty when the map is. `clean` makes texts of the program safe to print. `width`: of the terminal; 0:
-    there is none.
+    """Whole lines; empty when the map is. `clean` makes texts of the program safe to print.
+
+    `width`: of the terminal; 0: there is none.
     """
     return "".join(_entry(result.spec, entry, clean, width or _WIDTH) for entry in reversed(result.entries))
 

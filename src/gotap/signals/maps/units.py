@@ -24,13 +24,15 @@ def duration(nanoseconds: int | float) -> str:
     size, sign = abs(nanoseconds), "-" if nanoseconds < 0 else ""
     if size >= 59_950_000_000:
         return sign + _minutes(round(size / 1_000_000_000))
+    if not size:
+        return "0s"
     rounded = _three_digits(size)
     unit, name = next(((unit, name) for unit, name in _UNITS if rounded >= unit), _UNITS[-1])
     return f"{sign}{rounded / unit:.3g}{name}"
 
 
 def _three_digits(size: int | float) -> float:
-    return round(size, 2 - math.floor(math.log10(size))) if size else 0.0
+    return round(size, 2 - math.floor(math.log10(size)))
 
 
 def _minutes(seconds: int) -> str:
