@@ -99,7 +99,7 @@ def first_event(rounds: int) -> list[Row]:
 
 def many_probes(rounds: int) -> list[Row]:
     """All functions of a program at once. `attached` is the difference to one probe: the start itself drops out."""
-    script = "main.many*:entry {{ @[func] = count() }}"
+    script = "main.many*:entry { @[func] = count() }"
     options = ("--max-probes", str(2 * MANY))
     all_starts, one_starts, stops = [], [], []
     with tracee(build(MANY)) as target:
