@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
 
 from iced_x86 import Decoder, FlowControl, Instruction, Mnemonic, OpKind, Register, RegisterExt
@@ -194,6 +195,39 @@ class FlowGraph:
             if block.restart and blocks[b - 1].successors == [b] and blocks[b - 1].last not in self._targets:
                 blocks[b - 1].successors = []
                 self._stops.add(blocks[b - 1].last)
+
+    # -- questions ---------------------------------------------------------------------------------------------
+
+    def first_of(self, blocks: Collection[int]) -> int | None:
+        """The one of these blocks that every path to another of them passes; None: there is none."""
+        live = {b for b in blocks if self.blocks[b].reachable}
+        if not live:
+            return None
+        candidate = self._first_met(live)
+        return candidate if self.reached([0], candidate).isdisjoint(live - {candidate}) else None
+
+    def reached(self, starts: Iterable[int], avoid: int) -> set[int]:
+        """Blocks on paths from these, themselves included, that do not go through `avoid`."""
+        seen = {b for b in starts if b != avoid}
+        todo = list(seen)
+        while todo:
+            for target in self.blocks[todo.pop()].successors:
+                if target != avoid and target not in seen:
+                    seen.add(target)
+                    todo.append(target)
+        return seen
+
+    def _first_met(self, blocks: Collection[int]) -> int:
+        """The first of these on some path from the entry: no other of them can be passed always before it."""
+        seen, todo = {0}, deque([0])
+        while todo:
+            b = todo.popleft()
+            if b in blocks:
+                return b
+            following = [target for target in self.blocks[b].successors if target not in seen]
+            seen.update(following)
+            todo.extend(following)
+        return min(blocks)
 
     # -- properties --------------------------------------------------------------------------------------------
 

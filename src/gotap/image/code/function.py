@@ -254,6 +254,42 @@ class FunctionCode:
             self._tracker.step(state, i)
             i += 1
 
+    def site_at(self, index: int) -> Site:
+        """The instruction of that index as a site."""
+        return Site(self.graph.instructions[index].ip, self._cost(index), self.depths.before(index))
+
+    def cheapest_from(self, index: int) -> Site:
+        """The cheapest instruction of those that are executed as often as the one of that index, and not before it.
+
+        A call may end by panic, so that what is behind it does not count.
+        """
+        last = self.graph.blocks[self.graph.block_of(index)].last
+        candidates = []
+        for i in range(index, last + 1):
+            candidates.append(i)
+            if self.graph.instructions[i].flow_control in CALLS:
+                break
+        return self.site_at(min(candidates, key=lambda i: (self._cost(i), i)))
+
+    def first_of(self, ranges: Sequence[tuple[int, int]], preferred: Collection[int]) -> tuple[int, bool] | None:
+        """Of the instructions in these ranges of addresses the index of the first on every path to another of them.
+
+        `preferred`: addresses that are taken rather than others of the same block. False: there is none that all paths
+        pass, and it is the first by address. None: no instruction that can be reached begins there.
+        """
+        graph = self.graph
+        own = [
+            i for i, one in enumerate(graph.instructions)
+            if any(low <= one.ip < high for low, high in ranges) and graph.blocks[graph.block_of(i)].reachable
+        ]  # fmt: skip
+        chosen = [i for i in own if graph.instructions[i].ip in preferred] or own
+        if not chosen:
+            return None
+        first = graph.first_of({graph.block_of(i) for i in chosen})
+        if first is None:
+            return chosen[0], False
+        return next(i for i in chosen if graph.block_of(i) == first), True
+
     def stores(self, index: int) -> bool:
         """Whether the instruction of that index writes to memory other than the stack."""
         return any(not store.on_stack for store in self._tracker.effect(index).stores)

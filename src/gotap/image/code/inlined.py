@@ -9,8 +9,7 @@ instruction is, and that no loop of the body goes through.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from iced_x86 import ConditionCode, FlowControl, Instruction, Mnemonic
 from msgspec import Struct
@@ -79,7 +78,7 @@ class InlinedCopy:
             return _UNCLEAR
         if self._is_nop(self._mark):
             return _SPECULATIVE if self._is_speculative(marked) else marked
-        first = self._first_of(self._anchored())
+        first = graph.first_of(self._anchored())
         if first is None:
             # What is left can be moved about, so that only the marked instruction tells.
             own = {graph.block_of(i) for i in self._own}
@@ -120,40 +119,10 @@ class InlinedCopy:
         before_loop = self._hoists and len(successors) == 1 and self._begins_loop(successors[0])
         return self._code.stores(i) or (not before_loop and self._code.combines(i))
 
-    def _first_of(self, blocks: Collection[int]) -> int | None:
-        """The one of these blocks that every path to another of them passes."""
-        if not blocks:
-            return None
-        candidate = self._first_met(blocks)
-        return candidate if self._reached([0], candidate).isdisjoint(set(blocks) - {candidate}) else None
-
     def _begins_loop(self, b: int) -> bool:
         """Whether control comes back to the block from behind it."""
-        earlier = self._reached([0], b)
+        earlier = self._graph.reached([0], b)
         return any(p not in earlier and self._graph.blocks[p].reachable for p in self._graph.blocks[b].predecessors)
-
-    def _first_met(self, blocks: Collection[int]) -> int:
-        """The first of these on some path from the entry: no other can dominate it."""
-        seen, todo = {0}, deque([0])
-        while todo:
-            b = todo.popleft()
-            if b in blocks:
-                return b
-            following = [target for target in self._graph.blocks[b].successors if target not in seen]
-            seen.update(following)
-            todo.extend(following)
-        return min(blocks)
-
-    def _reached(self, starts: Iterable[int], avoid: int) -> set[int]:
-        """Blocks on paths that do not go through `avoid`."""
-        seen = {b for b in starts if b != avoid}
-        todo = list(seen)
-        while todo:
-            for target in self._graph.blocks[todo.pop()].successors:
-                if target != avoid and target not in seen:
-                    seen.add(target)
-                    todo.append(target)
-        return seen
 
     def _alike(self, one: int, other: int) -> bool:
         """Whether two blocks are executed equally often: behind each pass of one follows one of the other."""
@@ -161,17 +130,17 @@ class InlinedCopy:
 
     def _followed(self, first: int, second: int) -> bool:
         blocks = self._graph.blocks
-        if blocks[first].leave or second in self._reached([0], first):
+        if blocks[first].leave or second in self._graph.reached([0], first):
             return False
-        between = self._reached(blocks[first].successors, second)
+        between = self._graph.reached(blocks[first].successors, second)
         if first in between or any(blocks[b].leave for b in between):
             return False
-        return second not in self._reached(blocks[second].successors, first)
+        return second not in self._graph.reached(blocks[second].successors, first)
 
     def _entered_from(self, b: int) -> int | None:
         """The block before a loop that begins with `b`: the only way into it, and it leads nowhere else."""
         blocks = self._graph.blocks
-        earlier = self._reached([0], b)  # what else leads to it comes back from behind it
+        earlier = self._graph.reached([0], b)  # what else leads to it comes back from behind it
         outside = [p for p in blocks[b].predecessors if p in earlier]
         if len(outside) == 1 and blocks[outside[0]].successors == [b] and blocks[outside[0]].leave is None:
             return outside[0]

@@ -361,6 +361,29 @@ class Pclntab:
         file = self._file(self._unit(function.index), number)
         return (file, line) if file and line >= 0 else None
 
+    def source_rows(self, function: Function) -> tuple[list[Row], list[Row]]:
+        """What holds from where in a function: numbers of files in its compilation unit, and lines."""
+        files, lines = (self.pcvalue_table(self._word(function.index, word)) for word in (_PCFILE, _PCLN))
+        return files, lines
+
+    @property
+    def units(self) -> NDArray[np.int64]:
+        """Of every function the place in `unit_files` where the files of its compilation unit begin; Go ≥ 1.16."""
+        return self._column(_UNIT).astype(np.int64)
+
+    @property
+    def unit_files(self) -> NDArray[np.uint32]:
+        """The files of all compilation units, one unit after the other, as offsets of names in `file_table`."""
+        return self._units
+
+    @property
+    def file_table(self) -> bytes:
+        """All source files' names, each with a NUL behind it; Go ≥ 1.16."""
+        start, end = self._files_at
+        if end - start > _MOST_TEXT:
+            raise MalformedPclntab(f"{end - start} bytes of file names")
+        return self.elf.data[start:end]
+
     def _unit(self, index: int) -> int:
         """Where the file numbers of a function count from; they are the same for all functions before Go 1.16."""
         return self._word(index, _UNIT) if self.header.format != "1.2" else 0
@@ -376,10 +399,7 @@ class Pclntab:
         """All source files' names, as the compiler got them."""
         if self.header.format == "1.2":
             return tuple(self._listed_files())
-        start, end = self._files_at
-        if end - start > _MOST_TEXT:
-            raise MalformedPclntab(f"{end - start} bytes of file names")
-        return tuple(part.decode("utf-8", "replace") for part in self.elf.data[start:end].split(b"\0") if part)
+        return tuple(part.decode("utf-8", "replace") for part in self.file_table.split(b"\0") if part)
 
     def _listed_files(self) -> Iterator[str]:
         """Before Go 1.16: offsets of names, which may overlap in a hostile file."""

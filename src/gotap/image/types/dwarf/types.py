@@ -12,6 +12,7 @@ from gotap.image.containers.elf import Elf
 from gotap.image.types.dwarf.constants import Attribute, Tag
 from gotap.image.types.dwarf.debuginfo import DebugInfo, DwarfError, Entry
 from gotap.image.types.dwarf.functions import Function, Parameter, Subprogram, parameters, subprogram
+from gotap.image.types.dwarf.lines import statements
 from gotap.image.types.dwarf.scopes import Scope, optimised, read_scopes
 from gotap.image.types.dwarf.subprograms import Subprograms
 from gotap.image.types.gotypes import Field, Kind, Type, TypeRef
@@ -50,6 +51,7 @@ class DwarfTypes:
         self._types = types
         self._by_offset: dict[int, Type] = {}
         self._by_name: dict[str, Type | None] = {}
+        self._statements: dict[int, dict[int, int]] = {}
 
     def lookup(self, name: str) -> Type | None:
         """The type of that name, or None. Import paths may be escaped or not. Raises DwarfError on damaged data.
@@ -88,6 +90,14 @@ class DwarfTypes:
     def optimised(self, function: Subprogram) -> bool:
         """Whether the compiler optimised the function."""
         return optimised(self._debug, function)
+
+    def statements(self, function: Subprogram) -> dict[int, int]:
+        """Address → line of every statement's beginning in the unit of a function that has code."""
+        assert function.code is not None
+        unit = function.code.unit
+        if unit.offset not in self._statements:
+            self._statements[unit.offset] = statements(self._debug, unit)
+        return self._statements[unit.offset]
 
     def inlined_parameters(self, name: str) -> list[Parameter] | None:
         """Parameters, then results, of a function that can be inlined, whether it has code of its own or not."""
