@@ -16,7 +16,7 @@ from gotap.probe.script.routine import Ended
 from gotap.signals.clock import Clock
 from gotap.signals.events import NO_ROOM, UNREADABLE, EventDecoder, Events, ended_word
 from gotap.signals.stacks import Frame
-from gotap.signals.values import Memory, SnapshotMemory, Unavailable, Value
+from gotap.signals.values import Memory, Moments, SnapshotMemory, Unavailable, Value
 from gotap.signals.values.model import Text
 
 SITES = [SiteInfo("main.f", "main", "/src/main.go", 10, 0x1000), SiteInfo("main.g", "main", "/src/main.go", 20, 0x2000)]
@@ -40,8 +40,8 @@ class Names:
     def stack(self, addresses: Sequence[int]) -> list[Frame]:
         return [Frame(f"{address:#x}", "", 0) for address in addresses]
 
-    def memory(self, record: bytes, start: int, end: int, flags: int) -> Memory:
-        return SnapshotMemory(())
+    def memory(self, record: bytes, start: int, end: int, flags: int) -> Moments:
+        return Moments([(0, SnapshotMemory(()))])
 
     def value(self, part: Part, root: bytes, memory: Memory) -> Value:
         return f"{part.type} of {root.hex()}"

@@ -9,7 +9,7 @@ import pytest
 from gotap.image.types.gotypes import Field, Kind, Type, TypeRef
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import CHUNK, EventFlags
-from gotap.signals.values import Captured, Hole, SnapshotMemory, Unavailable, snapshot, to_json, to_text
+from gotap.signals.values import Captured, Hole, Memory, SnapshotMemory, Unavailable, moments, snapshot, to_json, to_text
 from gotap.signals.values.memory import Chunk
 from gotap.signals.values.model import Interface, Value
 from value_samples import named, pointer_to, read, type_of, words
@@ -164,7 +164,7 @@ def chunk(address: int, content: bytes, full: int | None = None) -> bytes:
     return head + content.ljust(-(-len(content) // 8) * 8, b"\0")
 
 
-def taken(*chunks: bytes, flags: int = 0, limits: Limits = Limits()) -> SnapshotMemory:  # noqa: B008
+def taken(*chunks: bytes, flags: int = 0, limits: Limits = Limits()) -> Memory:  # noqa: B008
     record = bytes(16) + b"".join(chunks)
     return snapshot(record, 16, len(record), flags, limits, None)
 
@@ -172,10 +172,21 @@ def taken(*chunks: bytes, flags: int = 0, limits: Limits = Limits()) -> Snapshot
 def test_chunks_of_a_record_are_its_memory() -> None:
     assert CHUNK.itemsize == 16
     before = chunk(0x0FF0, b"0123456789abcdef")
-    memory = taken(chunk(0x1000, b"abc"), chunk(0, b"a root"), chunk(0x1003, b"def"), before)
+    memory = taken(chunk(0x1000, b"abc"), chunk(0x1003, b"def"), before)
     assert memory.prefix(0x1000, 6) == b"abcdef"
     assert memory.prefix(0x0FFF, 9) == b"fabcdef"
     assert memory.prefix(0x1006, 1) == memory.prefix(0xFEF, 1) == b""
+
+
+def test_what_was_taken_later_is_memory_of_then() -> None:
+    """A call's results lead to memory that was something else when its arguments were taken."""
+    pieces = [chunk(0x1000, b"older"), chunk(0, b"result"), chunk(0x1000, b"newer"), chunk(0, b"another"), chunk(0, b"")]
+    record = bytes(16) + b"".join(pieces)
+    taken = moments(record, 16, len(record), 0, Limits(), None)
+    result = 16 + len(pieces[0]) + 16
+    assert taken.at(8).prefix(0x1000, 9) == b"older"
+    assert taken.at(result).prefix(0x1000, 9) == b"newer"
+    assert taken.at(result + 16 + len(pieces[2]) + 16).prefix(0x1000, 9) == b""
 
 
 def test_why_something_is_missing() -> None:

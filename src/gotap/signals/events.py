@@ -20,7 +20,7 @@ from gotap.probe.script.record import EVENT, EventFlags
 from gotap.probe.script.routine import Ended
 from gotap.signals.clock import Clock
 from gotap.signals.stacks import Frame
-from gotap.signals.values import PAGE_ABSENT, Memory, Unavailable, Value
+from gotap.signals.values import PAGE_ABSENT, Memory, Moments, Unavailable, Value
 from gotap.signals.values.scalars import text
 
 Rows = NDArray[np.uint8]
@@ -51,7 +51,7 @@ class Names(Protocol):
 
     def stack(self, addresses: Sequence[int]) -> list[Frame]: ...
 
-    def memory(self, record: bytes, start: int, end: int, flags: int) -> Memory:
+    def memory(self, record: bytes, start: int, end: int, flags: int) -> Moments:
         """The memory that an event brought along: its chunks stand between `start` and `end`; 0: it has none."""
         ...
 
@@ -164,7 +164,7 @@ class _Batch:
         self.names = names
         self.offset = offset  # from CLOCK_MONOTONIC to Unix time
         self._heap: bytes | None = None
-        self._memories: list[Memory] | None = None
+        self._memories: list[Moments] | None = None
 
     def fields(self, parts: Iterable[tuple[str, Part]]) -> tuple[Field, ...]:
         return tuple(Field(name, part, self.values(part)) for name, part in parts)
@@ -251,12 +251,13 @@ class _Batch:
     def _go_values(self, part: Part, column: Column) -> list[Value]:
         if self._memories is None:
             self._memories = [self._memory(row) for row in range(len(self.rows))]
+        positions = self._words(column).view(TEXT)["offset"].tolist()
         return [
-            self.names.value(part, kept, memory) if kept or not length else Unavailable(PAGE_ABSENT)
-            for (kept, length), memory in zip(self._texts(column), self._memories, strict=True)
+            self.names.value(part, kept, memory.at(position)) if kept or not length else Unavailable(PAGE_ABSENT)
+            for (kept, length), memory, position in zip(self._texts(column), self._memories, positions, strict=True)
         ]
 
-    def _memory(self, row: int) -> Memory:
+    def _memory(self, row: int) -> Moments:
         """What pointers of one event lead to."""
         start, flags = int(self.head["chunks"][row]), int(self.head["flags"][row])
         end = min(int(self.head["used"][row]), self.rows.shape[1])

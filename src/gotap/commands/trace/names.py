@@ -25,12 +25,13 @@ from gotap.signals.values import (
     ImageMemory,
     LiveMemory,
     Memory,
+    Moments,
     SnapshotMemory,
     Unavailable,
     Value,
     decode,
     loaded_range,
-    snapshot,
+    moments,
 )
 
 #: Addresses whose names stay known.
@@ -55,8 +56,8 @@ class NoNames:
     def stack(self, addresses: Sequence[int]) -> list[Frame]:
         return [Frame(self.code(address), "", 0) for address in addresses]
 
-    def memory(self, record: bytes, start: int, end: int, flags: int) -> Memory:
-        return SnapshotMemory(())
+    def memory(self, record: bytes, start: int, end: int, flags: int) -> Moments:
+        return Moments([(0, SnapshotMemory(()))])
 
     def value(self, part: Part, root: bytes, memory: Memory) -> Value:
         return Unavailable(f"no program describes {part.type}")
@@ -136,8 +137,8 @@ class ProgramNames(NoNames):
     def stack(self, addresses: Sequence[int]) -> list[Frame]:
         return self._stacks.stack([address - self.bias for address in addresses])
 
-    def memory(self, record: bytes, start: int, end: int, flags: int) -> Memory:
-        return snapshot(record, start, end, flags, self._limits, self._read_only) if end else self._read_only
+    def memory(self, record: bytes, start: int, end: int, flags: int) -> Moments:
+        return moments(record, start, end, flags, self._limits, self._read_only)
 
     def value(self, part: Part, root: bytes, memory: Memory) -> Value:
         if part.go_type is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -172,17 +172,45 @@ class SnapshotMemory:
         return self._ends.get(address, self._absent)
 
 
-def snapshot(record: bytes, start: int, end: int, flags: int, limits: Limits, beyond: Memory | None) -> SnapshotMemory:
-    """The memory that a record brought along: its chunks stand between `start` and `end`."""
-    chunks: list[Chunk] = []
+class Moments:
+    """The memory of one event at each moment at which it took values along: a call's entry and its end.
+
+    What stood somewhere at the one may be something else at the other, so a value is read from its own moment's.
+    """
+
+    def __init__(self, memories: Sequence[tuple[int, Memory]]) -> None:
+        """`memories`: with the positions in the record from which on values are theirs, ascending, the first one 0."""
+        self._memories = memories
+
+    def at(self, position: int) -> Memory:
+        """The memory for a value whose own bytes are at that position of the record."""
+        return next(memory for start, memory in reversed(self._memories) if start <= position or not start)
+
+
+def moments(record: bytes, start: int, end: int, flags: int, limits: Limits, beyond: Memory | None) -> Moments:
+    """The memory that a record brought along: its chunks stand between `start` and `end`.
+
+    A chunk of address 0 holds values that were taken later, and the chunks behind it are theirs.
+    """
+    runs: list[tuple[int, list[Chunk]]] = [(0, [])]
     at = start
-    while at + CHUNK.itemsize <= end and len(chunks) < _MOST_CHUNKS:
+    left = _MOST_CHUNKS
+    while at + CHUNK.itemsize <= end and left:
+        left -= 1
         address, length, full = _CHUNK.unpack_from(record, at)
-        at += CHUNK.itemsize
-        if address:  # a root that stands among the chunks has none
-            chunks.append(Chunk(address, record[at : min(at + length, end)], full))
-        at += -(-length // 8) * 8
-    return SnapshotMemory(chunks, beyond, _absence(flags, limits))
+        if address:
+            content = record[at + CHUNK.itemsize : min(at + CHUNK.itemsize + length, end)]
+            runs[-1][1].append(Chunk(address, content, full))
+        else:
+            runs.append((at, []))
+        at += CHUNK.itemsize + -(-length // 8) * 8
+    absent = _absence(flags, limits)
+    return Moments([(begin, SnapshotMemory(chunks, beyond, absent)) for begin, chunks in runs])
+
+
+def snapshot(record: bytes, start: int, end: int, flags: int, limits: Limits, beyond: Memory | None) -> Memory:
+    """The memory of a record's first moment."""
+    return moments(record, start, end, flags, limits, beyond).at(0)
 
 
 def _absence(flags: int, limits: Limits) -> str:
