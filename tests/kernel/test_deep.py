@@ -13,7 +13,7 @@ from gotap.probe import ir
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import EVENT, EventFlags
 from gotap.probe.script.routine import CaptureValue
-from gotap.probe.shapes_table import CAPTURED, HeadFlags, Pointer, PointerFlags, Shape, What, function_shape
+from gotap.probe.shapes_table import HeadFlags, Pointer, PointerFlags, Shape, What, function_shapes
 from kernel_access import needs_bpf
 
 _IN_KERNEL = [pytest.mark.root, needs_bpf]
@@ -177,17 +177,19 @@ def test_the_record_takes_what_finds_room_and_tells(capture: Capture, heap: Heap
 
 
 def test_functions_come_with_what_lies_behind_on_their_page(capture: Capture, heap: Heap) -> None:
-    """And with what captured words point to, if they may be pointers to the heap."""
-    table = Table([pointers(Pointer(0, What.FUNC, 2)), function_shape(3), CAPTURED])
+    """And with what captured words point to, if they may be pointers to the heap: here a string, by reference."""
+    table = Table([pointers(Pointer(0, What.FUNC, 2)), *function_shapes(2)])
     page = -heap.start % 4096 + 4096
     near = heap.put(word(1) + word(3), at=page + 4096 - 16)
-    captured = heap.put(b"c" * 64)
-    far = heap.put(word(1) + word(captured) + word(12345) + word(1 << 62) + word(far_away(heap)) + bytes(24), at=page)
-    assert capture(heap, table, [value(0, 1, word(near))]).chunks == [(near, 16, word(1) + word(3))]
+    text = heap.put(b"captured".ljust(80))
+    variable = heap.put(word(text) + word(8) + bytes(48))
+    far = heap.put(word(1) + word(variable) + word(12345) + word(1 << 62) + word(far_away(heap)) + bytes(24), at=page)
+    unknown = (1 << 32) - 1
+    assert capture(heap, table, [value(0, 1, word(near))]).chunks == [(near, unknown, word(1) + word(3))]
     found = capture(heap, table, [value(0, 1, word(far))])
-    assert found.addresses() == [far, captured]
-    assert found.at(captured) == b"c" * 64
-    assert capture(heap, table, [value(0, 1, word(far))], read_only=((far, far + 8),)).chunks == []
+    assert found.addresses() == [far, variable, text]
+    assert found.at(text) == b"captured".ljust(64)
+    assert not capture(heap, table, [value(0, 1, word(far))], read_only=((far, far + 8),)).chunks
 
 
 def far_away(heap: Heap) -> int:

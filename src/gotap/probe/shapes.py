@@ -24,7 +24,6 @@ from gotap.image.types.rtype import RuntimeTypes, TypesDamaged
 from gotap.probe.script.limits import Limits
 from gotap.probe.shapes_runtime import RuntimeShapes, Special
 from gotap.probe.shapes_table import (
-    CAPTURED,
     CHANNEL,
     HEAD,
     MAP_SIZE,
@@ -34,7 +33,7 @@ from gotap.probe.shapes_table import (
     PointerFlags,
     Shape,
     What,
-    function_shape,
+    function_shapes,
 )
 from gotap.probe.typing import Types, UnknownType
 
@@ -244,7 +243,9 @@ class Shapes:
 
     @property
     def _function(self) -> int:
-        return self._fixed("function", function_shape(self._fixed("captured", CAPTURED)))
+        first = self._first_declared + len(self._declared)
+        numbers = [self._fixed(f"function {place}", shape) for place, shape in enumerate(function_shapes(first))]
+        return numbers[0]
 
     def _fixed(self, name: str, shape: Shape) -> int:
         name = f"({name})"

@@ -15,7 +15,6 @@ from gotap.image.types.kinds import REFLECT_KINDS
 from gotap.image.types.typeindex import TypeIndex
 from gotap.probe.script.limits import Limits
 from gotap.probe.shapes_table import (
-    CAPTURED,
     CHANNEL,
     HEAD,
     MAP_SIZE,
@@ -26,7 +25,7 @@ from gotap.probe.shapes_table import (
     PointerFlags,
     Shape,
     What,
-    function_shape,
+    function_shapes,
 )
 
 _Ints = NDArray[np.int64]
@@ -146,9 +145,13 @@ class RuntimeShapes:
         return self.channel + 1
 
     @property
+    def _first_header(self) -> int:
+        return self.function + 3
+
+    @property
     def end(self) -> int:
         """One more than the last number."""
-        return self.channel + 3 + self._map_shapes * len(self._maps)
+        return self._first_header + self._map_shapes * len(self._maps)
 
     def has_pointers(self, number: int) -> bool:
         return not 0 < number <= len(self.offsets) or bool(self._pointerful[number - 1])
@@ -165,7 +168,7 @@ class RuntimeShapes:
         return 3 if self._swiss else 1
 
     def _headers(self) -> _Ints:
-        return self.channel + 3 + self._map_shapes * np.arange(len(self._maps))
+        return self._first_header + self._map_shapes * np.arange(len(self._maps))
 
     def _ordinals(self, addresses: NDArray[np.uint64]) -> _Ints:
         """Of the descriptors at those addresses; −1: there is none."""
@@ -318,7 +321,7 @@ class RuntimeShapes:
 
     def _extra(self, first: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Channels, functions, then what each map type has besides; their pointers begin at row `first`."""
-        shapes = [CHANNEL, function_shape(self.function + 1), CAPTURED]
+        shapes = [CHANNEL, *function_shapes(self.function)]
         make = _swiss_shapes if self._swiss else _bucket_shapes
         for header, entries in zip(self._headers().tolist(), (self._elems[self._maps] + 1).tolist(), strict=True):
             shapes += make(header, entries)

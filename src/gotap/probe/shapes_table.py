@@ -82,14 +82,18 @@ MOST_POINTERS = 1024
 #: Bytes taken of a channel: the part of runtime.hchan with length, capacity and whether it is closed (Go 1.18–1.27).
 CHANNEL = Shape(48, 48)
 
-#: What lies behind a code address in a function value, as nothing at hand tells what was captured: words, some of which
-#: may point to the heap, to variables captured by reference and to receivers of method values.
-CAPTURED = Shape(64, 64)
+#: Bytes taken of what has no known length: nothing at hand tells what a function value captured.
+GUESSED = 64
 
 
-def function_shape(captured: int) -> Shape:
-    """Of a function value; `captured`: the number of CAPTURED."""
-    return Shape(64, 64, tuple(Pointer(offset, What.CAPTURED, captured) for offset in range(8, 64, 8)))
+def function_shapes(first: int) -> tuple[Shape, Shape, Shape]:
+    """The shapes `first` to `first + 2`: a function value, whose words behind the code's address may be pointers to the
+    heap (to variables captured by reference, to a method value's receiver); such a variable, which may begin with a
+    text, slice or interface; and what that leads to."""
+    captured, variable = first + 1, first + 2
+    words = tuple(Pointer(offset, What.CAPTURED, captured) for offset in range(8, GUESSED, 8))
+    header = tuple(Pointer(offset, What.CAPTURED, variable) for offset in (0, 8, 16))
+    return Shape(GUESSED, GUESSED, words), Shape(GUESSED, GUESSED, header), Shape(GUESSED, GUESSED)
 
 
 #: Bytes of runtime.hmap (1.18–1.23) and internal/runtime/maps.Map (1.24–1.27).

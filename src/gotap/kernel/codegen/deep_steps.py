@@ -13,12 +13,10 @@ from gotap.kernel.codegen import deep_memory as memory
 from gotap.kernel.codegen.deep_memory import DeepSetting, field, row, set_flag
 from gotap.kernel.isa import R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, Helper, Reg
 from gotap.probe.script.record import EventFlags
-from gotap.probe.shapes_table import HEAD, POINTER, HeadFlags, PointerFlags, What
+from gotap.probe.shapes_table import GUESSED, HEAD, POINTER, HeadFlags, PointerFlags, What
 
 _COPY = "deep.copy"
 _PAGE = 4096
-#: Bytes taken of what has no known length.
-_GUESS = 64
 #: Pointers to tables in a directory that are looked at: a map so large has more elements in one than are taken.
 _TABLES = 4
 #: Offset of the dynamic type's address in an itab (runtime.itab; internal/abi.ITab, Go 1.18–1.27), and what is taken.
@@ -310,26 +308,26 @@ class StepEmitter:
         enough, taken = asm.new_label("enough"), asm.new_label("taken")
         asm.label("deep.captured")
         self.near_holder()
-        self.put(memory.NEW_SHAPE, 0)
         self.deeper("deep.cut")
         asm.jump(taken)
         asm.label("deep.func")
         self.skip_read_only("deep.next")
-        asm.load(R1, R8, _at(POINTER, "target"), 4)
-        self.put(memory.NEW_SHAPE, R1)
-        self.put(memory.NEW_COUNT, 1)
         self.get(R1, memory.DEPTH)
         self.put(memory.NEW_DEPTH, R1)
         asm.label(taken)
+        asm.load(R1, R8, _at(POINTER, "target"), 4)
+        self.put(memory.NEW_SHAPE, R1)
+        self.put(memory.NEW_COUNT, 1)
         asm.mov(R1, R9)
         asm.and_(R1, _PAGE - 1)
         asm.mov(R2, _PAGE)
         asm.sub(R2, R1)
-        asm.jle(R2, _GUESS, enough)
-        asm.mov(R2, _GUESS)
+        asm.jle(R2, GUESSED, enough)
+        asm.mov(R2, GUESSED)
         asm.label(enough)
-        self.put(memory.FULL, R2)
         self.put(memory.BYTES, R2)
+        asm.mov32(R2, -1)
+        self.put(memory.FULL, R2)
         asm.jump("deep.bytes")
 
     def near_holder(self) -> None:
