@@ -175,14 +175,18 @@ class Shapes:
     def _number(self, type: Type) -> int:
         if type.kind in _NO_POINTERS:
             return self._sized(type)
-        address = type.address or self._address(type.name)
-        if address and self._runtime is not None and (number := self._runtime.number(address)):
+        if number := self._described(type):
             return number
         if type.name not in self._by_name:
             number = self._by_name[type.name] = self._first_declared + len(self._declared)
             self._declared.append(Shape(type.size, type.size))
             self._waiting.append((number, type))
         return self._by_name[type.name]
+
+    def _described(self, type: Type) -> int:
+        """The shape of a type that the runtime's metadata describes; 0: it does not."""
+        address = type.address or self._address(type.name)
+        return self._runtime.number(address) if address and self._runtime is not None else 0
 
     def _sized(self, type: Type) -> int:
         """Shapes without pointers differ by their size only."""
@@ -219,7 +223,10 @@ class Shapes:
             return [Pointer(offset, What.EFACE if type.empty else What.IFACE, flags=flags)]
         if kind is Kind.CHAN:
             return [Pointer(offset, What.POINTER, self._fixed("channel", CHANNEL))]
-        if kind is Kind.MAP:  # one that was ever made has a descriptor: this one is nil, or its entries are not known
+        if kind is Kind.MAP:
+            if described := self._described(type):  # the map itself, whose shape leads to its entries
+                return [Pointer(offset, What.INLINE, described, 1)]
+            # One that was ever made has a descriptor: this one is nil, or its entries are not known.
             return [Pointer(offset, What.POINTER, self._fixed("map", Shape(MAP_SIZE, MAP_SIZE)))]
         return self._leading(type, offset)
 
