@@ -9,7 +9,17 @@ import pytest
 from gotap.image.types.gotypes import Field, Kind, Type, TypeRef
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import CHUNK, EventFlags
-from gotap.signals.values import Captured, Hole, Memory, SnapshotMemory, Unavailable, moments, snapshot, to_json, to_text
+from gotap.signals.values import (
+    Captured,
+    Hole,
+    Memory,
+    SnapshotMemory,
+    Unavailable,
+    moments,
+    snapshot,
+    to_json,
+    to_text,
+)
 from gotap.signals.values.memory import Chunk
 from gotap.signals.values.model import Interface, Value
 from value_samples import named, pointer_to, read, type_of, words
@@ -180,7 +190,7 @@ def test_chunks_of_a_record_are_its_memory() -> None:
 
 def test_what_was_taken_later_is_memory_of_then() -> None:
     """A call's results lead to memory that was something else when its arguments were taken."""
-    pieces = [chunk(0x1000, b"older"), chunk(0, b"result"), chunk(0x1000, b"newer"), chunk(0, b"another"), chunk(0, b"")]
+    pieces = [chunk(0x1000, b"older"), chunk(0, b"result"), chunk(0x1000, b"newer"), chunk(0, b"more"), chunk(0, b"")]
     record = bytes(16) + b"".join(pieces)
     taken = moments(record, 16, len(record), 0, Limits(), None)
     result = 16 + len(pieces[0]) + 16
