@@ -102,12 +102,8 @@ class Tracer:
         All or nothing. `meanwhile` is called again and again while programs are loaded. Raises KernelError's kinds:
         VerifierError, AttachError, NoTracepoint …
         """
-        self._number = self._servers.number if self._servers is not None else self._number + 1
-        codes = (self._code(part, number, executable) for number, part in enumerate(self._parts))
-        self._loaded = load(self._parts, codes, self._descriptors, self.features, meanwhile)
+        self.load(executable, meanwhile)
         try:
-            if self.setting.unwinder:
-                self._load_unwinder(executable)
             if not self._begun:
                 self._begun = True
                 self._run("begin")
@@ -121,6 +117,18 @@ class Tracer:
                    if (origin := one.part.routine.origin) is not None and origin.kind == "interval")  # fmt: skip
         self._timers = [_Timer(one, period, now + period) for one, period in periods]
         return sum(link.sites for link in self._links.values())
+
+    def load(self, executable: Executable | None, meanwhile: Callable[[], None] | None = None) -> None:
+        """The first half of `attach`: programs are in the kernel and run nowhere."""
+        self._number = self._servers.number if self._servers is not None else self._number + 1
+        codes = (self._code(part, number, executable) for number, part in enumerate(self._parts))
+        self._loaded = load(self._parts, codes, self._descriptors, self.features, meanwhile)
+        if self.setting.unwinder:
+            try:
+                self._load_unwinder(executable)
+            except BaseException:
+                self.detach()
+                raise
 
     def _code(self, part: Part, number: int, executable: Executable | None) -> Code:
         bound, origin = part.routine, part.routine.origin
