@@ -289,7 +289,7 @@ def _probes(binding: Binding) -> Iterator[BoundProbe]:
     order: dict[type, int] = {ir.End: 0, ir.Annotate: 1, ir.Begin: 2}
     actions = [probe.action for probe in probes]
     inherited = any(isinstance(one, ir.Annotate) or (isinstance(one, ir.Begin) and one.context) for one in actions)
-    if binding.spawn is not None and inherited:
+    if binding.spawn is not None and (inherited or binding.inherit):
         yield binding.spawn
     yield from sorted(probes, key=lambda probe: order.get(type(probe.action), 0))
 

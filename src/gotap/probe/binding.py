@@ -80,6 +80,7 @@ class Binding(Struct):
     goid: ir.Word
     stack_high: ir.Word
     missing: list[Missing]
+    inherit: bool = False  # goroutines inherit what is open on their creator, though no operation here asks for it
 
     @property
     def bound(self) -> list[BoundOperation]:

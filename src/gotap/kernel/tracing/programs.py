@@ -28,7 +28,8 @@ _MEANWHILE = 0.02
 #: What goes in first: a call that begins must find its end watched, and what unwinds it.
 _ORDER: dict[type, int] = {Unwind: 0, Forget: 0, Leave: 1, Watch: 2, Enter: 3}
 
-_ANYWHERE = Place({}, None, 0)
+_ANYWHERE = Place({}, None, None)
+_FIRST_INSTRUCTION = Place({}, None, 0)  # the return address is where SP points to
 
 
 class Part(Struct, frozen=True):
@@ -52,7 +53,8 @@ def parts_of(routines: Iterable[BoundRoutine]) -> list[Part]:
         if routine.origin is None:
             parts.extend(_by_place(routine))
         else:
-            parts.append(Part(routine, _ANYWHERE))
+            begins = routine.origin.kind == "uprobe" and not routine.origin.returns
+            parts.append(Part(routine, _FIRST_INSTRUCTION if begins else _ANYWHERE))
     return parts
 
 

@@ -130,6 +130,8 @@ class ScriptExpression(ExpressionCompiler):
             if not self.stage.is_go:
                 raise ExpressionError(f"no goroutine runs here, so there is no {name}", "use it at functions")
             return _OF_GOROUTINES[name](self)
+        if name == "stack":
+            return Value(STACK, {0: ir.Const(self.frames(()))})
         if name == "latency":
             if not self.stage.is_call:
                 raise ExpressionError("latency is known when a call ends", "use it at :return")
@@ -178,8 +180,8 @@ class ScriptExpression(ExpressionCompiler):
         return [as_word(self.value(node)) for node in nodes]
 
     def frames(self, arguments: tuple[tree.Expression, ...]) -> int:
-        if not self.stage.is_go:
-            raise ExpressionError("no goroutine runs here, so there is no stack", "use it at functions")
+        if not self.stage.has_stack:
+            raise ExpressionError("nothing of the program runs here, so there is no stack", "use it at functions")
         match arguments:
             case ():
                 return 32
@@ -298,7 +300,6 @@ _OF_GOROUTINES: dict[str, Callable[[ScriptExpression], Value]] = {
     "goid": _goroutine("g.goid"),
     "parent_goid": _goroutine("g.parentGoid"),
     "caller": lambda _: Value(CODE, {0: ir.Ambient("caller")}),
-    "stack": lambda _: Value(STACK, {0: ir.Const(32)}),
     "traceid": lambda _: Value(TRACE_ID, {0: ir.TraceWord("traceid", 0), 8: ir.TraceWord("traceid", 1)}),
     "spanid": lambda _: Value(SPAN_ID, {0: ir.TraceWord("spanid")}),
 }

@@ -47,7 +47,7 @@ class OriginProbes:
         watch(self.context, number, probe, stage, (), probe.text, origin)
 
     def origin(self, spec: tree.Spec) -> tuple[Origin, Stage]:
-        nothing = Stage(is_go=False)
+        nothing = Stage(is_go=False, has_stack=False)
         match spec:
             case tree.Begin():
                 return Origin("begin"), nothing
@@ -56,7 +56,7 @@ class OriginProbes:
             case tree.Interval(nanoseconds):
                 return Origin("interval", nanoseconds=nanoseconds), nothing
             case tree.Profile(hertz):
-                return Origin("profile", hertz=hertz), nothing
+                return Origin("profile", hertz=hertz), Stage(is_go=self.context.image is not None)
             case tree.Syscall(name):
                 return Origin("syscall", name=name), self.stage("syscalls", f"sys_enter_{name}")
             case tree.Tracepoint(category, name):

@@ -30,6 +30,7 @@ class Stage(Struct):
     no_args: str = "this probe has no arguments"
     no_results: str = "results are known at :return only"
     is_go: bool = True  # a goroutine runs
+    has_stack: bool = True  # somebody's code runs
     is_call: bool = False  # latency is known
     functions: frozenset[str] = frozenset()  # of the sites
     instances: tuple[tuple[int, str], ...] = ()  # of a generic function: dictionary's address, name

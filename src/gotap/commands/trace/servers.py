@@ -1,0 +1,69 @@
+"""For `traceid` and `spanid`: the server operation of net/http is watched too, and its open requests are looked up."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from gotap.errors import GotapError
+from gotap.image.image import Image
+from gotap.kernel.codegen.target import scoping
+from gotap.kernel.codegen.tracing import Sampling
+from gotap.kernel.executable import Executable
+from gotap.kernel.features import Features
+from gotap.kernel.tracing.tracer import OpenServers
+from gotap.kernel.watch import Attachment, Watcher
+from gotap.probe.binding import Binding, bind
+from gotap.probe.catalogue import libraries, runtime
+from gotap.probe.sources import types_of
+
+_SERVER = "http.server"
+
+
+class NoServer(GotapError):
+    """A script that asks for trace ids, of a program that serves no requests."""
+
+
+class Servers:
+    """Watches the requests that one process serves, for as long as a script looks them up. Its records are dropped."""
+
+    def __init__(self, image: Image, features: Features) -> None:
+        """Raises NoServer."""
+        self._binding = _server_alone(image)
+        self._watcher = Watcher(features, Sampling())
+        self._attachment: Attachment | None = None
+
+    def attach(self, executable: Executable) -> None:
+        """Probes in place; those of an earlier program are gone."""
+        if self._attachment is not None:
+            self._watcher.detach(self._attachment)
+        self._attachment = self._watcher.attach(executable, self._binding)
+
+    def open(self) -> OpenServers:
+        """Where the requests that are being served can be found."""
+        assert self._attachment is not None
+        actions = [probe.action for one in self._binding.bound for probe in one.probes]
+        return OpenServers(self._watcher.maps, self._attachment.number, scoping(actions))
+
+    def drop(self) -> None:
+        """Makes room for the records of requests to come."""
+        for _ in self._watcher.records():
+            pass
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+                 ) -> None:  # fmt: skip
+        self._watcher.close()
+
+
+def _server_alone(image: Image) -> Binding:
+    binding = bind(image, types_of(image, runtime()), libraries(), runtime())
+    binding.operations = [one for one in binding.operations if one.operation.name == _SERVER]
+    binding.inherit = True
+    if not binding.bound:
+        raise NoServer(
+            "traceid and spanid are those of a request that net/http serves, and this program serves none",
+            "leave them out",
+        )
+    return binding
