@@ -202,7 +202,7 @@ def test_what_was_taken_later_is_memory_of_then() -> None:
 def test_why_something_is_missing() -> None:
     assert taken(chunk(0x1000, b"", 8)).why(0x1000) == "page not in memory"
     assert taken(chunk(0x1000, b"ab", 8)).why(0x1002) == "cut"
-    assert taken().why(0x1000) == "page not in memory"
+    assert taken().why(0x1000) == "not taken along"
     assert taken(flags=EventFlags.DEPTH_CUT).why(1) == "deeper than --max-depth 4"
     assert taken(flags=EventFlags.HEAP_FULL, limits=Limits(total=99)).why(1) == "beyond --max-bytes 99"
     assert taken(chunk(0x1000, b"", 8), flags=EventFlags.DEPTH_CUT).why(0x1000) == "page not in memory"

@@ -91,7 +91,7 @@ def _struct_of(view: View, type: Type, word: int) -> tuple[Type | None, View | U
         return None, Unavailable("no struct")
     run = view.run
     if not pointed and run.context.stored_directly(type):
-        return struct, View(run, word.to_bytes(8, "little"), 0, view.depth)
+        return struct, View(run, word.to_bytes(8, "little"), view.depth)
     if not run.take():
         return struct, Unavailable("too many parts")
     found = run.view(word, struct.size, view.depth)
@@ -147,7 +147,7 @@ def _described(name: str, view: View, struct: Type) -> ContextLink:
 def _cancel(view: View, struct: Type, at: int) -> tuple[View, Type] | Unavailable | None:
     """The cancelCtx that a context is or embeds, with its bytes."""
     if struct.name == "context.cancelCtx":
-        return View(view.run, view.data[at:], view.address, view.depth, view.rest), struct
+        return View(view.run, view.data[at:], view.depth, view.rest), struct
     for field in struct.fields:
         if field.name != "cancelCtx":
             continue

@@ -127,13 +127,19 @@ def _pointer(type: Type) -> Decoder:
 
 def follow_pointer(view: View, address: int, elem: Type) -> Value:
     """What stands at an address that a value holds."""
-
-    size = elem.size
+    run, size = view.run, elem.size
     if elem.kind is Kind.ARRAY and elem.count:
-        size = size // elem.count * min(elem.count, view.run.context.limits.elements)
-
-    def inner() -> Value:
-        found = view.run.follow(view, address, size)
-        return found if isinstance(found, Unavailable) else Pointer(view.run.decoder(elem)(found, 0))
-
-    return view.run.within(address, elem.name, inner)
+        size = size // elem.count * min(elem.count, run.context.limits.elements)
+    place = (address, elem.name)
+    if place in run.path:
+        return Cycle()
+    if not run.take():
+        return TOO_MUCH
+    found = run.follow(view, address, size)
+    if isinstance(found, Unavailable):
+        return found
+    run.path.add(place)
+    try:
+        return Pointer(run.decoder(elem)(found, 0))
+    finally:
+        run.path.discard(place)

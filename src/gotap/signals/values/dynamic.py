@@ -25,14 +25,14 @@ def content(view: View, type: Type, word: int) -> Value:
     """The value in an interface of that dynamic type and data word."""
     run = view.run
     if run.context.stored_directly(type):
-        return run.decoder(type)(View(run, word.to_bytes(8, "little"), 0, view.depth), 0)
+        return run.decoder(type)(View(run, word.to_bytes(8, "little"), view.depth), 0)
 
     def inner() -> Value:
         found = run.follow(view, word, type.size)
         return found if isinstance(found, Unavailable) else run.decoder(type)(found, 0)
 
     if type.size == 0:  # the word leads to runtime.zerobase
-        return run.decoder(type)(View(run, b"", 0, view.depth), 0)
+        return run.decoder(type)(View(run, b"", view.depth), 0)
     if type.kind is Kind.STRUCT or type.kind is Kind.ARRAY:
         return run.within(word, type.name, inner)
     return inner()

@@ -16,6 +16,7 @@ from gotap.probe.script.record import CHUNK, EventFlags
 from gotap.process.memory import Memory as ProcessMemory
 
 PAGE_ABSENT = "page not in memory"
+NOT_TAKEN = "not taken along"
 PAGE = 4096
 
 _PF_W = 2
@@ -218,4 +219,4 @@ def _absence(flags: int, limits: Limits) -> str:
         return deeper(limits)
     if flags & EventFlags.HEAP_FULL:
         return f"beyond --max-bytes {limits.total}"
-    return PAGE_ABSENT
+    return NOT_TAKEN

@@ -29,19 +29,18 @@ class Hole(NamedTuple):
 
 
 class View:
-    """Bytes at `address`, as far as they are known: `rest` is why those behind are not.
+    """Bytes that are known from a place in memory on: `rest` is why those behind are not.
 
-    `depth`: pointers that led here. `address` 0: the root, or a word in an interface.
+    `depth`: pointers that led here.
     """
 
-    __slots__ = ("address", "data", "depth", "holes", "rest", "run")
+    __slots__ = ("data", "depth", "holes", "rest", "run")
 
     def __init__(
-        self, run: Run, data: bytes, address: int = 0, depth: int = 0, rest: str = "cut", holes: tuple[Hole, ...] = ()
+        self, run: Run, data: bytes, depth: int = 0, rest: str = "cut", holes: tuple[Hole, ...] = ()
     ) -> None:
         self.run = run
         self.data = data
-        self.address = address
         self.depth = depth
         self.rest = rest
         self.holes = holes
@@ -97,9 +96,11 @@ class Run:
 
     def view(self, address: int, size: int, depth: int) -> View:
         """What is known of the bytes at an address, perhaps nothing; at most MOST_BYTES."""
-        size = min(size, MOST_BYTES)
+        if size > MOST_BYTES:
+            size = MOST_BYTES
         data = self.memory.prefix(address, size) if size > 0 else b""
-        return View(self, data, address, depth, "cut" if len(data) == size else self.memory.why(address + len(data)))
+        known = len(data)
+        return View(self, data, depth, "cut" if known == size else self.memory.why(address + known))
 
     def follow(self, view: View, address: int, size: int) -> View | Unavailable:
         """What a pointer in `view` leads to; Unavailable where nothing of it is known, or it is too deep."""
