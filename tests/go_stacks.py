@@ -46,7 +46,9 @@ class Prober:
         return places.bound(site, {}, found)
 
 
-def program(site: BoundSite, words: StackWords | None, bias: int, frames: int, *, registers: bool) -> Code:
+def program(
+    site: BoundSite, words: StackWords | None, bias: int, frames: int, *, registers: bool = True, has_loop: bool = True
+) -> Code:
     """Sends u64 number of frames, then the frames."""
     asm = Assembler()
     asm.mov(R6, R1)
@@ -58,7 +60,7 @@ def program(site: BoundSite, words: StackWords | None, bias: int, frames: int, *
         asm.mov(register, R7)
         asm.add(register, 8)
 
-    stacks = StackEmitter(asm, emitter, words, site.site.sp_offset, registers=registers)
+    stacks = StackEmitter(asm, emitter, words, site.site.sp_offset, registers=registers, has_loop=has_loop)
     stacks.capture(frames, address, "exit")
     asm.store(R7, 0, R0)
     asm.ld_map(R1, RING)
@@ -70,7 +72,13 @@ def program(site: BoundSite, words: StackWords | None, bias: int, frames: int, *
         asm.label("exit")
     asm.mov(R0, 0)
     asm.exit_()
+    stacks.subprograms()
     return asm.finish()
+
+
+def load(code: Code, descriptors: dict[str, int]) -> Program:
+    kind = attach_type(essential())
+    return Program.load(code.bytes(descriptors), name="stacks", attach_type=kind, subprograms=code.subprograms)
 
 
 @contextmanager
@@ -106,18 +114,24 @@ def told(child: subprocess.Popen[str]) -> list[list[Told]]:
 
 
 def taken(
-    prober: Prober, function: str, frames: int = MOST, *, words: bool = True, registers: bool = True
+    prober: Prober,
+    function: str,
+    frames: int = MOST,
+    *,
+    words: bool = True,
+    registers: bool = True,
+    has_loop: bool = True,
 ) -> tuple[list[list[int]], list[list[Told]]]:
     """(unrelocated addresses of the stacks that the probe took, stacks that the program told)."""
     features, site = essential(), prober.entry(function)
     with started(prober.path) as child:
         process = Process(child.pid)
         bias = process.load_bias(prober.image.elf.entry)
-        code = program(site, prober.words if words else None, bias, frames, registers=registers)
+        code = program(site, prober.words if words else None, bias, frames, registers=registers, has_loop=has_loop)
         with (
             Map.create(MapType.ARRAY, 4, FRAME_SCRATCH + 4096, 1) as scratch,
             Ring.create(1 << 20) as ring,
-            Program.load(code.bytes({FRAMES: scratch.fd, RING: ring.fd}), attach_type=attach_type(features)) as loaded,
+            load(code, {FRAMES: scratch.fd, RING: ring.fd}) as loaded,
             attach_uprobes(loaded, process.exe, [(site.file_offset, 0)], pid=child.pid, features=features),
         ):
             expected = told(child)

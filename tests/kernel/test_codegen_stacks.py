@@ -74,10 +74,18 @@ def test_stacks_of_goroutines_ask_nothing_of_the_runtime() -> None:
     check(prober, stacks(prober, addresses), expected)
 
 
+def test_walks_without_bpf_loop() -> None:
+    for program in ("stacks", "stackscgo"):
+        prober = Prober(build(program))
+        addresses, expected = taken(prober, "main.probe", has_loop=False)
+        check(prober, stacks(prober, addresses), expected)
+
+
 @pytest.mark.parametrize("frames", [1, 2, 3])
-def test_no_more_frames_than_asked_for(frames: int) -> None:
+@pytest.mark.parametrize("has_loop", [True, False])
+def test_no_more_frames_than_asked_for(frames: int, has_loop: bool) -> None:
     prober = Prober(build("stacks"))
-    addresses, expected = taken(prober, "main.probe", frames)
+    addresses, expected = taken(prober, "main.probe", frames, has_loop=has_loop)
     assert {len(stack) for stack in addresses} == {frames}
     plain = [[frame[0] for frame in stack] for stack in stacks(prober, addresses)]
     for mine, its in zip(plain, expected, strict=True):

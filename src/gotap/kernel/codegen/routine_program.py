@@ -48,7 +48,15 @@ class RoutineProgram(ScriptProgram):
         setting, place = about.setting, about.place
         super().__init__(roots(routine), loops(routine), about.probe, place, about.target, setting, about.site)
         self.number = about.program
-        stacks = StackEmitter(self.asm, self.words, setting.stack_words, place.sp_offset, registers=about.registers)
+        stacks = StackEmitter(
+            self.asm,
+            self.words,
+            setting.stack_words,
+            place.sp_offset,
+            registers=about.registers,
+            has_loop=setting.has_loop,
+        )
+        self.stacks = stacks
         sources = TextSources(
             self.words.own_text, lambda text, fail: self.scriptmaps.stored_text(text, fail), setting.record_size
         )
@@ -122,6 +130,7 @@ class RoutineProgram(ScriptProgram):
 
     def subprograms(self) -> None:
         self.statements.subprograms()
+        self.stacks.subprograms()
         if self.deep is not None:
             self.deep.subprograms()
         super().subprograms()

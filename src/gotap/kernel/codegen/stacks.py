@@ -8,11 +8,15 @@ A stack ends early, and visibly so to who knows that goroutines begin in runtime
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
 
 from gotap.kernel.asm import Assembler
+from gotap.kernel.codegen import script_frame
 from gotap.kernel.codegen.words import WordEmitter
-from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R8, R9, Helper, Reg
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper, Reg
 from gotap.probe.script.stackwords import Callback, StackWords
 
 #: Frames of one stack, as for the kernel's own (PERF_MAX_STACK_DEPTH).
@@ -21,11 +25,17 @@ MOST_FRAMES = 127
 _USER_STACK = 1 << 8  # BPF_F_USER_STACK
 
 
+#: In a step of a loop, which has a stack of its own: what is read goes there, since reading is quickest so.
+_IN_STEP = replace(script_frame.IN_FRAME, base=R10, read=-8, pair=-24)
+
+
 class StackEmitter:
     """Emits walks for one program. R6 and R7 are kept, R8 and R9 lost.
 
     `registers`: R6 is struct pt_regs of the program at a Go instruction; else the kernel walks, which knows no change
-    of stack. `sp_offset`: from SP at the site to the return address, None where that is not known.
+    of stack. `sp_offset`: from SP at the site to the return address, None where that is not known. `has_loop`: walks
+    are loops of bpf_loop, which the verifier walks once instead of once a frame; R7 is a script's frame, and
+    `subprograms` places them behind the program.
     """
 
     def __init__(
@@ -36,12 +46,19 @@ class StackEmitter:
         sp_offset: int | None,
         *,
         registers: bool = True,
+        has_loop: bool = False,
     ) -> None:
         self.asm = asm
         self.words = words
         self.stack_words = stack_words
         self.sp_offset = sp_offset
         self.registers = registers
+        self.has_loop = has_loop
+        self._steps: list[Callable[[], None]] = []  # of loops: subprograms that are still to be placed
+
+    def subprograms(self) -> None:
+        while self._steps:
+            self._steps.pop()()
 
     def capture(self, frames: int, address: Callable[[Reg], None], fail: str) -> None:
         """At most `frames` addresses, 8 bytes each, to where `address` says; R0 = how many. Fails when there is none.
@@ -57,13 +74,10 @@ class StackEmitter:
         asm.load(R0, R6, PT_REGS["rip"])
         self.push(address)
         if frames > 1:
-            with (
-                self.words.temporary() as floor,
-                self.words.temporary() as high,
-                self.words.temporary() as crossed,
-                self.words.temporary() as base,
-            ):
-                _Walk(self, frames, address, (floor, high, crossed, base)).emit()
+            with contextlib.ExitStack() as stack:
+                slots = [stack.enter_context(self.words.temporary()) for _ in range(6)]
+                walk = _Walk(self, frames, address, slots)
+                walk.emit(self._steps if self.has_loop else None)
         asm.mov(R0, R9)
 
     def kernel_walk(self, frames: int, address: Callable[[Reg], None], fail: str) -> None:
@@ -88,26 +102,73 @@ class StackEmitter:
 
 
 class _Walk:
-    """One walk: R8 is the frame pointer to follow. Slots: `floor`, below which no frame can be; `high`, where the stack
-    ends; `crossed`, whether the walk has left a thread's own stack.
+    """One walk: R8 is the frame pointer to follow, R9 counts the frames. Slots: `floor`, below which no frame can be;
+    `high`, where the stack ends; `crossed`, whether the walk has left a thread's own stack; `base`, `pointer` and
+    `count` keep a frame pointer, R8 and R9.
     """
 
     def __init__(
-        self, stacks: StackEmitter, frames: int, address: Callable[[Reg], None], slots: tuple[int, int, int, int]
+        self, stacks: StackEmitter, frames: int, address: Callable[[Reg], None], slots: Sequence[int]
     ) -> None:
+        self.stacks = stacks
+        self.address = address
+        self.slots = slots
         self.asm = stacks.asm
         self.words = stacks.words
         self.known = stacks.stack_words
         self.sp_offset = stacks.sp_offset
         self.frames = frames
-        self.floor, self.high, self.crossed, self.base = slots
+        self.floor, self.high, self.crossed, self.base, self.pointer, self.count = slots
         self.push: Callable[[], None] = lambda: stacks.push(address)
         self.loop, self.left, self.done = (self.asm.new_label(name) for name in ("frame", "left", "walked"))
 
-    def emit(self) -> None:
+    def emit(self, steps: list[Callable[[], None]] | None) -> None:
+        """`steps`: where the loop's body goes, None: it stands here."""
         self.start()
-        self.walk()
+        if steps is None:
+            self.asm.label(self.loop)
+            self.step()
+        else:
+            self.call_loop(steps)
         self.asm.label(self.done)
+
+    def call_loop(self, steps: list[Callable[[], None]]) -> None:
+        asm, name = self.asm, self.asm.new_label("walk")
+        inside = self.words.memory is not script_frame.ON_STACK
+        state = script_frame.LOOP_STATE_INSIDE if inside else script_frame.LOOP_STATE
+        self.keep()
+        asm.store(R10, state, R6)
+        asm.store(R10, state + 8, R7)
+        asm.mov(R1, self.frames)
+        asm.ld_func(R2, name)
+        asm.mov(R3, R10)
+        asm.add(R3, state)
+        asm.mov(R4, 0)
+        asm.call(Helper.LOOP)
+        self.words.recall(R9, self.count)
+        body = _Walk(self.stacks, self.frames, self.address, self.slots)
+        steps.append(lambda: body.callback(name))
+
+    def callback(self, name: str) -> None:
+        """One step: (R1 round, R2 state) → R0 1 when the walk is at its end."""
+        asm, memory = self.asm, self.words.memory
+        self.words.memory = _IN_STEP
+        asm.label(name)
+        asm.load(R6, R2, 0)
+        asm.load(R7, R2, 8)
+        self.words.recall(R8, self.pointer)
+        self.words.recall(R9, self.count)
+        self.step()
+        for label, result in ((self.loop, 0), (self.done, 1)):
+            asm.label(label)
+            self.keep()
+            asm.mov(R0, result)
+            asm.exit_()
+        self.words.memory = memory
+
+    def keep(self) -> None:
+        self.words.keep(self.pointer, R8)
+        self.words.keep(self.count, R9)
 
     def start(self) -> None:
         """R8 = the first frame pointer to follow; the function's own return address is taken."""
@@ -134,10 +195,9 @@ class _Walk:
         asm.mov(R8, R0)
         asm.label(callers)
 
-    def walk(self) -> None:
-        """R8 points to a saved frame pointer with the return address above it."""
+    def step(self) -> None:
+        """R8 points to a saved frame pointer with the return address above it; goes on at `loop` or at `done`."""
         asm, memory = self.asm, self.words.memory
-        asm.label(self.loop)
         asm.jge(R9, self.frames, self.done)
         self.words.recall(R1, self.floor)
         asm.jlt(R8, R1, self.left)
@@ -157,6 +217,8 @@ class _Walk:
         asm.label(self.left)
         if self.known is not None:
             self.cross(self.known)
+        else:
+            asm.jump(self.done)
 
     def cross(self, known: StackWords) -> None:
         """The chain has left the stack: on a thread's own stack (g0) it goes on where the goroutine stands."""
