@@ -110,7 +110,7 @@ class _Binder:
         if context.image is not None:
             shared.package_variable = PackageVariables(functions).find
         origins = OriginProbes(context, self.options.tracepoints, self.options.symbols)
-        binders = _Binders(functions, LineProbes(context), moments, origins)
+        binders = _Binders(functions, LineProbes(context, lambda: functions.signatures), moments, origins)
         absent: list[NothingFound] = []
         for number, probe in enumerate(shared.script.probes, 1):
             missing: list[NothingFound] = []

@@ -76,6 +76,17 @@ def reads_signature(probe: script.Probe) -> bool:
     return probe.block is None or mentions((probe.predicate, probe.block), "args", "ret", "err")
 
 
+def names_in(node: object) -> frozenset[str]:
+    """The names that stand by themselves anywhere in a tree."""
+    if isinstance(node, tree.Name):
+        return frozenset({node.name})
+    if isinstance(node, tuple):
+        return frozenset().union(*map(names_in, node))
+    if isinstance(node, Struct):
+        return frozenset().union(*(names_in(getattr(node, name)) for name in node.__struct_fields__ if name != "at"))
+    return frozenset()
+
+
 def mentions(node: object, *names: str) -> bool:
     """Whether one of these names stands anywhere in a tree: of expressions, statements, tuples of them."""
     if isinstance(node, tree.Name):
