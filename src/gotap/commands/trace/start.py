@@ -42,6 +42,7 @@ from gotap.sinks.summary import counted
 
 if TYPE_CHECKING:
     from gotap.commands.trace.graph import Graph
+    from gotap.commands.trace.servers import Servers
 
 #: Seconds between two looks at what the target executes.
 _LOOK = 0.25
@@ -86,6 +87,7 @@ class _Tracing:
         self.next_look = 0.0
         self.governor: Governor | None = None
         self.graph: Graph | None = None
+        self.servers: Servers | None = None
 
     def run(self) -> int:
         bound = self.bind()
@@ -97,7 +99,13 @@ class _Tracing:
             outputs = open_outputs(self.arguments, self.signals, self.resource, self.graph)
             for output in outputs:
                 stack.callback(output.close, 0.0)
-            tracer = Tracer(self.features, bound, thinning=self.arguments.max_overhead is not None)
+            self.servers = self.watch_servers(bound, stack)
+            tracer = Tracer(
+                self.features,
+                bound,
+                thinning=self.arguments.max_overhead is not None,
+                servers=None if self.servers is None else self.servers.open(),
+            )
             stack.callback(tracer.close)
             if self.arguments.max_overhead is not None:
                 self.governor = stack.enter_context(Governor(tracer, self.arguments.max_overhead))
@@ -113,6 +121,16 @@ class _Tracing:
                 clock=clock,
             )
             return self.trace(session, tracer, names)
+
+    def watch_servers(self, bound: BoundScript, stack: ExitStack) -> Servers | None:
+        """What traceid and spanid are looked up in; None: the script asks for neither."""
+        if not bound.uses_traces or self.image is None or self.subject is None:
+            return None
+        from gotap.commands.trace.servers import Servers
+
+        servers = stack.enter_context(Servers(self.image, self.features))
+        servers.attach(self.subject.executable(self.image.elf.entry))
+        return servers
 
     def bind(self) -> BoundScript:
         """The script for this target. Raises ScriptError, and what speaks against the target."""
@@ -135,6 +153,7 @@ class _Tracing:
         bound = bind_script(script, self.image, options)
         if self.image is not None:
             self.image.elf.check_unchanged()  # else sites might be those of another program
+            self.image.elf.give_back()
         return bound
 
     def with_calls(self) -> tree.Script:
@@ -169,6 +188,8 @@ class _Tracing:
         session.ticks.append(lambda: self.follow(session, tracer, names))
         if self.governor is not None:
             session.ticks.append(self.govern)
+        if self.servers is not None:
+            session.ticks.append(self.servers.drop)
         program = self.subject.program if self.subject is not None else None
         try:
             if program is not None:
@@ -239,6 +260,9 @@ class _Tracing:
         subject.renew()
         if isinstance(names, ProgramNames) and self.image is not None:
             names.moved(subject.process.load_bias(self.image.elf.entry))
+        if self.servers is not None and self.image is not None:
+            self.servers.attach(subject.executable(self.image.elf.entry))
+            tracer.servers = self.servers.open()
         self.attach(tracer)
         say(f"{subject.pid} executed the same program again, which is traced now")
 

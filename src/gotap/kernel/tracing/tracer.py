@@ -73,7 +73,7 @@ class Tracer:
         self.features = features
         self.script = script
         self.names = {one.number: one.probe for one in script.routines}
-        self._servers = servers
+        self.servers = servers
         self._number = 0
         self._parts = parts_of(script.routines)
         self._loaded: list[Loaded] = []
@@ -120,7 +120,7 @@ class Tracer:
 
     def load(self, executable: Executable | None, meanwhile: Callable[[], None] | None = None) -> None:
         """The first half of `attach`: programs are in the kernel and run nowhere."""
-        self._number = self._servers.number if self._servers is not None else self._number + 1
+        self._number = self.servers.number if self.servers is not None else self._number + 1
         codes = (self._code(part, number, executable) for number, part in enumerate(self._parts))
         self._loaded = load(self._parts, codes, self._descriptors, self.features, meanwhile)
         if self.setting.unwinder:
@@ -151,8 +151,8 @@ class Tracer:
 
     def _descriptors(self, kind: ProgramType) -> dict[str, int]:
         descriptors = {**self.work.descriptors(kind), **self.maps.descriptors}
-        if self._servers is not None:
-            descriptors |= {name: map.fd for name, map in self._servers.maps.items() if name not in descriptors}
+        if self.servers is not None:
+            descriptors |= {name: map.fd for name, map in self.servers.maps.items() if name not in descriptors}
         return descriptors
 
     def _link(self, loaded: Loaded, executable: Executable | None) -> Link:
