@@ -1,13 +1,23 @@
-"""Programs that do one thing with a script's maps, run in the kernel by test_run: they read this process's memory."""
+"""Programs that do one thing with a script's maps, run in the kernel by test_run, or in the interpreter: they read
+this process's memory.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
+from weakref import WeakSet
 
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bpf_interpreter import ArrayMap, EmulatedMap, HashMap, Machine, PerCpuHashMap, UserMemory
 from gotap.kernel.asm import R0, R1, R6, R7, Assembler, Code
 from gotap.kernel.bpf import Map, Program, possible_cpus
 from gotap.kernel.codegen.keys import KeyEmitter, Scratch, TextSources
@@ -55,8 +65,12 @@ def spec(kind: MapKind, *keys: Part, value: Part = UINT, number: int = 0, **more
 class Text:
     """Bytes of this process, as a text of the intermediate form."""
 
+    alive: ClassVar[WeakSet[Text]] = WeakSet()
+
     def __init__(self, value: bytes) -> None:
         self._buffer = ctypes.create_string_buffer(value, len(value) + 1)
+        self.content = value + b"\0"
+        self.alive.add(self)
         self.address = ctypes.addressof(self._buffer)
         self.text = ir.Text(ir.Const(self.address), ir.Const(len(value)))
 
@@ -131,13 +145,62 @@ def answer(asm: Assembler) -> None:
     asm.store(R7, ANSWER, R0)
 
 
+class _Emulated:
+    """A map of the interpreter, as much of gotap.kernel.bpf.Map as reading needs."""
+
+    def __init__(self, kind: MapType, key_size: int, value_size: int, max_entries: int, *_: object, **__: object
+                 ) -> None:
+        self.fd = -1
+        self.value_size = value_size
+        self.emulated: EmulatedMap
+        if kind is MapType.ARRAY:
+            self.emulated = ArrayMap(value_size, max_entries)
+        elif kind is MapType.PERCPU_HASH:
+            self.emulated = PerCpuHashMap(key_size, value_size, max_entries, possible_cpus())
+        else:
+            self.emulated = HashMap(key_size, value_size, max_entries)
+
+    create = classmethod(lambda cls, *arguments, **more: cls(*arguments, **more))
+
+    def lookup(self, key: bytes) -> bytes | None:
+        value = self.emulated.values.get(key)
+        return None if value is None else bytes(value)
+
+    def update(self, key: bytes, value: bytes) -> bool:
+        return self.emulated.update(key, value, 0, 0) == 0
+
+    def delete(self, key: bytes) -> bool:
+        return self.emulated.delete(key) == 0
+
+    def keys(self) -> list[bytes]:
+        return list(self.emulated.values)
+
+    def entries(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        keys = list(self.emulated.values)
+        by_cpu = self.emulated.cpu_values if isinstance(self.emulated, PerCpuHashMap) else [self.emulated.values]
+        values = b"".join(bytes(one[key]) for key in keys for one in by_cpu)
+        rows = np.frombuffer(values, np.uint8).reshape(len(keys), len(by_cpu) * self.value_size)
+        return np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), self.emulated.key_size), rows
+
+    def memory(self) -> int:
+        return 1
+
+    def close(self) -> None: ...
+
+
 class Bench:
-    """The maps in the kernel, and programs on them."""
+    """The maps, and programs on them. `interpreted`: by the interpreter, without the kernel."""
+
+    interpreted = False
 
     def __init__(self, *specs: MapSpec) -> None:
         self.specs = specs
-        self.maps = ScriptMaps(specs, AllFeatures())
-        self.frames = Map.create(MapType.ARRAY, 4, FRAME_SCRATCH + RECORD + FRAME_TAIL, 1)
+        create: Any = _Emulated if self.interpreted else Map.create
+        with pytest.MonkeyPatch.context() as patch:
+            if self.interpreted:
+                patch.setattr("gotap.kernel.scriptmaps.Map", _Emulated)
+            self.maps = ScriptMaps(specs, AllFeatures())
+        self.frames = create(MapType.ARRAY, 4, FRAME_SCRATCH + RECORD + FRAME_TAIL, 1)
 
     def do(self, *statements: Statement, cpu: int | None = None) -> bool:
         """False when a statement failed."""
@@ -156,6 +219,12 @@ class Bench:
     def run(self, body: Body, *, cpu: int | None = None) -> bool:
         """False when it jumped to `fail`. `cpu`: which one the program runs on."""
         code = program(self.specs, body, possible_cpus())
+        if self.interpreted:
+            maps = {name: map.emulated for name, map in self.maps._maps.items()}  # type: ignore[attr-defined]
+            memory = UserMemory({one.address: one.content for one in Text.alive})
+            name = Path(f"/proc/self/task/{threading.get_native_id()}/comm").read_bytes().strip()
+            machine = Machine({**maps, FRAMES: self.frames.emulated}, memory, cpu=cpu or 0, comm=name)
+            return machine.run(code, {}) == 0
         descriptors = {**self.maps.descriptors, FRAMES: self.frames.fd}
         allowed = os.sched_getaffinity(0)
         with Program.load(code.bytes(descriptors), ProgramType.RAW_TRACEPOINT, "test") as loaded:

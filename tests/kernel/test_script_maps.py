@@ -27,7 +27,14 @@ from gotap.signals.maps.buckets import linear, log_linear_range
 from kernel_access import needs_bpf
 from script_map_programs import ANSWER, INT, TARGET, TEXT, UINT, Bench, Text, answer, emit, program, spec
 
-pytestmark = [pytest.mark.root, needs_bpf]
+
+@pytest.fixture(params=[pytest.param(False, id="kernel", marks=[pytest.mark.root, needs_bpf]),
+                        pytest.param(True, id="interpreter")], autouse=True)  # fmt: skip
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Each test runs in both."""
+    monkeypatch.setattr(Bench, "interpreted", request.param)
+    return bool(request.param)
+
 
 VALUE = MapKind.VALUE
 NOWHERE = ir.Load(ir.Const(8), 0, 8, False, False)
