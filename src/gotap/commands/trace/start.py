@@ -144,6 +144,7 @@ class _Tracing:
         options = Options(
             limits(self.arguments),
             most_probes=self.arguments.max_probes,
+            lenient=self.arguments.tool is not None,
             tracepoints=tracepoint_fields,
             symbols=self.c_function,
         )
