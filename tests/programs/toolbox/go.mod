@@ -1,0 +1,3 @@
+module toolbox
+
+go 1.18
