@@ -18,7 +18,7 @@ from gotap.commands.trace.summary import COSTS
 from gotap.errors import GotapError
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
-from gotap.probe.catalogue import libraries, runtime, signatures_of
+from gotap.probe.catalogue import runtime, signatures_in_catalogue
 from gotap.probe.functions.matching import FunctionKind, Functions, Match
 from gotap.probe.functions.model import FunctionSignature
 from gotap.probe.functions.signatures import Signatures
@@ -109,9 +109,8 @@ class _Details:
     def __init__(self, functions: Functions) -> None:
         image = functions.image
         types = types_of(image, runtime())
-        catalogue = [one for library in libraries() for one in signatures_of(library)]
         self._places = Places(image, types)
-        self._signatures = Signatures(functions, types, (), catalogue)
+        self._signatures = Signatures(functions, types, (), signatures_in_catalogue)
 
     def of(self, one: Listed, body: Function) -> Listed:
         signature = self._signatures.of(body)

@@ -149,11 +149,14 @@ class TraceSession(Struct):
 
     def finish(self) -> None:
         """Runs `end`, shows what is still to be shown and all maps. The target's probes are out by then."""
-        self.drain()
-        stopped, self.stopped = self.stopped, False
+        if self.stopped:
+            for _ in self.kernel.events():  # came too late
+                pass
+        else:
+            self.drain()
+        self.stopped, self.limits = False, Limits()  # limits are not for what `end` shows
         self.kernel.end()
         self.drain()
-        self.stopped = stopped or self.stopped
         results = [self.read_map(spec.number, None) for spec in self.script.maps]
         self.each(lambda output: output.maps([result for result in results if result.entries]))
 
