@@ -156,9 +156,9 @@ def _text(name: str) -> str:
         return file.read()
 
 
-def signatures_of(library: Library) -> Iterator[Signature]:
-    """The functions whose parameters a library's description names."""
-    for operation in library.operations:
+def signatures_in_catalogue() -> Iterator[Signature]:
+    """The functions whose parameters the descriptions of libraries name."""
+    for operation in (one for library in libraries() for one in library.operations):
         specs: list[BeginSpec | AnnotateSpec | EndSpec] = [*operation.begins, *operation.annotations, *operation.ends]
         for spec in specs:
             for one in (spec.place.function, spec.place.callee):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 from msgspec.structs import replace
@@ -57,14 +57,19 @@ class Signatures:
         functions: Functions,
         types: Types,
         written: Iterable[Signature] = (),
-        catalogue: Iterable[Signature] = (),
+        catalogue: Callable[[], Iterable[Signature]] = tuple,
     ) -> None:
         self.functions = functions
         self.image: Image = functions.image
         self.types = types
         self._written = {plain_name(one.symbol): one for one in written}
-        self._catalogue = {plain_name(one.symbol): one for one in catalogue}
+        self._read_catalogue = catalogue
         self._known: dict[int, FunctionSignature] = {}
+
+    @cached_property
+    def _catalogue(self) -> dict[str, Signature]:
+        """Read when everything else does not know."""
+        return {plain_name(one.symbol): one for one in self._read_catalogue()}
 
     def of(self, function: Function) -> FunctionSignature:
         """The signature of a function that has code."""

@@ -10,10 +10,11 @@ from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.image.types.gotypes import LayeredTypes, Type
 from gotap.probe import ir
-from gotap.probe.catalogue import Choice, libraries, runtime, signatures_of
+from gotap.probe.catalogue import Choice, runtime, signatures_in_catalogue
 from gotap.probe.compiler import Compiler, Scope
 from gotap.probe.expression import parse
 from gotap.probe.functions.signatures import Signatures
+from gotap.probe.functions.written import Imports, read_signature
 from gotap.probe.maps import map_layout
 from gotap.probe.script import tree
 from gotap.probe.script.bound import BoundScript, Origin
@@ -29,7 +30,7 @@ from gotap.probe.script.stackwords import stack_words
 from gotap.probe.script.stage import mentions
 from gotap.probe.script.tracepoint import FieldInfo
 from gotap.probe.shapes import Shapes
-from gotap.probe.signature import parse_signature
+from gotap.probe.signature import Signature
 from gotap.probe.sources import types_of
 from gotap.probe.typing import Types
 
@@ -131,14 +132,14 @@ class _Binder:
     def signatures(self) -> Signatures:
         """What functions take and give, by the script's `sig` lines first."""
         context = self.context
-        written = []
+        written: list[Signature] = []
+        imports = Imports(context.program)
         for line in context.shared.script.signatures:
             try:
-                written.append(parse_signature(line.text, {}))
+                written.append(read_signature(line.text, context.functions, imports))
             except GotapError as error:
                 raise context.error(line.at, str(error), error.remedy) from None
-        catalogue = [one for library in libraries() for one in signatures_of(library)]
-        return Signatures(context.functions, context.types, written, catalogue)
+        return Signatures(context.functions, context.types, written, signatures_in_catalogue)
 
     def result(self) -> BoundScript:
         context, shared = self.context, self.context.shared
