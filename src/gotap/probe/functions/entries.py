@@ -1,0 +1,37 @@
+"""Entry sites of many functions: by their prologues' bytes, else by analysing the code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gotap.image.code import EntrySite, FunctionCode
+from gotap.image.code.prologue import entry_sites as sites_by_prologue
+from gotap.image.functions.pclntab import Function
+from gotap.image.image import Image
+
+#: Of fewer functions the code is analysed anyhow, for their returns.
+_FEW = 8
+
+
+def entry_sites(
+    image: Image, functions: Sequence[Function], code: Callable[[Function], FunctionCode]
+) -> list[EntrySite | None]:
+    """Where calls of each function begin; None where no instruction can carry a probe. Raises NoCode.
+
+    10,000 functions take a tenth of a second, those of Go before 1.21 half a second.
+    """
+    found: list[EntrySite | None] = [None] * len(functions)
+    segment = image.elf.segment_of(functions[0].address) if len(functions) > _FEW else None
+    if segment is not None and all(_inside(one, segment.vaddr, segment.filesz) for one in functions):
+        text = memoryview(image.elf.data)[segment.offset : segment.offset + segment.filesz]
+        found = sites_by_prologue(
+            text, segment.vaddr, [one.address for one in functions], [one.size for one in functions]
+        )
+    return [
+        site if site is not None else code(function).entry_site()
+        for site, function in zip(found, functions, strict=True)
+    ]
+
+
+def _inside(function: Function, start: int, size: int) -> bool:
+    return start <= function.address and function.end <= start + size
