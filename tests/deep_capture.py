@@ -37,6 +37,9 @@ TAIL = 4096
 HEAP = HEADER.itemsize + 8 * 8  # eight columns
 SIZE = 1 << 20
 
+_libc = ctypes.CDLL(None)
+_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
 Run = Callable[[Code, DeepSetting, "Heap", "Table"], bytes]
 
 
@@ -44,10 +47,11 @@ class Heap:
     """Memory of this process that stands for a Go program's."""
 
     def __init__(self) -> None:
-        self._pages = mmap.mmap(-1, SIZE)
+        self._pages = mmap.mmap(-1, SIZE + mmap.PAGESIZE)
         self._pages.write(bytes(SIZE))  # so that all of it is in memory: programs cannot wait for it
         self._bytes = (ctypes.c_char * SIZE).from_buffer(self._pages)
         self.start = ctypes.addressof(self._bytes)
+        assert _libc.mprotect(self.start + SIZE, mmap.PAGESIZE, 0) == 0  # nothing is readable behind it
         self.memory = UserMemory({self.start: bytes(SIZE)})
         self._next = 64
 

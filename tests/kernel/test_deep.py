@@ -58,6 +58,19 @@ def test_a_long_string_is_cut_and_says_how_long_it_was(capture: Capture, heap: H
     assert data == bytes(range(100))
 
 
+def test_a_limit_beyond_what_is_read_at_once(capture: Capture, heap: Heap) -> None:
+    """Texts are one chunk, however long; the part of it that is not in memory is missing."""
+    text = bytes(index * 7 & 0xFF for index in range(13_000))
+    place = heap.put(text)
+    for limit in (4096, 4097, 10_000, 13_000):
+        found = capture(heap, Table([STRING]), [value(0, 1, word(place) + word(13_000))], limits=Limits(text=limit))
+        assert found.chunks == [(place, 13_000, text[:limit])]
+    end = heap.start + deep_capture.SIZE
+    heap.write(end - 6000, text[:6000])
+    found = capture(heap, Table([STRING]), [value(0, 1, word(end - 6000) + word(9000))], limits=Limits(text=9000))
+    assert found.chunks == [(end - 6000, 9000, text[:4096])]
+
+
 def test_lengths_that_make_no_sense_take_nothing_or_what_is_there(capture: Capture, heap: Heap) -> None:
     place = heap.put(b"x" * 300)
     for length in (0, 1 << 63, (1 << 64) - 1):
@@ -268,9 +281,9 @@ def test_interfaces_count_as_one_step(capture: Capture, heap: Heap) -> None:
         assert cut.flags == EventFlags.DEPTH_CUT
 
 
-@pytest.mark.parametrize("length", [10, 20])
+@pytest.mark.parametrize("length", [10, 40])
 def test_chains_of_contexts_are_followed_further(capture: Capture, heap: Heap, length: int) -> None:
-    """*valueCtx{Context; value any}, each the child of the next: sixteen are taken at any depth."""
+    """*valueCtx{Context; value any}, each the child of the next: 32 are taken at any depth."""
     itab = heap.words(0, DESCRIPTOR)
     contexts = [heap.reserve(32) for _ in range(length)]
     boxed = [heap.words(number) for number in range(length)]
@@ -288,10 +301,10 @@ def test_chains_of_contexts_are_followed_further(capture: Capture, heap: Heap, l
         [2, 4],
     )
     found = capture(heap, table, [value(0, 1, word(itab) + word(contexts[0]))], limits=Limits(depth=2))
-    taken = min(length, 16)
+    taken = min(length, 32)
     assert [address for address in found.addresses() if address in contexts] == contexts[:taken]
     assert [address for address in found.addresses() if address in boxed] == boxed[:taken]
-    assert found.flags == (EventFlags.DEPTH_CUT if length > 16 else EventFlags(0))
+    assert found.flags == (EventFlags.DEPTH_CUT if length > 32 else EventFlags(0))
 
 
 # -- maps ---------------------------------------------------------------------------------------------------------

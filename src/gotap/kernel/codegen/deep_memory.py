@@ -29,7 +29,8 @@ POSITION, END, FIRST, COUNT, NEXT, LEFT, STRIDE, DEPTH = range(16, 80, 8)
 AT, LENGTH, MOST, BYTES, FULL = range(80, 120, 8)
 NEW_POSITION, NEW_END, NEW_SHAPE, NEW_COUNT, NEW_DEPTH = range(120, 160, 8)
 RUN = 160  # of the main program: the header of the chunk that holds an event's late parts, 0: there is none
-SEEN = 168
+CHUNK_AT, PART = 168, 176  # of a copy: where its header stands, how many bytes are being read
+SEEN = 184
 QUEUE = SEEN + 8 * SEEN_LENGTH
 #: In the queue: u16 position, u16 end, u32 elements, u32 shape, u16 depth.
 ENTRY_POSITION, ENTRY_END, ENTRY_COUNT, ENTRY_SHAPE, ENTRY_DEPTH, ENTRY_SIZE = 0, 2, 4, 8, 12, 16
@@ -38,7 +39,8 @@ SCRATCH_SIZE = QUEUE + ENTRY_SIZE * QUEUE_LENGTH
 #: A depth counts steps from 1 in its low byte, contexts of a chain above.
 ROOT_DEPTH = 1
 CHAIN_STEP = 1 << 8
-LONGEST_CHAIN = 16
+LONGEST_CHAIN = 32
+DEEPEST = 200
 
 CHUNK_HEADER = CHUNK.itemsize
 CHUNK_ADDRESS, CHUNK_LENGTH, CHUNK_FULL = 0, 8, 12
@@ -66,7 +68,7 @@ class DeepSetting(Struct, frozen=True):
 
     @property
     def chunk_limit(self) -> int:
-        """Bytes of one chunk at most: the verifier lets a read begin anywhere in the record."""
+        """Bytes of one chunk at most, but for texts."""
         return min(self.tail, self.record_size) - CHUNK_HEADER
 
     @property
@@ -83,12 +85,16 @@ class DeepSetting(Struct, frozen=True):
 
     @property
     def text_limit(self) -> int:
-        return min(self.limits.text, self.chunk_limit)
+        return min(self.limits.text, self.record_size)
+
+    @property
+    def element_limit(self) -> int:
+        return min(self.limits.elements, self.record_size)
 
     @property
     def groups(self) -> int:
         """Groups or buckets of a map that are taken: of eight slots, half or more of which are in use."""
-        return max(1, -(-self.limits.elements // 4))
+        return max(1, -(-self.element_limit // 4))
 
 
 def field(name: str) -> int:
