@@ -9,6 +9,7 @@ import pytest
 
 import deep_capture
 from deep_capture import HEAP, Capture, Heap, Table, column, pointers, value
+from gotap.kernel.codegen import deep_memory, script_frame
 from gotap.probe import ir
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import EVENT, EventFlags
@@ -462,3 +463,8 @@ def test_a_record_without_room_for_more(capture: Capture, heap: Heap) -> None:
         assert found.columns[1] in (None, (16, text))
         assert EventFlags.HEAP_FULL in found.flags
         assert found.used <= size
+
+
+def test_frames_of_scripts_have_room_for_what_captures_work_with() -> None:
+    assert deep_memory.SCRATCH_SIZE <= script_frame.QUEUE_SIZE
+    assert script_frame.QUEUE + script_frame.QUEUE_SIZE <= 0
