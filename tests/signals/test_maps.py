@@ -221,8 +221,8 @@ def test_a_time_series_shows_the_latest_intervals(shown: int, expected: list[int
         entry(word(100), count=1, sum=-3, least=-3, greatest=-3),
     ]
     (found,) = as_json(results(one, entries, Names(), 7))["entries"]
-    assert [(point["time_unix_nano"], point["value"]) for point in found["value"]] == [
-        (98_007, expected[0]),
-        (100_007, expected[1]),
+    assert [(point["from"][-16:], point["to"][-16:], point["value"]) for point in found["value"]] == [
+        ("00:00.000098007Z", "00:00.000099007Z", expected[0]),
+        ("00:00.000100007Z", "00:00.000101007Z", expected[1]),
     ]
     assert [point["count"] for point in found["value"]] == [2, 1]

@@ -6,7 +6,7 @@ from typing import Any
 
 from gotap.probe.script.bound import MapSpec
 from gotap.signals.maps.model import Bucket, Histogram, MapResult, MapValue, Quantiles, Series, Stats, Top
-from gotap.signals.trace_values import as_json
+from gotap.signals.trace_values import as_json, rfc3339
 
 
 def to_json(result: MapResult) -> dict[str, Any]:
@@ -37,7 +37,10 @@ def value_json(spec: MapSpec, value: MapValue) -> Any:
             part = spec.bucket or spec.value
             return [{"value": as_json(part, one), "count": count} for one, count in values]
         case Series(points):
-            return [{"time_unix_nano": one.start, "value": one.value, "count": one.count} for one in points]
+            return [
+                {"from": rfc3339(one.start), "to": rfc3339(one.end), "value": one.value, "count": one.count}
+                for one in points
+            ]
         case _:
             return as_json(spec.value, value)
 
