@@ -1,0 +1,3 @@
+module kernelguest
+
+go 1.18
