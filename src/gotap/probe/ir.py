@@ -133,6 +133,14 @@ class Arithmetic(Struct, frozen=True):
     signed: bool
 
 
+class Conditional(Struct, frozen=True):
+    """`then` where `when` is not 0, else `otherwise`; only the one that is taken may fail."""
+
+    when: Word
+    then: Word
+    otherwise: Word
+
+
 class Local(Struct, frozen=True):
     """A routine's local variable; 0 until it is set."""
 
@@ -222,6 +230,7 @@ Word = (
     | Log2
     | Not
     | Arithmetic
+    | Conditional
     | Local
     | Own
     | Stored

@@ -70,6 +70,8 @@ def children(word: ir.Word) -> tuple[ir.Word, ...]:
             return (left, right)
         case ir.Arithmetic(_, left, right):
             return (left, right)
+        case ir.Conditional(when, then, otherwise):
+            return (when, then, otherwise)
         case ir.TextEquals(text):
             return (text.pointer, text.length)
         case ir.TextsEqual(left, right):

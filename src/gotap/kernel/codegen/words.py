@@ -93,6 +93,14 @@ class WordEmitter:
             case ir.Log2(operand):
                 self.word(operand, fail)
                 self.log2()
+            case ir.Conditional(when, then, otherwise):
+                other, end = self.asm.new_label("other"), self.asm.new_label("chosen")
+                self.require(when, other, fail)
+                self.word(then, fail)
+                asm.jump(end)
+                asm.label(other)
+                self.word(otherwise, fail)
+                asm.label(end)
             case _:
                 self.truth(word, fail)
 

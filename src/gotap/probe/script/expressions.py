@@ -117,6 +117,10 @@ class ScriptExpression(ExpressionCompiler):
     def measured(self, function: str, value: Value) -> Value:
         if function == "len" and isinstance(value.text, ir.KeptText):
             raise ExpressionError("the length of a text that was kept", "take len of the argument itself")
+        if function == "typeof" and value.type.kind is Kind.INTERFACE and not value.type.empty:
+            return _changed(self.call(function, value), lambda type: _unless_nil(value.word(0), type))
+        if function == "len" and value.type.kind in (Kind.MAP, Kind.CHAN):
+            return _changed(self.call(function, value), lambda count: _unless_nil(value.word(0), count))
         return self.call(function, value)
 
     def named(self, name: str) -> Value:
@@ -247,6 +251,15 @@ def _roots_alone(keep: Callable[[tree.Expression], Value | None]) -> Callable[[t
         return keep(node) if isinstance(node, tree.Select) and isinstance(node.operand, tree.Name) else None
 
     return keep_root
+
+
+def _changed(value: Value, change: Callable[[ir.Word], ir.Word]) -> Value:
+    return replace(value, words={0: change(value.word(0))})
+
+
+def _unless_nil(pointer: ir.Word, word: ir.Word) -> ir.Word:
+    """The word that is found by a pointer, and 0 where that is nil."""
+    return ir.Conditional(ir.Compare("!=", pointer, ir.Const(0), False), word, ir.Const(0))
 
 
 def _label(entries: ir.Word, count: ir.Word, at: int, key: bytes) -> ir.Alternative:
