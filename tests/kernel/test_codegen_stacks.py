@@ -68,6 +68,16 @@ def test_stacks_go_on_behind_the_runtimes_own(go: str) -> None:
         assert names[names.index("main.block") :] == blocked[1:]
 
 
+@pytest.mark.parametrize("go", every_version())
+def test_stacks_that_grow(go: str) -> None:
+    """In the prologue of a function, which has no frame yet."""
+    prober = Prober(build("stacks", go))
+    addresses, expected = taken(prober, "runtime.copystack")
+    (grown,), (by,) = of("main.growing", stacks(prober, addresses)), of("main.growing", expected)
+    assert grown[:4] == ["runtime.copystack", "runtime.newstack", "runtime.morestack", "main.large"]
+    assert grown[3:] == by[1:]
+
+
 def test_stacks_of_goroutines_ask_nothing_of_the_runtime() -> None:
     prober = Prober(build("stacks"))
     addresses, expected = taken(prober, "main.probe", words=False)

@@ -80,6 +80,18 @@ func block(c chan int) int {
 	return <-c
 }
 
+// large needs more stack than a new goroutine has: it grows in large's prologue.
+//
+//go:noinline
+func large(n int) int {
+	var room [1 << 16]byte
+	room[n] = byte(n)
+	return probe(n) + int(room[n/2])
+}
+
+//go:noinline
+func growing(n int) int { return large(n) + 1 }
+
 func generic[T any](value T, n int) int { return probe(n) }
 
 func run() {
@@ -97,6 +109,8 @@ func run() {
 	c <- 1
 	<-done
 	recursive(200)
+	go func() { done <- growing(9) }()
+	<-done
 }
 
 func main() {

@@ -1,9 +1,13 @@
-// Go calls C, which calls Go, which calls C, which calls Go: stacks as in the program `stacks`.
+// Go calls C, which calls Go, which calls C, which calls Go; and a thread of C's does: stacks as in the program `stacks`.
 package main
 
 /*
+#cgo LDFLAGS: -lpthread
+#include <pthread.h>
 extern void fromC(int n);
 static void bridge(int n) { fromC(n); }
+static void *body(void *n) { fromC(*(int *)n); return n; }
+static void thread(int n) { pthread_t id; pthread_create(&id, 0, body, &n); pthread_join(id, 0); }
 */
 import "C"
 
@@ -42,6 +46,7 @@ func main() {
 	for input.Scan() {
 		seen = nil
 		callC(2)
+		C.thread(1)
 		for _, pcs := range seen {
 			frames := runtime.CallersFrames(pcs)
 			for {

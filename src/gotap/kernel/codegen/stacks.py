@@ -75,7 +75,7 @@ class StackEmitter:
         self.push(address)
         if frames > 1:
             with contextlib.ExitStack() as stack:
-                slots = [stack.enter_context(self.words.temporary()) for _ in range(6)]
+                slots = [stack.enter_context(self.words.temporary()) for _ in range(7)]
                 walk = _Walk(self, frames, address, slots)
                 walk.emit(self._steps if self.has_loop else None)
         asm.mov(R0, R9)
@@ -103,8 +103,8 @@ class StackEmitter:
 
 class _Walk:
     """One walk: R8 is the frame pointer to follow, R9 counts the frames. Slots: `floor`, below which no frame can be;
-    `high`, where the stack ends; `crossed`, whether the walk has left a thread's own stack; `base`, `pointer` and
-    `count` keep a frame pointer, R8 and R9.
+    `high`, where the stack ends; `crossed`, whether the walk has left a thread's own stack; `last`, the return address
+    found last; `base`, `pointer` and `count` keep a frame pointer, R8 and R9.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class _Walk:
         self.known = stacks.stack_words
         self.sp_offset = stacks.sp_offset
         self.frames = frames
-        self.floor, self.high, self.crossed, self.base, self.pointer, self.count = slots
+        self.floor, self.high, self.crossed, self.last, self.base, self.pointer, self.count = slots
         self.push: Callable[[], None] = lambda: stacks.push(address)
         self.loop, self.left, self.done = (self.asm.new_label(name) for name in ("frame", "left", "walked"))
 
@@ -176,6 +176,7 @@ class _Walk:
         if self.known is not None:
             asm.mov(R0, 0)
             self.words.keep(self.crossed, R0)
+            self.words.keep(self.last, R0)
             asm.load(R3, R6, PT_REGS["r14"])
             self.read(R3, self.known.high)
             self.words.keep(self.high, R0)
@@ -187,6 +188,7 @@ class _Walk:
         if self.sp_offset is None:
             return
         self.read(R3, 0)
+        self.words.keep(self.last, R0)
         self.push()
         callers = asm.new_label("callers")
         self.words.recall(R1, self.floor)
@@ -207,6 +209,7 @@ class _Walk:
         self.read_pair()
         asm.load(R0, memory.base, memory.pair + 8)
         asm.jeq(R0, 0, self.left)
+        self.words.keep(self.last, R0)
         self.push()
         if self.known is not None and self.known.callback is not None:
             self.follow_callback(self.known, self.known.callback)
@@ -223,12 +226,15 @@ class _Walk:
     def cross(self, known: StackWords) -> None:
         """The chain has left the stack: on a thread's own stack (g0) it goes on where the goroutine stands."""
         asm, memory = self.asm, self.words.memory
-        saved = asm.new_label("saved")
+        further, saved, ready = (asm.new_label(name) for name in ("further", "saved", "ready"))
         self.words.recall(R1, self.crossed)
         asm.jne(R1, 0, self.done)
         asm.mov(R1, 1)
         self.words.keep(self.crossed, R1)
-        asm.jeq(R8, 0, self.done)  # goexit, or what was started on the thread's own stack
+        self.words.recall(R0, self.last)
+        self.in_range(known.base, further)
+        asm.jump(self.done)
+        asm.label(further)
         asm.load(R3, R6, PT_REGS["r14"])
         self.read(R3, known.m)
         asm.mov(R8, R0)
@@ -252,17 +258,26 @@ class _Walk:
         else:
             self.words.recall(R3, self.floor)  # SP points to its return address
             self.read(R3, 0)
+        asm.jump(ready)
         asm.label(saved)
+        self.push()
+        self.words.recall(R0, self.last)
+        self.in_range(known.grow, self.loop)
+        asm.jge(R9, self.frames, self.done)
+        self.words.recall(R3, self.floor)  # the stack grows in a prologue: SP points to the return address
+        self.read(R3, 0)
+        asm.label(ready)
         self.push()
         asm.jump(self.loop)
 
     def follow_callback(self, known: StackWords, callback: Callback) -> None:
         """R0 returns into cgocallback: its frame ends in the saved pc of whoever called C, by way of cgocall."""
-        asm, other = self.asm, self.asm.new_label("go")
+        asm = self.asm
+        other, own_thread = asm.new_label("go"), asm.new_label("c")
         self.in_range((callback.start, callback.end), other)
         asm.add(R8, 16 + callback.depth)
         self.read(R8, 0)
-        self.in_range(known.switch, self.done)  # else C called on a thread of its own
+        self.in_range(known.switch, own_thread)
         asm.jge(R9, self.frames, self.done)
         asm.add(R8, 8 + callback.switch_depth)
         self.read(R8, 0)
@@ -271,6 +286,11 @@ class _Walk:
         asm.add(R8, callback.caller_depth)
         self.words.keep(self.floor, R8)
         asm.jump(self.loop)
+        asm.label(own_thread)  # which C started: what calls into Go there is made to look like goexit
+        self.in_range(known.base, self.done)
+        asm.jge(R9, self.frames, self.done)
+        self.push()
+        asm.jump(self.done)
         asm.label(other)
 
     def in_range(self, addresses: tuple[int, int], outside: str) -> None:

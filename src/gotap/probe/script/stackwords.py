@@ -1,8 +1,9 @@
 """Where the runtime keeps what is needed to follow a goroutine's stack across changes of stack.
 
-`runtime.systemstack` runs a function on the thread's own stack (g0) and saves where the goroutine stands in g.sched;
-`runtime.cgocallback` runs Go code for C on top of what the goroutine had called C from. Sources: asm_amd64.s
-(systemstack, gosave_systemstack_switch, asmcgocall, cgocallback), Go 1.18, 1.21, 1.24 and 1.27.
+`runtime.systemstack`, `mcall` and `morestack` go on with the thread's own stack (g0) and save where the goroutine
+stands in g.sched; `runtime.cgocallback` runs Go code for C on top of what the goroutine had called C from.
+Sources: asm_amd64.s (systemstack, gosave_systemstack_switch, mcall, morestack, asmcgocall, cgocallback), Go 1.18,
+1.21, 1.24 and 1.27.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Callback(Struct, frozen=True):
 
 class StackWords(Struct, frozen=True):
     """Offsets in bytes: of g.stack.hi, g.m and g.sched's fields in a g, of g0 and curg in an m. Unrelocated addresses:
-    `switch`, `base`: [start, end) of systemstack_switch, and of goexit, where goroutines begin.
+    [start, end) of functions: `switch` systemstack_switch, `grow` morestack, `base` goexit, where goroutines begin.
 
     `switch_depth`: as in Callback, of systemstack: 8 where it saves the frame pointer (Go ≥ 1.21), else 0.
     `callback` None: the program has no cgo.
@@ -46,6 +47,7 @@ class StackWords(Struct, frozen=True):
     curg: int
     switch: tuple[int, int]
     switch_depth: int
+    grow: tuple[int, int]
     base: tuple[int, int]
     callback: Callback | None = None
 
@@ -54,8 +56,9 @@ def stack_words(image: Image, types: Types) -> StackWords | None:
     """None where the binary does not tell: stacks end at such changes then."""
     g, m = types.find("runtime.g"), types.find("runtime.m")
     find = image.pclntab.find
-    switch, stack, base = (find(f"runtime.{name}") for name in ("systemstack_switch", "systemstack", "goexit"))
-    if g is None or m is None or switch is None or stack is None or base is None:
+    names = "systemstack_switch", "systemstack", "morestack", "goexit"
+    switch, stack, grow, base = (find(f"runtime.{name}") for name in names)
+    if g is None or m is None or switch is None or stack is None or grow is None or base is None:
         return None
     try:
         return StackWords(
@@ -68,6 +71,7 @@ def stack_words(image: Image, types: Types) -> StackWords | None:
             curg=_offset(m, "curg"),
             switch=_range(switch),
             switch_depth=_depth(image, stack),
+            grow=_range(grow),
             base=_range(base),
             callback=_callback(image),
         )
