@@ -97,6 +97,7 @@ def emitter(asm: Assembler, specs: Sequence[MapSpec], full: Callable[[], None], 
         own=lambda slot, fail: asm.jump(fail),
         stored=lambda text, fail: maps[0].stored_text(text, fail),
         frame=RECORD,
+        limit=lambda text: next(one.value.size for one in specs if one.number == getattr(text, "map", None)) - 8,
     )
     scratch = Scratch(R7, KEY_BUFFER, KEY_BUFFER_SIZE + VALUE_BUFFER_SIZE - 8)
     keys = KeyEmitter(asm, words, StackEmitter(asm, words, None, None), scratch, sources, TARGET)

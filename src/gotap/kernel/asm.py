@@ -78,6 +78,15 @@ class Assembler:
         """A name no one else has; place it with `label`."""
         return f"{prefix}.{next(self._numbers)}"
 
+    @property
+    def jumps(self) -> int:
+        """How many there are so far."""
+        return len(self._jumps)
+
+    def calls(self, label: str) -> int:
+        """How many calls of that subprogram there are so far."""
+        return sum(name == label for _, name in self._calls)
+
     def wanted(self, label: str) -> bool:
         """Whether anything so far jumps there: what nothing leads to the verifier refuses."""
         return any(name == label for _, name in self._jumps)

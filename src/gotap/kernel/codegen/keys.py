@@ -47,12 +47,13 @@ class Scratch(Struct, frozen=True):
 class TextSources(Struct, frozen=True):
     """Texts that lie in the kernel's memory. `own`, `stored`: emit R0 = address of u64 length and the bytes, at most as
     many as the slot or the map holds, or jump to the label. `frame`: bytes of the frame that R7 points to, behind which
-    there is a text's limit more.
+    there is a text's limit more. `limit`: how many bytes a slot or map holds.
     """
 
     own: Callable[[int, str], None]
     stored: Callable[[ir.StoredText, str], None]
     frame: int
+    limit: Callable[[ir.OwnText | ir.StoredText], int]
 
 
 class KeyEmitter:
@@ -161,11 +162,11 @@ class KeyEmitter:
             case ir.OwnText(slot):
                 self.clear(at + 8, limit)
                 self.sources.own(slot, fail)
-                self.whole_text(at, limit)
+                self.whole_text(at, min(limit, self.sources.limit(text)))
             case ir.StoredText():
                 self.clear(at + 8, limit)
                 self.sources.stored(text, fail)
-                self.whole_text(at, limit)
+                self.whole_text(at, min(limit, self.sources.limit(text)))
             case ir.RecordText():
                 self.clear(at + 8, limit)
                 self.record_text(text, at, limit, fail)

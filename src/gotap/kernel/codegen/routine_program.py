@@ -58,9 +58,13 @@ class RoutineProgram(ScriptProgram):
         )
         self.stacks = stacks
         sources = TextSources(
-            self.words.own_text, lambda text, fail: self.scriptmaps.stored_text(text, fail), setting.record_size
+            self.words.own_text,
+            lambda text, fail: self.scriptmaps.stored_text(text, fail),
+            setting.record_size,
+            self.words.text_limit,
         )
-        scratch = Scratch(R7, script_frame.KEY_BUFFER, script_frame.KEY_BUFFER_SIZE)
+        size = script_frame.KEY_BUFFER_SIZE + script_frame.VALUE_BUFFER_SIZE - 8
+        scratch = Scratch(R7, script_frame.KEY_BUFFER, size)
         keys = KeyEmitter(self.asm, self.words, stacks, scratch, sources, about.target.number)
         specs = {spec.number: spec for spec in setting.maps}
         self.scriptmaps = ScriptMapEmitter(

@@ -61,7 +61,8 @@ class ScriptProgram:
         self.words = ScriptWords(self.asm, place, target, setting, self.plan, self.memory, site)
         self.early = WordEmitter(self.asm, place.inputs, target.bias, Plan())  # while there is no frame yet
         self.gomaps = MapEmitter(self.asm, setting.has_loop, self.memory)
-        self.depth = 0  # of the loops that are being emitted: in their bodies the program's stack is out of reach
+        self.depth = 0  # of the loops that are being emitted
+        self.far = False  # whether the pointer to the counters is out of reach, as in callbacks
         self._wants_count = False
 
     def start(self) -> None:
@@ -137,7 +138,7 @@ class ScriptProgram:
     def count(self, counter: Counter) -> None:
         """Loses R0 to R5."""
         asm = self.asm
-        if self.depth:
+        if self.far:
             self._wants_count = True
             self.counted_probe()
             asm.mov(R1, 8 * counter)
@@ -150,12 +151,12 @@ class ScriptProgram:
     @contextmanager
     def inside(self, depth: int) -> Iterator[None]:
         """While the body of a loop is emitted, `depth` deep; callbacks have a stack of their own."""
-        before, state = self.depth, self.gomaps.state
+        before, far, state = self.depth, self.far, self.gomaps.state
         self.depth = depth
         if self.setting.has_loop:
-            self.gomaps.state = script_frame.WALK_STATE_INSIDE
+            self.far, self.gomaps.state = True, script_frame.WALK_STATE_INSIDE
         yield
-        self.depth, self.gomaps.state = before, state
+        self.depth, self.far, self.gomaps.state = before, far, state
 
     def counted_probe(self) -> None:
         """R2 = the number of the probe that is counted for."""

@@ -18,7 +18,7 @@ from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R5, R6, R7, Helper, Re
 from gotap.probe import ir
 from gotap.probe.script.routine import OWN_TEXT_LIMIT
 
-_SAME = "sametexts"
+SAME_TEXTS = "sametexts"
 _AmbientName = Literal["pid", "tid", "cpu", "nsecs", "site", "caller", "ip", "latency", "ended", "sp"]
 
 #: Emits a text's length (u64) and bytes at an offset from R7, cut at the limit; jumps to the label when it fails.
@@ -279,7 +279,7 @@ class ScriptWords(WordEmitter):
         jump_if(asm, "!=", R0, R2, false)
         self._wants_same = True
         asm.mov(R1, R7)
-        asm.call_subprogram(_SAME)
+        asm.call_subprogram(SAME_TEXTS)
         jump_if(asm, "==", R0, 0, false)
 
     def whole_text(self, text: ir.AnyText, place: int, fail: str) -> None:
@@ -314,7 +314,7 @@ class ScriptWords(WordEmitter):
             return
         asm = self.asm
         loop, same, differ = asm.new_label("compare"), asm.new_label("same"), asm.new_label("differ")
-        asm.label(_SAME)
+        asm.label(SAME_TEXTS)
         asm.mov(R3, 0)
         asm.label(loop)
         asm.jge(R3, R2, same)

@@ -9,6 +9,7 @@ from gotap.kernel.codegen import script_frame
 from gotap.kernel.codegen.events import EventEmitter
 from gotap.kernel.codegen.script_frame import Counter
 from gotap.kernel.codegen.script_program import ScriptProgram
+from gotap.kernel.codegen.script_words import SAME_TEXTS
 from gotap.kernel.codegen.scriptmaps import ScriptMapEmitter
 from gotap.kernel.isa import R0, R1, R2, R3, R4, R6, R7, R10, Helper
 from gotap.kernel.syscalls import Update
@@ -28,8 +29,13 @@ from gotap.probe.script.routine import (
     Tally,
 )
 
-#: Rounds where the kernel has no bpf_loop: the verifier walks through each of them.
+#: Rounds where the kernel has no bpf_loop, at most: the verifier walks through each of them, and remembers the other
+#: way at each jump, of which there may be 8192 in all (BPF_COMPLEXITY_LIMIT_JMP_SEQ).
 SHORT_LOOP_LIMIT = 64
+_JUMPS_IN_ALL = 6500
+_JUMPS = 2000  # of one loop
+_JUMPS_INSIDE = 300  # of a loop within a loop
+_JUMPS_OF_TEXTS = 2 * script_frame.TEXT_LIMIT // 8  # of two texts that are compared
 
 
 class StatementEmitter:
@@ -42,6 +48,7 @@ class StatementEmitter:
         self.events = events
         self.maps = maps
         self._bodies: list[Callable[[], None]] = []  # of loops: subprograms that are still to be placed
+        self._repeated = 0  # jumps that the verifier walks in short loops besides those that were emitted
 
     def body(self, statements: Sequence[Statement]) -> None:
         for statement in statements:
@@ -144,9 +151,8 @@ class StatementEmitter:
         asm, program = self.asm, self.program
         if program.depth == script_frame.LOOP_DEPTH:
             raise AssemblerError(f"loops stand in loops, {script_frame.LOOP_DEPTH} deep at most", "take them apart")
-        limit = LOOP_LIMIT if program.setting.has_loop else SHORT_LOOP_LIMIT
         first = script_frame.LOOPS + 8 * program.depth
-        within, done = asm.new_label("within"), asm.new_label("looped")
+        done = asm.new_label("looped")
         with self.words.temporary() as rounds:
             self.words.word(statement.first, fail)
             self.words.keep(rounds, R0)
@@ -156,21 +162,22 @@ class StatementEmitter:
             asm.store(R7, first, R1)
             asm.sub(R0, R1)
             self.words.keep(rounds, R0)
-            asm.jle(R0, limit, within)
-            program.count(Counter.LOOP_CUT)
-            asm.mov(R0, limit)
-            self.words.keep(rounds, R0)
-            asm.label(within)
-            self.words.recall(R1, rounds)
-        if program.setting.has_loop:
-            self.call_loop(statement, first)
-        else:
-            self.short_loop(statement, first, done)
+            if program.setting.has_loop:
+                self.call_loop(statement, first, rounds)
+            else:
+                self.short_loop(statement, first, rounds, done)
         asm.label(done)
 
-    def call_loop(self, statement: Loop, first: int) -> None:
-        """R1 rounds of a callback that is placed behind the program."""
+    def call_loop(self, statement: Loop, first: int, rounds: int) -> None:
+        """As many rounds as the temporary says, R0 too, of a callback that is placed behind the program."""
         asm, program = self.asm, self.program
+        within = asm.new_label("within")
+        asm.jle(R0, LOOP_LIMIT, within)
+        program.count(Counter.LOOP_CUT)
+        asm.mov(R0, LOOP_LIMIT)
+        self.words.keep(rounds, R0)
+        asm.label(within)
+        self.words.recall(R1, rounds)
         depth = program.depth + 1
         state = script_frame.LOOP_STATE_INSIDE if program.depth else script_frame.LOOP_STATE
         name = asm.new_label("round")
@@ -197,26 +204,33 @@ class StatementEmitter:
 
         self._bodies.append(place)
 
-    def short_loop(self, statement: Loop, first: int, done: str) -> None:
-        """R1 rounds by jumping back. The round stands on the stack, where the verifier sees it grow."""
+    def short_loop(self, statement: Loop, first: int, rounds: int, done: str) -> None:
+        """The same by jumping back. The round stands on the stack, where the verifier sees it grow."""
         asm, program = self.asm, self.program
         at, again = script_frame.LOOP_STATE + 8 * program.depth, asm.new_label("round")
-        with self.words.temporary() as rounds:
-            self.words.keep(rounds, R1)
-            asm.store(R10, at, 0)
-            asm.label(again)
-            asm.load(R0, R10, at)
-            self.words.recall(R1, rounds)
-            asm.jge(R0, R1, done)
-            asm.load(R1, R7, first)
-            asm.add(R0, R1)
-            self.set_local(statement.slot)
-            with program.inside(program.depth + 1):
-                self.body(statement.body)
-            asm.load(R1, R10, at)
-            asm.add(R1, 1)
-            asm.store(R10, at, R1)
-            asm.jlt(R1, SHORT_LOOP_LIMIT, again)
+        jumps, texts, repeated = asm.jumps, asm.calls(SAME_TEXTS), self._repeated
+        asm.store(R10, at, 0)
+        asm.label(again)
+        asm.load(R0, R10, at)
+        self.words.recall(R1, rounds)
+        asm.jge(R0, R1, done)
+        asm.load(R1, R7, first)
+        asm.add(R0, R1)
+        self.set_local(statement.slot)
+        with program.inside(program.depth + 1):
+            self.body(statement.body)
+        asm.load(R1, R10, at)
+        asm.add(R1, 1)
+        asm.store(R10, at, R1)
+        once = asm.jumps - jumps + _JUMPS_OF_TEXTS * (asm.calls(SAME_TEXTS) - texts) + self._repeated - repeated
+        limit = min((_JUMPS_INSIDE if program.depth else _JUMPS) // once, SHORT_LOOP_LIMIT)
+        if limit < 2 or repeated + once * limit > _JUMPS_IN_ALL:
+            raise AssemblerError("the loop is too long for this kernel", "do less in it, or use Linux 5.17 or newer")
+        self._repeated = repeated + once * limit
+        asm.jlt(R1, limit, again)
+        self.words.recall(R0, rounds)
+        asm.jle(R0, limit, done)
+        program.count(Counter.LOOP_CUT)
 
     def subprograms(self) -> None:
         """Places the bodies of loops, and of loops within them."""

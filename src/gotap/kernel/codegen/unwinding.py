@@ -27,8 +27,9 @@ class EndingProgram(CallProgram):
         """`again`: this program's number in UNWINDERS, by which it comes back where the kernel has no bpf_loop."""
         asm = self.asm
         stop = asm.new_label("stop")
-        self.words.moment = "unwound"
         self.claim()
+        self.words.moment = "unwound"
+        self.far = True  # each call is counted for its own probe
         self.keys()
         for source, place in ((_LIMIT, script_frame.LIMIT), (_RESUME, script_frame.RESUME)):
             asm.load(R1, R10, source)
