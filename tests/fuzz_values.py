@@ -14,8 +14,9 @@ import msgspec
 from fuzz_mutations import Seed
 from fuzz_runner import Target
 from gotap.image.types.gotypes import Field, Kind, Type, TypeRef
+from gotap.probe.functions.closures import Captured
 from gotap.probe.script.limits import Limits
-from gotap.signals.values import Captured, Context, SnapshotMemory, decode, to_json, to_text
+from gotap.signals.values import Context, SnapshotMemory, decode, to_json, to_text
 from gotap.signals.values.memory import Chunk
 from value_samples import Described, named, pointer_to, type_of, version, words
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,9 @@ from gotap.image.image import Image
 from gotap.image.types.gotypes import Type
 from gotap.image.types.rtype import RuntimeTypes
 from gotap.probe.catalogue import runtime
+from gotap.probe.functions.closures import Closures
+from gotap.probe.functions.matching import Functions
+from gotap.probe.functions.signatures import Signatures
 from gotap.probe.script.limits import Limits
 from gotap.probe.sources import types_of
 from gotap.probe.typing import Types
@@ -38,7 +42,7 @@ class Specimen(Struct, frozen=True, rename="pascal"):
     json: Any
 
 
-class Zoo(Struct):
+class Zoo(Struct, dict=True):
     image: Image
     bias: int
     memory: LiveMemory
@@ -48,10 +52,15 @@ class Zoo(Struct):
     pid: int
     stdin: IO[str]
 
+    @cached_property
+    def closures(self) -> Closures:
+        return Closures(Signatures(Functions(self.image), self.types))
+
     def context(self, limits: Limits = WIDE, **options: Any) -> Context:
         usual: dict[str, Any] = {
             "types": self.types,
             "functions": self.image.pclntab,
+            "captures": self.closures.captured,
             "bias": self.bias,
             "limits": limits,
             "loaded": loaded_range(self.image.elf),

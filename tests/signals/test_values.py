@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from gotap.image.types.gotypes import Field, Kind, Type, TypeRef
+from gotap.probe.functions.closures import Captured
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import CHUNK, EventFlags
 from gotap.signals.values import (
-    Captured,
     Hole,
     Memory,
     SnapshotMemory,

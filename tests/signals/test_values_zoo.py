@@ -44,7 +44,8 @@ def comparable(form: Any) -> Any:
 
 
 def differences(zoo: Zoo) -> list[str]:
-    context = zoo.context()
+    """Without captured variables, of which the program itself cannot tell."""
+    context = zoo.context(captures=lambda entry: None)
     found = []
     for one in zoo.specimens:
         value = decode(zoo.type(one), zoo.root(one), zoo.memory, context)
@@ -63,12 +64,23 @@ def test_values_are_what_the_program_says(zoo: Zoo) -> None:
 
 def test_types_of_debug_information_give_the_same_values(zoo: Zoo) -> None:
     dwarf = DwarfTypes(zoo.image.elf, zoo.image.moduledata.types)
-    context = zoo.context()
+    context = zoo.context(captures=lambda entry: None)
     for one in zoo.specimens:
         type = dwarf.lookup(zoo.type(one).name)
         assert type is not None, one.name
         value = decode(type, zoo.root(one), zoo.memory, context)
         assert to_text(value) == one.text, one.name
+
+
+def test_captured_variables_are_those_that_the_compiler_describes(zoo: Zoo) -> None:
+    """From Go 1.23 on, and not `step`, which the compiler uses where it stands."""
+    one = zoo.named("closure")
+    value = decode(zoo.type(one), zoo.root(one), zoo.memory, zoo.context())
+    if zoo.image.go_version.at_least(1, 23):
+        assert to_json(value) == {"func": "main.counting.func1", "captured": {"total": 6, "label": "n"}}
+        assert to_text(value) == "main.counting.func1{total:6 label:n}"
+    else:
+        assert to_json(value) == one.json
 
 
 def test_what_was_read_is_enough_of_a_snapshot(zoo: Zoo) -> None:

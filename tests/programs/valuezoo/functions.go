@@ -22,7 +22,10 @@ func functions() {
 	add("method value of struct", (*where).Area, "main.point.Area-fm{~recv:{X:1 Y:2}}",
 		`{"func":"main.point.Area-fm","captured":{"~recv":{"X":1,"Y":2}}}`)
 	add("method expression", (*point).Move, "main.(*point).Move")
-	add("closure", counting(3, "n"), "main.counting.func1",
+	count := counting(3, "n")
+	count()
+	count()
+	add("closure", count, "main.counting.func1",
 		`{"func":"main.counting.func1","captured":{"unavailable":"the program does not describe captured variables"}}`)
 	add("literal", func() int { return 1 }, "main.functions.func1", `{"func":"main.functions.func1","captured":{}}`)
 }

@@ -1,8 +1,8 @@
 """What closures captured: the variables that their functions find in the func value that they are called by.
 
 A func value is the code's address, then the captured variables, or pointers to those that are captured by reference.
-The compiler tells their offsets from Go 1.23 on (DW_AT_go_closure_offset, cmd/internal/dwarf), of variables that it kept as
-such: one that the function uses at once may be missing.
+The compiler tells their offsets from Go 1.23 on (DW_AT_go_closure_offset, cmd/internal/dwarf), of variables that it
+kept as such: one that the function uses at once may be missing.
 """
 
 from __future__ import annotations

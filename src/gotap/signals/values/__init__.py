@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from gotap.signals.values.context import Captured, Context
+from gotap.signals.values.context import Context
 from gotap.signals.values.decode import Hole, decode
 from gotap.signals.values.jsonform import to_json
 from gotap.signals.values.memory import (
@@ -25,7 +25,6 @@ from gotap.signals.values.text import to_text
 
 __all__ = [
     "PAGE_ABSENT",
-    "Captured",
     "Context",
     "Hole",
     "ImageMemory",

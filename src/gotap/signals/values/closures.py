@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from gotap.image.abi import align, alignment
 from gotap.image.types.gotypes import Type
-from gotap.signals.values.context import Captured, Context
+from gotap.probe.functions.closures import Captured
+from gotap.signals.values.context import Context
 from gotap.signals.values.model import Function, Nil, Record, Unavailable, Value
 from gotap.signals.values.reading import View
 
@@ -36,9 +37,7 @@ def decode_function(view: View, at: int) -> Value:
     name = context.function_name(code)
     if name is None:
         return Unavailable(f"no function at {code:#x}")
-    variables = context.captured(address, code)
-    if variables is None:
-        variables = _receiver(name, context)
+    variables = _receiver(name, context) or context.captured(address, code)
     if variables is None:
         return Function(name, _NOT_DESCRIBED if _CLOSURE.search(name) else None)
     if not variables:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct
-
 from gotap.errors import GotapError
 from gotap.image.facts.goversion import GoVersion
 from gotap.image.functions.pclntab import Function
 from gotap.image.types.gotypes import Kind, Type
+from gotap.probe.functions.closures import Captured
+from gotap.probe.functions.pattern import plain_name
 from gotap.probe.script.limits import Limits
 from gotap.probe.typing import pointer_shaped
 from gotap.signals.values.memory import Memory, Nothing
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 
 #: Descriptors of types that stay known; a hostile program has no end of addresses.
 _MOST_TYPES = 1 << 14
-
-
-class Captured(Struct, frozen=True):
-    """A variable of a closure, `offset` bytes into the func value; by reference: a pointer to it stands there."""
-
-    name: str
-    type: Type
-    offset: int
-    by_reference: bool = False
 
 
 class DescribedTypes(Protocol):
@@ -130,7 +121,7 @@ class Context:
             found = self._functions.function_at(code - self.bias)
         except GotapError:
             return None
-        return found.name if found is not None else None
+        return plain_name(found.name) if found is not None else None
 
     def captured(self, function: int, code: int) -> Sequence[Captured] | None:
         """What the func value at an address captured, whose code is at another; None: not known."""
