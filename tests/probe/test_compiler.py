@@ -6,9 +6,10 @@ import pytest
 
 from gotap.image.types.gotypes import Field, Kind, Type, TypeRef
 from gotap.probe import ir
-from gotap.probe.compiler import Compiler, Scope, Value
+from gotap.probe.compiler import Compiler, Scope
 from gotap.probe.expression import ExpressionError, parse
 from gotap.probe.typing import Types
+from gotap.probe.value import Value
 
 _PARTS = {
     "ok": "bool", "number": "int", "small": "uint8", "ratio": "float64", "name": "string", "pointer": "*int",

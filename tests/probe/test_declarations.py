@@ -14,7 +14,7 @@ VERSIONS = [
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", ["runtime.g", "runtime.m", "runtime.gobuf", "runtime.stack", "runtime._panic", "runtime.hmap"])
+@pytest.mark.parametrize("name", [f"runtime.{name}" for name in ("g", "m", "gobuf", "stack", "_panic", "hmap")])
 def test_declared_structs_are_those_of_the_compiler(version: str, name: str) -> None:
     image = Image.open(build("httpserver", version))
     actual = DwarfTypes(image.elf).lookup(name)

@@ -26,12 +26,13 @@ from gotap.probe.catalogue import (
     Runtime,
 )
 from gotap.probe.columns import Columns
-from gotap.probe.compiler import Compiler, Scope, Value, is_dynamic_type
+from gotap.probe.compiler import Compiler, Scope
 from gotap.probe.expression import Expression, parse
 from gotap.probe.maps import map_layout
 from gotap.probe.places import BoundSite, Found, Places
 from gotap.probe.record import TRACE_STATE, Attribute, ColumnKind, Layout, Output
 from gotap.probe.typing import Types, pieces
+from gotap.probe.value import Value, is_dynamic_type
 
 #: Keys of the request headers that carry the parent (W3C Trace Context), in net/http's canonical form.
 TRACE_PARENT_HEADER = b"Traceparent"

@@ -9,48 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from gotap.image.types.gotypes import Field, Kind, Type
 from gotap.probe import expression as tree
 from gotap.probe import ir
 from gotap.probe.catalogue import Choice
 from gotap.probe.signature import qualify
-from gotap.probe.typing import BOOL, EMPTY_INTERFACE, INT, STRING, UINT, WORD, Types, UnknownType, pointer_shaped
+from gotap.probe.typing import BOOL, EMPTY_INTERFACE, INT, UINT, WORD, Types, UnknownType, pointer_shaped
+from gotap.probe.value import TYPE, Value, find_field, part, text_of
 
 #: runtime.itab: the dynamic type's address (Go 1.18–1.27, runtime/iface.go and internal/abi.ITab).
-_ITAB_TYPE = 8
-
-
-class Value(Struct, frozen=True):
-    """A typed Go value: `words` (offset → word) when it lives in registers, else memory at `base + offset`.
-
-    `promised`: pointers in it were read from a live Go value, so Go's types promise that they are valid or nil.
-    `text`: what it is when it is a text that does not stand in the process's memory as a Go string.
-    `missing`: why a part that is not in `words` cannot be had.
-    """
-
-    type: Type
-    words: Mapping[int, ir.Word] | None = None
-    base: ir.Word | None = None
-    offset: int = 0
-    promised: bool = True
-    text: ir.AnyText | None = None
-    missing: str = ""
-
-    def word(self, offset: int = 0, size: int = 8, signed: bool = False) -> ir.Word:
-        if self.words is not None:
-            if offset not in self.words:
-                raise NotAtHand(
-                    self.missing or f"a part of a {self.type.name} value is not at hand", "use a simpler expression"
-                )
-            return self.words[offset]
-        assert self.base is not None
-        return ir.Load(self.base, self.offset + offset, size, signed, self.promised)
-
-
-class NotAtHand(tree.ExpressionError):
-    """A value, or a part of one, that exists and cannot be read there: a float in a register, optimised out."""
+_ITABTYPE = 8
 
 
 class Scope(Struct):
@@ -169,13 +138,13 @@ class ExpressionCompiler(Struct):
 
     def select(self, value: Value, name: str) -> Value:
         structure = self.dereference(value) if value.type.kind is Kind.POINTER else value
-        path = _find_field(structure.type, name)
+        path = find_field(structure.type, name)
         if path is None:
             raise UnknownType(f"{structure.type.name} has no field {name} in this binary", "another Go version has it")
         for step in path:
             if structure.type.kind is Kind.POINTER:
                 structure = self.dereference(structure)
-            structure = _part(structure, step)
+            structure = part(structure, step)
         return structure
 
     def index(self, value: Value, index: tree.Expression) -> Value:
@@ -190,7 +159,7 @@ class ExpressionCompiler(Struct):
             raise tree.ExpressionError(f"{value.type.name} is not a map", "index it by a number")
         if value.type.kind is Kind.ARRAY and value.type.elem is not None and constant < value.type.count:
             elem = value.type.elem.get()
-            return _part(value, Field(str(constant), constant * elem.size, value.type.elem))
+            return part(value, Field(str(constant), constant * elem.size, value.type.elem))
         if value.type.kind not in (Kind.SLICE, Kind.STRING):
             raise tree.ExpressionError(f"{value.type.name} cannot be indexed by {constant}", "select a field")
         elem = value.type.elem.get() if value.type.elem is not None else self.compiler.types.resolve("uint8")
@@ -231,7 +200,7 @@ class ExpressionCompiler(Struct):
                 f"{value.type.name} is not an interface", "assert or take typeof of interfaces only"
             )
         word = value.word(0)
-        return word if value.type.empty else ir.Load(word, _ITAB_TYPE, 8, False, value.promised)
+        return word if value.type.empty else ir.Load(word, _ITABTYPE, 8, False, value.promised)
 
     def assertion(self, value: Value, text: str) -> Value:
         name = qualify(text, self.scope.package, self.scope.imports)
@@ -249,7 +218,7 @@ class ExpressionCompiler(Struct):
 
     def call(self, function: str, value: Value) -> Value:
         if function == "typeof":
-            return Value(_TYPE, {0: self.dynamic_type(value)})
+            return Value(TYPE, {0: self.dynamic_type(value)})
         if function == "unwrap":
             type, data = self.dynamic_type(value), value.word(8)
             wrappers = self.compiler.wrappers()
@@ -355,8 +324,6 @@ class ExpressionCompiler(Struct):
         return Value(type, {0: word})
 
 
-#: What `typeof` gives: a runtime type descriptor's address.
-_TYPE = Type("*internal/abi.Type", Kind.POINTER, 8)
 _WHOLE = (Kind.INT, Kind.UINT)
 ARITHMETIC = frozenset({"+", "-", "*", "/", "%", "&", "|", "^", "<<", ">>"})
 #: Constants of up to this many bytes are compared on the stack.
@@ -382,54 +349,3 @@ def _check_comparable(operator: str, left: Type, right: Type) -> None:
 def _check_whole(operator: str, type: Type) -> None:
     if type.kind not in _WHOLE:
         raise tree.ExpressionError(f"{operator} does not work on {type.name}", "calculate with whole numbers")
-
-
-def text_of(value: Value) -> ir.AnyText | None:
-    """The text that a string or a slice of bytes is; None of other values."""
-    if value.text is not None:
-        return value.text
-    if value.type.kind is Kind.STRING or (value.type.kind is Kind.SLICE and _elem_size(value.type) == 1):
-        return ir.Text(value.word(0), value.word(8))
-    return None
-
-
-def is_dynamic_type(type: Type) -> bool:
-    return type is _TYPE
-
-
-def is_text(type: Type) -> bool:
-    return type is STRING or type.kind is Kind.STRING or type.kind is Kind.SLICE
-
-
-def _elem_size(type: Type) -> int:
-    return type.elem.get().size if type.elem is not None else 0
-
-
-def _part(value: Value, step: Field) -> Value:
-    type = step.type.get()
-    if value.words is None:
-        return replace(value, type=type, offset=value.offset + step.offset)
-    inside = {
-        offset - step.offset: word
-        for offset, word in value.words.items()
-        if step.offset <= offset < step.offset + max(type.size, 1)
-    }
-    return replace(value, type=type, words=inside)
-
-
-def _find_field(type: Type, name: str) -> list[Field] | None:
-    """Go's selector rule: the shallowest field of that name, through embedded structs and pointers to structs."""
-    level: list[tuple[Type, list[Field]]] = [(type, [])]
-    for _ in range(6):
-        deeper: list[tuple[Type, list[Field]]] = []
-        for structure, path in level:
-            for one in structure.fields:
-                if one.name == name:
-                    return [*path, one]
-                if one.embedded:
-                    inner = one.type.get()
-                    if inner.kind is Kind.POINTER and inner.elem is not None:
-                        inner = inner.elem.get()
-                    deeper.append((inner, [*path, one]))
-        level = deeper
-    return None

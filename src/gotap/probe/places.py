@@ -15,9 +15,9 @@ from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.probe import ir
 from gotap.probe.catalogue import Place
-from gotap.probe.compiler import Value
 from gotap.probe.signature import Parameter, Signature
 from gotap.probe.typing import Types, pieces
+from gotap.probe.value import Value
 
 
 class NotInBinary(GotapError):

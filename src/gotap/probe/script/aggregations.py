@@ -8,13 +8,13 @@ from msgspec.structs import replace
 
 from gotap.image.types.gotypes import Kind
 from gotap.probe import ir
-from gotap.probe.compiler import Value, text_of
 from gotap.probe.expression import ExpressionError
 from gotap.probe.script import tree as script
 from gotap.probe.script.bound import SERIES, MapKind, Part, PartKind
 from gotap.probe.script.globals import Maps, key_words
 from gotap.probe.script.kinds import scalar_part
 from gotap.probe.script.routine import Tally
+from gotap.probe.value import Value, text_of
 
 #: Buckets of one power of two, as a power of two: within 3 % of a value.
 _QUANTILE_BITS = 5

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from gotap.errors import GotapError
 from gotap.probe import expression as tree
 from gotap.probe import ir
-from gotap.probe.compiler import Compiler, NotAtHand, Scope, Value, text_of
+from gotap.probe.compiler import Compiler, Scope
 from gotap.probe.expression import ExpressionError
 from gotap.probe.script import tree as script
 from gotap.probe.script.aggregations import tally
@@ -30,6 +30,7 @@ from gotap.probe.script.routine import (
 )
 from gotap.probe.script.stage import Stage, only_args
 from gotap.probe.typing import INT
+from gotap.probe.value import NotAtHand, Value, text_of
 
 
 class Block:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import expression as tree
 from gotap.probe import ir
-from gotap.probe.compiler import ExpressionCompiler, Scope, Value, text_of
+from gotap.probe.compiler import ExpressionCompiler, Scope
 from gotap.probe.expression import ExpressionError
 from gotap.probe.moments import wait_reasons
 from gotap.probe.script.globals import Globals
@@ -29,6 +29,7 @@ from gotap.probe.script.kinds import (
 from gotap.probe.script.locals import Locals
 from gotap.probe.script.stage import Stage
 from gotap.probe.typing import INT, STRING, UnknownType
+from gotap.probe.value import Value, text_of
 
 #: Labels of a goroutine that are looked through, from Go 1.24 on, where they are a list.
 _MOST_LABELS = 10

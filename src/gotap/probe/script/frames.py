@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from gotap.probe import ir
 from gotap.probe.columns import Columns
-from gotap.probe.compiler import NotAtHand, Value, text_of
 from gotap.probe.expression import ExpressionError
 from gotap.probe.record import Column, ColumnKind, Layout
 from gotap.probe.script.bound import EventSpec, Part, PartKind
@@ -18,6 +17,7 @@ from gotap.probe.script.kinds import STACK, TRACE_ID, column_kind, scalar_part, 
 from gotap.probe.script.routine import CaptureStack, CaptureValue
 from gotap.probe.shapes import Shapes
 from gotap.probe.typing import pieces
+from gotap.probe.value import NotAtHand, Value, text_of
 
 
 class Captured(Struct):

@@ -13,7 +13,7 @@ from gotap.image.image import Image
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import expression as tree
 from gotap.probe import ir
-from gotap.probe.compiler import Compiler, Value, text_of
+from gotap.probe.compiler import Compiler
 from gotap.probe.expression import ExpressionError
 from gotap.probe.moments import wait_reasons
 from gotap.probe.script import tree as script_tree
@@ -22,6 +22,7 @@ from gotap.probe.script.kinds import STACK, TRACE_ID, WAIT_REASON, scalar_part, 
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.source import error_at
 from gotap.probe.typing import INT, STRING
+from gotap.probe.value import Value, text_of
 
 #: Bytes of a text in a key, or stored in a map.
 KEY_TEXT_LIMIT = 128

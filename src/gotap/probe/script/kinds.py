@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import ir
-from gotap.probe.compiler import Value, is_dynamic_type, text_of
 from gotap.probe.record import ColumnKind
 from gotap.probe.script.bound import Part, PartKind
 from gotap.probe.typing import UINT
+from gotap.probe.value import Value, is_dynamic_type, text_of
 
 DURATION = Type("time.Duration", Kind.INT, 8)
 #: CLOCK_MONOTONIC, nanoseconds.

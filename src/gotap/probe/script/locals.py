@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gotap.probe import ir
-from gotap.probe.compiler import Value, text_of
 from gotap.probe.expression import ExpressionError
 from gotap.probe.script.kinds import scalar_part
 from gotap.probe.script.routine import SetLocal
+from gotap.probe.value import Value, text_of
 
 
 class Locals:

@@ -9,7 +9,7 @@ from gotap.errors import GotapError
 from gotap.image.types.gotypes import Type
 from gotap.probe import ir
 from gotap.probe.catalogue import Choice, Moment, runtime
-from gotap.probe.compiler import Scope, Value
+from gotap.probe.compiler import Scope
 from gotap.probe.places import BoundSite, Found
 from gotap.probe.script import tree
 from gotap.probe.script.bound import BoundRoutine
@@ -19,6 +19,7 @@ from gotap.probe.script.routine import Forget, Unwind
 from gotap.probe.script.stage import Stage
 from gotap.probe.script.watches import watch
 from gotap.probe.typing import UINT
+from gotap.probe.value import Value
 
 
 class MomentProbes:

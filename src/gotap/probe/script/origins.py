@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from gotap.errors import GotapError
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import ir
-from gotap.probe.compiler import Value
 from gotap.probe.script import tree
 from gotap.probe.script.bound import Origin
 from gotap.probe.script.context import Context
@@ -15,6 +14,7 @@ from gotap.probe.script.stage import Stage
 from gotap.probe.script.tracepoint import FieldInfo
 from gotap.probe.script.watches import watch
 from gotap.probe.typing import STRING
+from gotap.probe.value import Value
 
 #: Offsets in struct pt_regs (x86-64) of the registers that hold the arguments of a C function, in order, and its
 #: result: rdi, rsi, rdx, rcx, r8, r9; rax (System V ABI).

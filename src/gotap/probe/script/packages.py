@@ -8,10 +8,10 @@ from gotap.errors import GotapError
 from gotap.image.code import Global
 from gotap.image.image import Image
 from gotap.probe import ir
-from gotap.probe.compiler import NotAtHand, Value
 from gotap.probe.functions.locations import Locations
 from gotap.probe.script.functions import FunctionProbes
 from gotap.probe.signature import package_of
+from gotap.probe.value import NotAtHand, Value
 
 
 class PackageVariables:

@@ -12,13 +12,13 @@ from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import ir
-from gotap.probe.compiler import Value
 from gotap.probe.functions.locations import parameters_at_entry
 from gotap.probe.functions.model import DICTIONARY, Argument, FunctionSignature, Part, Variable
 from gotap.probe.places import BoundSite, NotInBinary, Places
 from gotap.probe.script.bound import SiteInfo
 from gotap.probe.signature import package_of
 from gotap.probe.typing import pieces
+from gotap.probe.value import Value
 
 Names = Mapping[str, Callable[[], Value]]
 

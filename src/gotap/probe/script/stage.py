@@ -8,8 +8,8 @@ from msgspec import Struct, field
 
 from gotap.probe import expression as tree
 from gotap.probe import ir
-from gotap.probe.compiler import Value
 from gotap.probe.script import tree as script
+from gotap.probe.value import Value
 
 Names = Mapping[str, Callable[[], Value]]
 
