@@ -9,9 +9,11 @@ from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.image.types.rtype import RuntimeTypes
 from gotap.probe.catalogue import runtime
+from gotap.probe.functions.closures import Closures
 from gotap.probe.functions.made import meant_name
 from gotap.probe.functions.matching import Functions
 from gotap.probe.functions.pattern import plain_name
+from gotap.probe.functions.signatures import Signatures
 from gotap.probe.script.bound import Part, SiteInfo
 from gotap.probe.script.limits import Limits
 from gotap.probe.sources import types_of
@@ -90,6 +92,10 @@ class ProgramNames(NoNames):
         return Functions(self._image)
 
     @cached_property
+    def _closures(self) -> Closures:
+        return Closures(Signatures(self._functions, self._types))
+
+    @cached_property
     def _stacks(self) -> StackFrames:
         return StackFrames(self._image.pclntab)
 
@@ -106,6 +112,7 @@ class ProgramNames(NoNames):
             functions=self._image.pclntab,
             bias=self.bias,
             limits=self._limits,
+            captures=self._closures.captured,
             loaded=loaded_range(self._image.elf),
             lasting=LiveMemory(ProcessMemory(self._process)),
         )
