@@ -33,7 +33,8 @@ def test_names(program: Path) -> None:
     found = listed(str(program), "-l", "main.*")
     symbols = {line.split()[-1] for line in go_tool("", "tool", "nm", str(program)).splitlines()
                if re.search(r" [Tt] main\.", line)}  # fmt: skip
-    assert {name for name in found if "inlined" not in name} == symbols
+    made = {name for name in symbols if "deferwrap" in name}  # by the compiler, to call another one
+    assert {name for name in found if "inlined" not in name} == symbols - made
     assert [name for name in found if "inlined" in name and "tiny" in name] == [
         "main.tiny  inlined everywhere: 1 copy, for :entry and :inline"
     ]

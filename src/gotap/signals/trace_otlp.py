@@ -10,10 +10,12 @@ import msgspec
 import numpy as np
 
 from gotap.probe.record import Layout, Output
-from gotap.probe.script.bound import PartKind
+from gotap.probe.script.bound import MapKind, PartKind
 from gotap.probe.script.routine import Ended
 from gotap.signals.batch import Bools, Coded, Column, Ints, Resource, Same, Spans, Texts
 from gotap.signals.events import Events, Field, ended_word
+from gotap.signals.maps import MapResult, to_json
+from gotap.signals.maps import Quantiles as QuantilesOf
 from gotap.signals.points import Buckets, BucketsPoint, Gauge, Metric, NumberPoint, Quantiles, QuantilesPoint, Sum
 from gotap.signals.trace_values import as_json
 
@@ -110,21 +112,29 @@ def _text(value: Any) -> bytes:
 # Metrics
 
 
-def metric_of(map: dict[str, Any], resource: Resource, start: int, now: int, unit: str = "") -> Metric | None:
-    """A map as docs/trace.schema.json has it; None: there is no metric of its kind. Times in Unix ns.
+def metric_of(result: MapResult, resource: Resource, start: int, now: int) -> Metric | None:
+    """A map as a metric; None: there is none of its kind. Times in Unix ns.
 
     hist and lhist: OTLP's upper bounds belong to the bucket below them while ours do not, so of whole numbers the
     bound is the greatest one that the bucket takes. A key's parts are the attributes k0, k1 and so on.
     """
-    name, kind = map["map"], map["kind"]
-    data = _data(kind, map["entries"])
+    spec, entries = result.spec, to_json(result)["entries"]
+    if spec.kind is MapKind.QUANTILE:
+        pairs = zip(entries, result.entries, strict=True)
+        data: _Data | None = Quantiles(tuple(_quantiles(entry, one.value) for entry, one in pairs))
+    else:
+        data = _data(spec.kind.value, entries)
     if data is None:
         return None
-    label = name.removeprefix("@") or "map"
-    return Metric(resource, SCOPE, f"{SCOPE}.{label}", unit, f"{name}: {kind} of a gotap script", start, now, data)
+    label, what = spec.name.removeprefix("@") or "map", f"{spec.name}: {spec.kind.value} of a gotap script"
+    unit = "ns" if spec.value.kind is PartKind.DURATION and spec.kind is not MapKind.COUNT else ""
+    return Metric(resource, SCOPE, f"{SCOPE}.{label}", unit, what, start, now, data)
 
 
-def _data(kind: str, entries: Sequence[dict[str, Any]]) -> Sum | Gauge | Buckets | Quantiles | None:
+_Data = Sum | Gauge | Buckets | Quantiles
+
+
+def _data(kind: str, entries: Sequence[dict[str, Any]]) -> _Data | None:
     match kind:
         case "count":
             return Sum(tuple(NumberPoint(_attributes(one), one["value"]) for one in entries), monotonic=True)
@@ -139,8 +149,6 @@ def _data(kind: str, entries: Sequence[dict[str, Any]]) -> Sum | Gauge | Buckets
             return Quantiles(tuple(_stats(one) for one in entries))
         case "hist" | "lhist":
             return Buckets(tuple(_buckets(one) for one in entries))
-        case "quantile":
-            return Quantiles(tuple(_quantiles(one) for one in entries))
         case "top":
             points = (
                 NumberPoint({**_attributes(one), "value": _attribute(each["value"])}, each["count"])
@@ -166,11 +174,12 @@ def _stats(entry: dict[str, Any]) -> QuantilesPoint:
     return QuantilesPoint(_attributes(entry), value["count"], float(value["total"]), ends)
 
 
-def _quantiles(entry: dict[str, Any]) -> QuantilesPoint:
-    value = entry["value"]
-    quantiles = ((0.5, value["p50"]), (0.9, value["p90"]), (0.99, value["p99"]), (1.0, value["max"]))
-    count, total = value.get("count", 0), value.get("total", 0)
-    return QuantilesPoint(_attributes(entry), count, float(total), tuple((q, float(v)) for q, v in quantiles))
+def _quantiles(entry: dict[str, Any], value: Any) -> QuantilesPoint:
+    assert isinstance(value, QuantilesOf)
+    quantiles = ((0.5, value.p50), (0.9, value.p90), (0.99, value.p99), (1.0, value.max))
+    return QuantilesPoint(
+        _attributes(entry), value.count, float(value.total), tuple((share, float(one)) for share, one in quantiles)
+    )
 
 
 def _buckets(entry: dict[str, Any]) -> BucketsPoint:

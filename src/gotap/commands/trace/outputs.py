@@ -116,11 +116,10 @@ class Exported:
         self.maps(list(maps.values()))
 
     def maps(self, results: Sequence[MapResult]) -> None:
-        from gotap.signals.maps import to_json
         from gotap.signals.trace_otlp import metric_of
 
         now = time.time_ns()
-        metrics = [metric_of(to_json(result), self._resource, self._start, now) for result in results]
+        metrics = [metric_of(result, self._resource, self._start, now) for result in results]
         self._sink.export_metrics([metric for metric in metrics if metric is not None])
 
     def losses(self) -> Mapping[str, int]:

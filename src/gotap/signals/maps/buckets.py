@@ -45,7 +45,8 @@ def quantiles(counts: Mapping[int, int], greatest: int) -> Quantiles:
     """From buckets of QUANTILE_BITS: the middle of the bucket that holds the value, never more than the greatest."""
     ordered = sorted(counts.items())
     p50, p90, p99 = (min(_at(ordered, share), greatest) for share in (0.5, 0.9, 0.99))
-    return Quantiles(p50, p90, p99, greatest)
+    total = sum(count * _middle(number) for number, count in ordered)
+    return Quantiles(p50, p90, p99, greatest, sum(counts.values()), total)
 
 
 def _at(ordered: Sequence[tuple[int, int]], share: float) -> int:
@@ -54,9 +55,13 @@ def _at(ordered: Sequence[tuple[int, int]], share: float) -> int:
     for number, count in ordered:
         rank -= count
         if rank <= 0:
-            start, end = log_linear_range(number, QUANTILE_BITS)
-            return (start + end - 1) // 2
+            return _middle(number)
     return 0
+
+
+def _middle(number: int) -> int:
+    start, end = log_linear_range(number, QUANTILE_BITS)
+    return (start + end - 1) // 2
 
 
 def _filled(counts: Mapping[int, int]) -> list[tuple[int, int]]:

@@ -32,12 +32,14 @@ class Stats(Struct, frozen=True):
 
 
 class Quantiles(Struct, frozen=True):
-    """`max` is exact, the others are off by 1/64 at most."""
+    """`max` and `count` are exact, the others are off by 1/64 at most."""
 
     p50: int
     p90: int
     p99: int
     max: int
+    count: int = 0
+    total: int = 0
 
 
 class Top(Struct, frozen=True):
