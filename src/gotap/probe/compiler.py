@@ -242,7 +242,7 @@ class ExpressionCompiler(Struct):
             logic = ir.Logic("&&" if operator == "&&" else "||", self.truth(left), self.truth(right))
             return Value(BOOL, {0: logic})
         if isinstance(left, tree.Literal) and not isinstance(right, tree.Literal):
-            left, right, operator = right, left, _MIRRORED[operator]
+            left, right, operator = right, left, MIRRORED[operator]
         value = self.value(left)
         if isinstance(right, tree.Literal) and isinstance(right.value, bytes):
             return Value(BOOL, {0: self.text_comparison(operator, value, right.value)})
@@ -333,7 +333,7 @@ _NILABLE = (
 )  # fmt: skip
 #: Kinds of one word whose values are equal when the words are.
 _ONE_WORD = (*_WHOLE, Kind.BOOL, Kind.POINTER, Kind.UNSAFE_POINTER, Kind.CHAN)
-_MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
 def _check_comparable(operator: str, left: Type, right: Type) -> None:

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import expression as tree
 from gotap.probe import ir
-from gotap.probe.compiler import ExpressionCompiler, Scope
+from gotap.probe.compiler import MIRRORED, ExpressionCompiler, Scope
 from gotap.probe.expression import ExpressionError
 from gotap.probe.moments import wait_reasons
+from gotap.probe.script.comparisons import float_comparison, time_comparison
 from gotap.probe.script.globals import Globals
 from gotap.probe.script.kinds import (
     CODE,
@@ -28,7 +29,7 @@ from gotap.probe.script.kinds import (
 )
 from gotap.probe.script.locals import Locals
 from gotap.probe.script.stage import Stage
-from gotap.probe.typing import INT, STRING, UnknownType
+from gotap.probe.typing import BOOL, INT, STRING, UnknownType
 from gotap.probe.value import Value, text_of
 
 #: Labels of a goroutine that are looked through, from Go 1.24 on, where they are a list.
@@ -85,6 +86,8 @@ class ScriptExpression(ExpressionCompiler):
                 return Value(DURATION, {0: ir.Const(int(value or 0))})
             case tree.Literal(bytes(value)):
                 return Value(STRING, text=ir.ConstText(value))
+            case tree.Slice():
+                return self.slice(node)
             case tree.Literal(float()):
                 raise ExpressionError("BPF knows no fractions", "use whole numbers: 1500us in place of 1.5ms")
             case _:
@@ -226,6 +229,40 @@ class ScriptExpression(ExpressionCompiler):
         if word is not None and operator in ("==", "!="):
             return word if operator == "==" else ir.Not(word)
         return super().text_comparison(operator, value, constant)
+
+    def binary(self, operator: str, left: tree.Expression, right: tree.Expression) -> Value:
+        if operator in MIRRORED and isinstance(left, tree.Literal) and not isinstance(right, tree.Literal):
+            left, right, operator = right, left, MIRRORED[operator]
+        if operator in MIRRORED and isinstance(right, tree.Literal):
+            compared = self.compared(operator, left, right)
+            if compared is not None:
+                return Value(BOOL, {0: compared})
+        return super().binary(operator, left, right)
+
+    def compared(self, operator: str, left: tree.Expression, right: tree.Literal) -> ir.Word | None:
+        """A comparison with a constant that takes more than one word; None: it is none of these."""
+        constant = right.value
+        if not isinstance(constant, bytes | float | int) or isinstance(constant, bool):
+            return None
+        value = self.value(left)
+        if isinstance(constant, bytes):
+            if value.type.name != "time.Time":
+                return None
+            return time_comparison(operator, value, constant.decode("utf-8", "replace"))
+        return float_comparison(operator, value, constant) if value.type.kind is Kind.FLOAT else None
+
+    def slice(self, node: tree.Slice) -> Value:
+        """A part of a string."""
+        value = self.value(node.operand)
+        text = text_of(value)
+        if not isinstance(text, ir.Text):
+            raise ExpressionError(f"a part of a {value.type.name} cannot be taken", "slice Go strings and bytes")
+        low = self.scalar(self.value(node.low)) if node.low is not None else ir.Const(0)
+        high = self.scalar(self.value(node.high)) if node.high is not None else text.length
+        self.conditions.append(ir.Compare("<=", low, high, False))
+        self.conditions.append(ir.Compare("<=", high, text.length, False))
+        words: dict[int, ir.Word] = {0: ir.Add(text.pointer, low), 8: ir.Subtract(high, low)}
+        return Value(value.type, words, promised=False)
 
     def arithmetic(self, operator: str, left: Value, right: Value) -> Value:
         value = super().arithmetic(operator, left, right)
