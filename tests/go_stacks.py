@@ -47,7 +47,13 @@ class Prober:
 
 
 def program(
-    site: BoundSite, words: StackWords | None, bias: int, frames: int, *, registers: bool = True, has_loop: bool = True
+    sp_offset: int | None,
+    words: StackWords | None,
+    bias: int,
+    frames: int,
+    *,
+    registers: bool = True,
+    has_loop: bool = True,
 ) -> Code:
     """Sends u64 number of frames, then the frames."""
     asm = Assembler()
@@ -60,7 +66,7 @@ def program(
         asm.mov(register, R7)
         asm.add(register, 8)
 
-    stacks = StackEmitter(asm, emitter, words, site.site.sp_offset, registers=registers, has_loop=has_loop)
+    stacks = StackEmitter(asm, emitter, words, sp_offset, registers=registers, has_loop=has_loop)
     stacks.capture(frames, address, "exit")
     asm.store(R7, 0, R0)
     asm.ld_map(R1, RING)
@@ -127,7 +133,8 @@ def taken(
     with started(prober.path) as child:
         process = Process(child.pid)
         bias = process.load_bias(prober.image.elf.entry)
-        code = program(site, prober.words if words else None, bias, frames, registers=registers, has_loop=has_loop)
+        known = prober.words if words else None
+        code = program(site.site.sp_offset, known, bias, frames, registers=registers, has_loop=has_loop)
         with (
             Map.create(MapType.ARRAY, 4, FRAME_SCRATCH + 4096, 1) as scratch,
             Ring.create(1 << 20) as ring,

@@ -1,7 +1,7 @@
 """Stacks of goroutines by frame pointers, innermost first: the probed instruction, then return addresses.
 
-Go keeps frame pointers on amd64 (since 1.7). Where a function's own is not pushed yet, or not any more, RBP is its
-caller's, which shows by its place above the return address. Functions that the runtime runs on a thread's own stack
+Go keeps frame pointers on amd64 (since 1.7). A function's own stands between SP and its return address; where RBP
+points elsewhere, it is not set yet, or not any more, and RBP is the caller's. Functions that the runtime runs on a thread's own stack
 (systemstack, mcall), and those that C calls, go on where the goroutine stands: see probe.script.stackwords.
 A stack ends early, and visibly so to who knows that goroutines begin in runtime.goexit, where memory cannot be read.
 """
@@ -193,6 +193,8 @@ class _Walk:
         callers = asm.new_label("callers")
         self.words.recall(R1, self.floor)
         asm.jge(R8, R1, callers)
+        asm.load(R1, R6, PT_REGS["rsp"])
+        asm.jlt(R8, R1, callers)
         self.read(R8, 0)
         asm.mov(R8, R0)
         asm.label(callers)
