@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from gotap.image.functions.pclntab import Function
 from gotap.probe import expression as expressions
 from gotap.probe import ir
-from gotap.probe.compiler import Value
 from gotap.probe.functions.matching import Match, Matches
 from gotap.probe.functions.model import DICTIONARY, FunctionSignature
 from gotap.probe.functions.signatures import Signatures
@@ -30,6 +29,7 @@ from gotap.probe.script.source import ScriptError
 from gotap.probe.script.stage import Stage, needs_only_args, only_args, reads_signature
 from gotap.probe.script.watches import all_args, dictionary, result, watch
 from gotap.probe.signature import package_of
+from gotap.probe.value import Value
 
 #: Functions that a notice names.
 _NAMED = 3
@@ -140,14 +140,15 @@ class FunctionProbes:
         reads = bool(wanted) or reads_signature(probe)
         if not reads:
             return [Group(tuple(bodies), FunctionSignature(), probe.text)] if bodies else []
-        groups: dict[str, list[Body]] = {}  # bodies of a generic function have each the types of their shape
-        signatures: dict[str, FunctionSignature] = {}
+        # Bodies of a generic function have each the types of their shape, and instances of their own.
+        groups: dict[tuple[str, str], list[Body]] = {}
+        signatures: dict[tuple[str, str], FunctionSignature] = {}
         for body in bodies:
             signature = self.signatures.of(body.function)
-            text = signature.text(body.name)
-            signatures[text] = signature
-            groups.setdefault(text, []).append(body)
-        return [Group(tuple(one), signatures[text], one[0].name, bool(wanted)) for text, one in groups.items()]
+            key = body.name if body.match.instances else package_of(body.name), signature.text("")
+            signatures[key] = signature
+            groups.setdefault(key, []).append(body)
+        return [Group(tuple(one), signatures[key], one[0].name, bool(wanted)) for key, one in groups.items()]
 
     # -- sites ----------------------------------------------------------------------------------------------------
 
