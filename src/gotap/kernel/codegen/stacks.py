@@ -1,8 +1,9 @@
 """Stacks of goroutines by frame pointers, innermost first: the probed instruction, then return addresses.
 
 Go keeps frame pointers on amd64 (since 1.7). A function's own stands between SP and its return address; where RBP
-points elsewhere, it is not set yet, or not any more, and RBP is the caller's. Functions that the runtime runs on a thread's own stack
-(systemstack, mcall), and those that C calls, go on where the goroutine stands: see probe.script.stackwords.
+points elsewhere, it is not set yet, or not any more, and RBP is the caller's. Functions that the runtime runs on a
+thread's own stack (systemstack, mcall, morestack), and those that C calls, go on where the goroutine stands: see
+probe.script.stackwords.
 A stack ends early, and visibly so to who knows that goroutines begin in runtime.goexit, where memory cannot be read.
 """
 
