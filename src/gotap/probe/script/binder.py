@@ -14,6 +14,7 @@ from gotap.probe.catalogue import Choice, runtime, signatures_in_catalogue
 from gotap.probe.compiler import Compiler, Scope
 from gotap.probe.expression import parse
 from gotap.probe.functions.signatures import Signatures
+from gotap.probe.functions.suggestions import NoSuchFunction
 from gotap.probe.functions.written import Imports, read_signature
 from gotap.probe.maps import map_layout
 from gotap.probe.script import tree
@@ -50,8 +51,8 @@ def _no_symbols(spec: tree.Uprobe) -> Origin:
 class Options(Struct, frozen=True):
     """`most_probes`: sites that one pattern may have; `map_entries`: of each map.
 
-    `lenient`: probes of functions that the program does not have are told and left out, as long as others are left:
-    ready tools name all that might be there.
+    `lenient`: probes of functions that the program does not have are told and left out, as long as others are left,
+    and so are their signatures: ready tools name all that might be there.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -138,7 +139,8 @@ class _Binder:
             try:
                 written.append(read_signature(line.text, context.functions, imports))
             except GotapError as error:
-                raise context.error(line.at, str(error), error.remedy) from None
+                if not (self.options.lenient and isinstance(error, NoSuchFunction)):
+                    raise context.error(line.at, str(error), error.remedy) from None
         return Signatures(context.functions, context.types, written, signatures_in_catalogue)
 
     def result(self) -> BoundScript:
