@@ -165,7 +165,8 @@ class SnapshotMemory:
         index = bisect_right(self._starts, address) - 1
         if index >= 0:
             at = address - self._starts[index]
-            if (found := self._pieces[index][at : at + size]) or not size:
+            found = self._pieces[index][at : at + size]
+            if found:
                 return found
         return self._beyond.prefix(address, size)
 

@@ -72,12 +72,13 @@ Decoder = Callable[[View, int], Value]
 class Run:
     """The state of one call of `decode`. `make` makes a type's decoder, which its context then keeps."""
 
-    __slots__ = ("context", "left", "make", "memory", "path")
+    __slots__ = ("context", "left", "make", "memory", "path", "text")
 
     def __init__(self, memory: Memory, context: Context, make: Callable[[Type], Decoder]) -> None:
         self.memory = memory
         self.context = context
         self.make = make
+        self.text = context.limits.text
         self.left = MOST_PARTS
         self.path: set[tuple[int, object]] = set()
 

@@ -91,11 +91,13 @@ def _address(view: View, at: int) -> Value:
     return word if isinstance(word, Unavailable) else Address(word)
 
 
+_STRING = struct.Struct("<QQ")
+
+
 def _string(view: View, at: int) -> Value:
-    words = view.words(at, 2)
-    if isinstance(words, Unavailable):
-        return words
-    address, length = words
+    if (view.holes or at + 16 > len(view.data)) and (gone := view.missing(at, 16)) is not None:
+        return gone
+    address, length = _STRING.unpack_from(view.data, at)
     if length == 0:
         return ""
     content = read_bytes(view, address, length)
@@ -104,12 +106,13 @@ def _string(view: View, at: int) -> Value:
 
 def read_bytes(view: View, address: int, length: int) -> bytes | Unavailable:
     """As many of a string's bytes as are known and wanted."""
-    if length >> 47:
-        return Unavailable(f"damaged: a length of {length}")
-    memory = view.run.memory
-    wanted = min(length, view.run.context.limits.text)
-    content = memory.prefix(address, wanted)
-    return content if content or not wanted else Unavailable(memory.why(address))
+    run = view.run
+    if length > run.text:
+        if length >> 47:
+            return Unavailable(f"damaged: a length of {length}")
+        length = run.text
+    content = run.memory.prefix(address, length)
+    return content if content or not length else Unavailable(run.memory.why(address))
 
 
 def text(content: bytes, length: int) -> str | Text:
