@@ -26,7 +26,7 @@ from gotap.kernel.tracing.origins import attach_origin, program_type, run
 from gotap.kernel.tracing.programs import Loaded, Part, load, load_one, parts_of
 from gotap.probe.script.bound import BoundRoutine, BoundScript, Origin
 from gotap.probe.script.record import EVENT
-from gotap.probe.script.routine import Enter, Forget, Leave, Unwind
+from gotap.probe.script.routine import Enter, Forget, Leave, Routine, Unwind
 from gotap.process.proc import in_initial_pid_namespace
 
 #: Routines that the tracer runs itself.
@@ -170,8 +170,10 @@ class Tracer:
 
         `meanwhile` should take events, which still come while probes go. Also when the target has ended.
         """
-        close_all([self._links[index] for index in sorted(self._links, reverse=True)], meanwhile)
-        self._links.clear()
+        # One group after the other, though each waits for grace periods: within one, who is first is left to chance.
+        ends = {index for index in self._links if isinstance(self._routine(index), Leave | Unwind | Forget)}
+        for group in (sorted(self._links.keys() - ends), sorted(ends)):
+            close_all([self._links.pop(index) for index in reversed(group)], meanwhile)
         self._timers.clear()
         for loaded in self._loaded:
             number = loaded.part.routine.number
@@ -181,6 +183,9 @@ class Tracer:
             if not _is_end(loaded.part.routine):
                 loaded.program.close()
         self._loaded = [one for one in self._loaded if _is_end(one.part.routine)]
+
+    def _routine(self, index: int) -> Routine:
+        return self._loaded[index].part.routine.routine
 
     def drop(self, number: int) -> None:
         """Takes one probe out for good: it has become too dear. What others need to end their calls stays."""
