@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
+import script_calls
 import script_routines as world
 from gotap.kernel.codegen import script_frame
-from gotap.kernel.codegen.script import generate_routine
+from gotap.kernel.codegen.script import generate_routine, generate_unwinder
+from gotap.kernel.codegen.script_frame import Counter
 from kernel_access import needs_bpf
+from script_calls import CALL_MAPS, PLACE, PROBE, Calls, Told, calls_setting
 from script_kernel import Heap, KernelScript, Stubs
 from script_worlds import TARGET, Emulated, Goroutine, Real, agrees, fresh, normal, setting
 
@@ -54,3 +57,37 @@ def test_random_routines(start: int, has_loop: bool, stubs: Stubs) -> None:
         assert real.counts() == emulated.counts()
         assert script.frames_held() == 0
         agrees(model, emulated)
+
+
+@pytest.mark.parametrize("has_loop", [True, False], ids=["loop", "no loop"])
+@pytest.mark.parametrize("seed", range(2))
+def test_random_calls(seed: int, has_loop: bool, stubs: Stubs) -> None:
+    """What the interpreter's test expects of calls is what the kernel does, tail calls included."""
+    calls = Calls(seed, Heap())
+    places: dict[tuple[str, int], int] = {}
+    with KernelScript(calls_setting(has_loop), stubs) as script:
+        routines = script_calls.routines()
+        unwinder = generate_unwinder([routine for _, _, routine in routines], TARGET, script.setting)
+        assert unwinder is not None
+        script.work.set_unwinder(0, script.load(unwinder))
+        for number, (kind, function, routine) in enumerate(routines):
+            code = generate_routine(routine, PLACE, TARGET, script.setting, PROBE, program=number)
+            place = places.setdefault((kind, function), len(places))
+            script.attach(code, place, unwinders=1 + number)
+
+        def run(kind: script_calls.Kind, function: int, registers: dict[str, int]) -> None:
+            stubs.fire(places[kind, function], registers)
+
+        real = Real(script)
+        for _ in range(400):
+            expected = calls.step(run)
+            assert sorted(map(Told.by, real.events()), key=repr) == expected
+            assert len(real.hash(script_frame.CALLS)) == calls.open
+        assert script.frames_held() == 0
+        counts = real.counts(PROBE)
+        assert counts[Counter.STALE] == calls.stale
+        assert counts[Counter.UNPAIRED] == counts[Counter.CALLS_FULL] == 0
+        for thread in calls.threads:
+            run("goexit", 0, {**thread.goroutine.registers(), "rbx": thread.goid})
+        for name in CALL_MAPS:
+            assert real.hash(name) == {}, name
