@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gotap.image.types.gotypes import Type
-from gotap.signals.values import contexts
+from gotap.signals.values import gocontexts
 from gotap.signals.values.dynamic import content, dynamic
 from gotap.signals.values.messages import message
 from gotap.signals.values.model import Interface, Nil, Unavailable, Value
@@ -22,8 +22,8 @@ def decoder(type: Type) -> Decoder:
             return Nil()
         if isinstance(found, Unavailable):
             return found
-        if is_context or found.name in contexts.KNOWN:
-            return Interface(found.name, contexts.chain(view, found, words[1]))
+        if is_context or found.name in gocontexts.KNOWN:
+            return Interface(found.name, gocontexts.chain(view, found, words[1]))
         value = content(view, found, words[1])
         return Interface(found.name, value, message(found.name, value))
 
