@@ -110,3 +110,14 @@ def test_as_json(orders: Orders) -> None:
     (request,) = (one for one in state.requests if one.path == "/v1/metrics")
     assert request.headers["content-type"] == "application/json"
     assert b'"asInt":"2"' in request.body
+
+
+def test_maps_are_sent_now_and_then(orders: Orders) -> None:
+    with collector() as state:
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": state.url, "OTEL_METRIC_EXPORT_INTERVAL": "50"}
+        arguments = ("trace", "-p", str(orders.pid), "--to", "otlp", "main.work { @ = count() }")
+        with started(*arguments, environment=environment) as tracing:
+            tracing.attached()
+            orders.give("work a 2")
+            state.wait(lambda: "gotap.trace.map" in metrics_of(state))
+            tracing.finish(signal.SIGINT)

@@ -170,5 +170,5 @@ class GraphPrinted(Printed):
         self._trees = CallTrees(plan.entries, plan.roots)
 
     def take(self, batches: Sequence[Events], moments: Sequence[Moment], maps: Mapping[Moment, MapResult]) -> None:
-        complete = (self._trees.add(batches[number], row) for _, number, row in moments)
+        complete = (self._trees.add(batches[number], row) for number, row in moments)
         self.write([(self._tree(tree), True) for tree in complete if tree is not None])

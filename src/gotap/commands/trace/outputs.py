@@ -6,7 +6,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from gotap.commands.ends import Signals
 from gotap.commands.screen import columns
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from gotap.commands.trace.graph import Graph, TreeRenderer
     from gotap.sinks.otlp import OtlpSink
 
-#: An event of a drain: its place among all, the number of its batch, its row there.
-Moment = tuple[int, int, int]
+#: An event of a drain: the number of its batch, and its row there.
+Moment = tuple[int, int]
 
 
 #: What events say by themselves.
@@ -54,6 +54,15 @@ class Output(Protocol):
     def close(self, timeout: float) -> None: ...
 
 
+@runtime_checkable
+class Refreshed(Protocol):
+    """An output that wants to know now and then what maps hold."""
+
+    def is_due(self, now: float) -> bool:
+        """Whether it wants that at this time.monotonic(); then not before its interval is over again."""
+        ...
+
+
 class Printed:
     """Writes lines as they come."""
 
@@ -68,7 +77,7 @@ class Printed:
             [
                 (self._renderer.map(maps[moment]), True)
                 if moment in maps
-                else (texts[moment[1]][moment[2]], batches[moment[1]].spec.kind is not EventKind.PRINTF)
+                else (texts[moment[0]][moment[1]], batches[moment[0]].spec.kind is not EventKind.PRINTF)
                 for moment in moments
             ]
         )
@@ -99,7 +108,10 @@ class Printed:
 class Exported:
     """Calls as spans and maps as metrics, to a collector; what is printed goes nowhere."""
 
-    def __init__(self, sink: OtlpSink, resource: Resource) -> None:
+    def __init__(self, sink: OtlpSink, resource: Resource, interval: float) -> None:
+        """`interval`: seconds between two exports of maps."""
+        self._interval = interval
+        self._next = time.monotonic() + interval
         self._sink = sink
         self._resource = resource
         self._start = time.time_ns()
@@ -108,7 +120,7 @@ class Exported:
         from gotap.signals.trace_otlp import spans_of
 
         rows: dict[int, list[int]] = {}
-        for _, number, row in moments:
+        for number, row in moments:
             if batches[number].spec.kind is EventKind.CALL:
                 rows.setdefault(number, []).append(row)
         for number, chosen in rows.items():
@@ -121,6 +133,12 @@ class Exported:
         now = time.time_ns()
         metrics = [metric_of(result, self._resource, self._start, now) for result in results]
         self._sink.export_metrics([metric for metric in metrics if metric is not None])
+
+    def is_due(self, now: float) -> bool:
+        if now < self._next:
+            return False
+        self._next = now + self._interval
+        return True
 
     def losses(self) -> Mapping[str, int]:
         return self._sink.losses()
@@ -173,12 +191,13 @@ def _trees(renderer: TreeRenderer, stream: Stream, plan: Graph) -> Output:
 
 
 def _exported(resource: Resource) -> Exported:
-    from gotap.sinks.environment import Environment, batch_settings, otlp_settings
+    from gotap.sinks.environment import Environment, batch_settings, metric_settings, otlp_settings
     from gotap.sinks.otlp import OtlpSink
 
     own = Environment(dict(os.environ))
     traces, metrics = otlp_settings(own, "TRACES"), otlp_settings(own, "METRICS")
+    interval = metric_settings(own).interval
     sink = OtlpSink(traces, metrics, batch_settings(own), say)
     for warning in own.warnings:
         say(warning)
-    return Exported(sink, resource)
+    return Exported(sink, resource, interval)

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 from msgspec import Struct, field
 
 from gotap.commands.ends import HasFileno, Limits, Signals
 from gotap.commands.main import print_error
-from gotap.commands.trace.outputs import Moment, Output
+from gotap.commands.trace.outputs import SHOWN, Moment, Output, Refreshed
 from gotap.errors import GotapError
 from gotap.kernel.ring import Ring
 from gotap.probe.script.bound import BoundScript, EventKind
@@ -90,6 +91,7 @@ class TraceSession(Struct):
             self.signals.wait(self.kernel.ring, *others, timeout=min(GATHER, wake_at - time.monotonic()))
             due = self.kernel.run_due(time.monotonic())
             self.drain()
+            self.refresh()
             for tick in self.ticks:
                 tick()
             if time.monotonic() >= ends_at:
@@ -116,27 +118,44 @@ class TraceSession(Struct):
             self.deliver(batches)
 
     def deliver(self, batches: Sequence[Events]) -> None:
-        moments = sorted((order, number, row) for number, batch in enumerate(batches)
-                         for row, order in enumerate(batch.order))  # fmt: skip
+        shown: list[Moment] = _in_order(batches)
+        maps: dict[Moment, MapResult] = {}
+        if any(batch.spec.kind not in SHOWN for batch in batches):
+            shown, maps = self.obeyed(batches, shown)
+        if self.limits.count is not None:
+            shown = self.limited(shown, maps, self.limits.count)
+        self.events += len(shown) - sum(moment in maps for moment in shown) if maps else len(shown)
+        if shown:
+            self.each(lambda output: output.take(batches, shown, maps))
+
+    def obeyed(
+        self, batches: Sequence[Events], moments: Sequence[Moment]
+    ) -> tuple[list[Moment], dict[Moment, MapResult]]:
+        """What is to be shown, up to `stop`, with the maps as they were when they were to be printed."""
         shown: list[Moment] = []
         maps: dict[Moment, MapResult] = {}
         for moment in moments:
-            spec = batches[moment[1]].spec
-            if spec.kind is EventKind.STOP:
+            events, row = batches[moment[0]], moment[1]
+            if events.spec.kind is EventKind.STOP:
                 self.stopped = True
                 break
-            if spec.kind is EventKind.CLEARED:
-                continue
-            if spec.kind is EventKind.MAP and spec.map is not None:
-                maps[moment] = self.read_map(spec.map, batches[moment[1]].weight[moment[2]])
-            else:
-                self.events += 1
+            if events.spec.kind is EventKind.MAP and events.spec.map is not None:
+                maps[moment] = self.read_map(events.spec.map, events.weight[row])
+            if events.spec.kind is not EventKind.CLEARED:
+                shown.append(moment)
+        return shown, maps
+
+    def limited(self, moments: Sequence[Moment], maps: Mapping[Moment, MapResult], most: int) -> list[Moment]:
+        """The first ones, with `most` events of the whole session; maps are none."""
+        shown: list[Moment] = []
+        left = most - self.events
+        for moment in moments:
             shown.append(moment)
-            if self.limits.count is not None and self.events >= self.limits.count:
+            left -= moment not in maps
+            if left <= 0:
                 self.stopped = True
                 break
-        if shown:
-            self.each(lambda output: output.take(batches, shown, maps))
+        return shown
 
     def each(self, action: Callable[[Output], None]) -> None:
         """Calls every output. One that fails is told, once, and gets nothing any more."""
@@ -157,8 +176,20 @@ class TraceSession(Struct):
         self.stopped, self.limits = False, Limits()  # limits are not for what `end` shows
         self.kernel.end()
         self.drain()
-        results = [self.read_map(spec.number, None) for spec in self.script.maps]
-        self.each(lambda output: output.maps([result for result in results if result.entries]))
+        results = self.read_maps()
+        self.each(lambda output: output.maps(results))
+
+    def read_maps(self) -> list[MapResult]:
+        """All maps that hold something now."""
+        results = (self.read_map(spec.number, None) for spec in self.script.maps)
+        return [result for result in results if result.entries]
+
+    def refresh(self) -> None:
+        """Shows maps to outputs that want them now and then."""
+        now = time.monotonic()
+        waiting = [output for output in self.outputs if isinstance(output, Refreshed) and output.is_due(now)]
+        if waiting and (results := self.read_maps()):
+            self.each(lambda output: output.maps(results) if output in waiting else None)
 
     def close(self) -> Mapping[str, int]:
         """What the outputs have lost."""
@@ -168,3 +199,13 @@ class TraceSession(Struct):
             for cause, count in output.losses().items():
                 losses[cause] = losses.get(cause, 0) + count
         return losses
+
+
+def _in_order(batches: Sequence[Events]) -> list[Moment]:
+    orders = np.concatenate([np.array(batch.order, np.uint64) for batch in batches])
+    numbers = np.repeat(np.arange(len(batches)), [len(batch) for batch in batches])
+    rows = np.concatenate([np.arange(len(batch)) for batch in batches])
+    if len(batches) > 1 or (orders[1:] < orders[:-1]).any():
+        order = np.argsort(orders, kind="stable")
+        numbers, rows = numbers[order], rows[order]
+    return list(zip(numbers.tolist(), rows.tolist(), strict=True))
