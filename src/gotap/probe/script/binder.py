@@ -10,7 +10,7 @@ from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.image.types.gotypes import LayeredTypes, Type
 from gotap.probe import ir
-from gotap.probe.catalogue import Choice, runtime, signatures_in_catalogue
+from gotap.probe.catalogue import Choice, libraries, runtime, signatures_in_catalogue
 from gotap.probe.compiler import Compiler, Scope
 from gotap.probe.expression import parse
 from gotap.probe.functions.signatures import Signatures
@@ -75,6 +75,13 @@ def bind_script(script: tree.Script, image: Image | None, options: Options | Non
             held[error.name] = error.type
 
 
+def _wrappers(script: tree.Script) -> dict[str, str]:
+    """What `unwrap` follows. The catalogue is only read for scripts that say it."""
+    if "unwrap" not in script.text:
+        return {}
+    return {name: inner for library in libraries() for name, inner in library.unwrap.items()}
+
+
 class _Binders(Struct):
     functions: FunctionProbes
     lines: LineProbes
@@ -97,7 +104,7 @@ class _Binder:
     def __init__(self, script: tree.Script, image: Image | None, options: Options, held: Mapping[str, Type]) -> None:
         self.options = options
         types = types_of(image, runtime()) if image is not None else Types(LayeredTypes(), LayeredTypes())
-        compiler = Compiler(types, self.map_layout)
+        compiler = Compiler(types, self.map_layout, _wrappers(script))
         maps = Maps(script, held, options.map_entries, lambda part: shared.named(part))
         shared = Globals(script, options.limits, maps, image, compiler)
         shapes = Shapes(types, image, options.limits) if image is not None else None
@@ -114,6 +121,7 @@ class _Binder:
         origins = OriginProbes(context, self.options.tracepoints, self.options.symbols)
         binders = _Binders(functions, LineProbes(context, lambda: functions.signatures), moments, origins)
         absent: list[NothingFound] = []
+        left_out: list[str] = []
         for number, probe in enumerate(shared.script.probes, 1):
             missing: list[NothingFound] = []
             for spec in probe.specs:
@@ -121,12 +129,16 @@ class _Binder:
                     binders.bind(number, probe, spec)
                 except NothingFound as error:
                     missing.append(error)
+                    left_out += [spec.pattern] if isinstance(spec, tree.Function) else []
             if len(missing) == len(probe.specs) and not self.options.lenient:
                 raise missing[0]
             absent += missing
         if absent and not any(one.sites or one.origin for one in context.routines):
             raise absent[0]
-        shared.notices += [str(error) for error in absent]
+        if self.options.lenient and absent:
+            shared.notices.append(f"not in this program, so left out: {', '.join(dict.fromkeys(left_out))}")
+        else:
+            shared.notices += [str(error) for error in absent]
         context.routines += moments.endings()
         return self.result()
 
