@@ -135,37 +135,34 @@ class _Reader:
         self._info = info
         self.at = 0
 
-    def part(self) -> ArgumentPart | None:
-        """The next argument; None where its place is not told."""
-        scalars: list[tuple[int, int]] = []
-        depth = 0
-        while self.at < len(self._info):
-            mark = self._info[self.at]
+    def part(self, depth: int = 0) -> ArgumentPart | None:
+        """The next argument, or the next member of one; None where its place is not told."""
+        if self.at + 1 >= len(self._info) or depth > _MAX_DEPTH:
+            return None
+        mark, size = self._info[self.at], self._info[self.at + 1]
+        if mark == _START_AGGREGATE:
             self.at += 1
-            if mark in (_MORE, _FAR):
+            return self._aggregate(depth)
+        if mark >= _SPECIAL:
+            return None
+        self.at += 2
+        return ArgumentPart(mark, Type("", Kind.UINT, size))
+
+    def _aggregate(self, depth: int) -> ArgumentPart | None:
+        members: list[ArgumentPart] = []
+        while self.at < len(self._info) and self._info[self.at] != _END_AGGREGATE:
+            member = self.part(depth + 1)
+            if member is None:
                 return None
-            if mark == _START_AGGREGATE:
-                depth += 1
-            elif mark == _END_AGGREGATE:
-                depth -= 1
-            else:
-                if self.at >= len(self._info):
-                    return None
-                scalars.append((mark, self._info[self.at]))
-                self.at += 1
-                if not depth:
-                    offset, size = scalars[0]
-                    return ArgumentPart(offset, Type("", Kind.UINT, size))
-            if not depth:
-                return _aggregate(scalars)
-        return None
-
-
-def _aggregate(scalars: list[tuple[int, int]]) -> ArgumentPart:
-    if not scalars:
-        return ArgumentPart(None, Type("", Kind.STRUCT, 0))
-    start = scalars[0][0]
-    fields = tuple(Field("", at - start, TypeRef(Type("", Kind.UINT, size))) for at, size in scalars)
-    end = max(at - start + size for at, size in scalars)
-    widest = max(size for _, size in scalars)
-    return ArgumentPart(start, Type("", Kind.STRUCT, abi.align(end, min(widest, abi.WORD)), fields))
+            members.append(member)
+        self.at += 1
+        start = next((one.offset for one in members if one.offset is not None), None)
+        if start is None:
+            inner = tuple(Field("", 0, TypeRef(one.type)) for one in members)
+            return ArgumentPart(None, Type("", Kind.STRUCT, 0, inner))
+        fields = tuple(
+            Field("", one.offset - start if one.offset is not None else 0, TypeRef(one.type)) for one in members
+        )
+        widest = max(abi.alignment(one.type) for one in members)
+        end = max(field.offset + field.type.get().size for field in fields)
+        return ArgumentPart(start, Type("", Kind.STRUCT, abi.align(end, widest), fields))

@@ -45,7 +45,7 @@ class ListedBody(Struct, frozen=True):
 
 
 class Listed(Struct, frozen=True):
-    """One function. `inlined`: which of its copies can be probed. `signature`: that of the first body, if it has any."""
+    """One function. `inlined`: which of its copies can be probed. `signature`: its first body's, if it has one."""
 
     name: str
     kind: FunctionKind

@@ -85,7 +85,7 @@ def _stands_there(
         if expression is None:
             continue
         try:
-            told = placed(expression, parameter.type.get().size)
+            told = placed(expression, parameter.type.get())
         except DwarfError:
             continue
         by_offset = {piece.offset: piece for piece in pieces}

@@ -173,7 +173,12 @@ class Signatures:
         start = 1 if "[" in name else 0
         if not self._agrees(function, signature, start):
             info = argument_info(self.image.pclntab, function) or b""
-            filled = complete(signature, described, info, start, entry)
+            with_receiver = self._received(function, signature)
+            filled = (
+                with_receiver
+                if with_receiver is not None and self._agrees(function, with_receiver, start)
+                else complete(signature, described, info, start, entry)
+            )
             if filled is None:
                 return FunctionSignature(
                     reason=f"the debug information of {plain_name(name)} does not agree with the function table"
@@ -191,6 +196,14 @@ class Signatures:
                     parameters = (*signature.parameters[:i], known, *signature.parameters[i + 1 :])
                     return replace(signature, parameters=parameters)
         return signature
+
+    def _received(self, function: Function, signature: FunctionSignature) -> FunctionSignature | None:
+        """With a receiver that has no name: its type follows from the method's name. None for what is no method."""
+        receiver = receiver_of(function.name)
+        type_ = self.types.find(receiver) if receiver else None
+        if type_ is None:
+            return None
+        return replace(signature, parameters=(Argument("_", type_), *signature.parameters))
 
     def _agrees(self, function: Function, signature: FunctionSignature, start: int) -> bool:
         """Whether argument info and signature say the same; True where there is none."""

@@ -8,10 +8,13 @@ function is the CFA: SP at the function's first instruction + 8, where the first
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from gotap.image.abi import flatten
 from gotap.image.types.dwarf.constants import Operation
 from gotap.image.types.dwarf.debuginfo import DwarfError
 from gotap.image.types.dwarf.forms import sleb128, uleb128
+from gotap.image.types.gotypes import Type
 
 #: DWARF's numbers of the x86-64 registers (System V ABI, AMD64 supplement, figure 3.36); 16 is the return address.
 REGISTERS = (
@@ -68,15 +71,26 @@ class Placed(Struct, frozen=True):
     place: Place
 
 
-def placed(expression: bytes, size: int) -> tuple[Placed, ...]:
-    """Where the parts of a value of `size` bytes stand. Raises DwarfError for what no Go compiler writes."""
+def placed(expression: bytes, type_: Type) -> tuple[Placed, ...]:
+    """Where the parts of a value of that type stand. Raises DwarfError for what makes no sense.
+
+    Pieces are the type's primitives, one after the other, without what is padding between them (Go 1.18–1.27). Some
+    compilers repeat pieces (seen in Go 1.18–1.22); then nothing of it can be relied on.
+    """
     try:
-        return tuple(_parts(expression, size))
+        parts = _parts(expression, type_.size)
     except (IndexError, ValueError) as error:
         raise DwarfError(f"the location expression {expression.hex()} is cut off") from error
+    primitives = flatten(type_)
+    if len(parts) > 1 and primitives is not None and [one.size for one in parts] == [one.size for one in primitives]:
+        parts = [replace(one, offset=primitive.offset) for one, primitive in zip(parts, primitives, strict=True)]
+    elif sum(one.size for one in parts) != type_.size:
+        raise DwarfError(f"the location expression {expression.hex()} is not that of {type_.size} bytes")
+    return tuple(parts)
 
 
 def _parts(expression: bytes, size: int) -> list[Placed]:
+    """The pieces as they follow each other."""
     parts: list[Placed] = []
     offset = at = 0
     current: Place | None = None
