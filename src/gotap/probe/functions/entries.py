@@ -20,17 +20,20 @@ def entry_sites(
 
     10,000 functions take a tenth of a second, those of Go before 1.21 half a second.
     """
-    found: list[EntrySite | None] = [None] * len(functions)
-    segment = image.elf.segment_of(functions[0].address) if len(functions) > _FEW else None
-    if segment is not None and all(_inside(one, segment.vaddr, segment.filesz) for one in functions):
-        text = memoryview(image.elf.data)[segment.offset : segment.offset + segment.filesz]
-        found = sites_by_prologue(
-            text, segment.vaddr, [one.address for one in functions], [one.size for one in functions]
-        )
+    found = entries_by_prologue(image, functions)
     return [
         site if site is not None else code(function).entry_site()
         for site, function in zip(found, functions, strict=True)
     ]
+
+
+def entries_by_prologue(image: Image, functions: Sequence[Function]) -> list[EntrySite | None]:
+    """Those that are known by their first bytes; of a few functions none, since their code is analysed anyhow."""
+    segment = image.elf.segment_of(functions[0].address) if len(functions) > _FEW else None
+    if segment is None or not all(_inside(one, segment.vaddr, segment.filesz) for one in functions):
+        return [None] * len(functions)
+    text = memoryview(image.elf.data)[segment.offset : segment.offset + segment.filesz]
+    return sites_by_prologue(text, segment.vaddr, [one.address for one in functions], [one.size for one in functions])
 
 
 def _inside(function: Function, start: int, size: int) -> bool:

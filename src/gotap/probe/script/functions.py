@@ -165,6 +165,7 @@ class FunctionProbes:
     def entries(self, group: Group) -> tuple[list[tuple[BoundSite, int]], Names]:
         """Sites at which calls begin, and the arguments there; what cannot be probed is told."""
         sites, names, failed = [], {}, []
+        self.context.points.foresee([body.function for body in group.bodies])
         for body in group.bodies:
             try:
                 point = self.context.points.entry(body.function, group.signature)

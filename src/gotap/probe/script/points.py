@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from gotap.image import abi
-from gotap.image.code import Location, Register, Site, Stack
+from gotap.image.code import EntrySite, Location, Register, Site, Stack
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import ir
+from gotap.probe.functions.entries import entries_by_prologue
 from gotap.probe.functions.locations import parameters_at_entry
 from gotap.probe.functions.model import DICTIONARY, Argument, FunctionSignature, Part, Variable
 from gotap.probe.places import BoundSite, NotInBinary, Places
@@ -45,10 +46,17 @@ class GoPoints:
     def __init__(self, image: Image, places: Places) -> None:
         self.image = image
         self.places = places
+        self._entries: dict[int, EntrySite] = {}  # by the function's address
+
+    def foresee(self, functions: Sequence[Function]) -> None:
+        """Finds where calls of many functions begin, at once; those it does not find are left to `entry`."""
+        for function, site in zip(functions, entries_by_prologue(self.image, functions), strict=True):
+            if site is not None:
+                self._entries[function.address] = site
 
     def entry(self, function: Function, signature: FunctionSignature) -> Point:
         """Where a call begins, once for each call. Raises NotInBinary."""
-        site = self.places.code(function).entry_site()
+        site = self._entries.get(function.address) or self.places.code(function).entry_site()
         if site is None or site.sp_offset is None:
             raise NotInBinary(f"the code of {function.name} could not be understood", "")
         variables = [*parameters_at_entry(signature, site.sp_offset), *_dictionary(signature)]
