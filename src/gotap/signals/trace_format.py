@@ -49,7 +49,7 @@ def verb(piece: Directive, part: Part, value: Any, clean: Clean) -> str:
     elif isinstance(value, str | Text | Bytes):
         text = _string(piece, part, value, clean)
     else:
-        text = as_text(part, value, clean)
+        text = as_text(part, value, clean)[: piece.precision]
     return _padded(piece, text)
 
 
