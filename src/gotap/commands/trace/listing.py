@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -15,12 +16,10 @@ from gotap.commands.streams import show
 from gotap.commands.trace.options import UsageError
 from gotap.commands.trace.subject import the_process
 from gotap.commands.trace.summary import COSTS
-from gotap.errors import GotapError
-from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.probe.catalogue import runtime, signatures_in_catalogue
-from gotap.probe.functions.matching import FunctionKind, Functions, Match
-from gotap.probe.functions.model import FunctionSignature
+from gotap.probe.functions.listing import Listing
+from gotap.probe.functions.matching import FunctionKind, Functions, Match, Matches
 from gotap.probe.functions.signatures import Signatures
 from gotap.probe.functions.suggestions import no_such_function
 from gotap.probe.places import Places
@@ -30,18 +29,23 @@ from gotap.sinks.sanitize import printable
 _KERNEL = ("tracepoint:", "syscall:")
 
 
-class Listed(Struct, frozen=True, omit_defaults=True):
-    """One function. `entry`, `returns`: what probes there cost; absent where there can be none. `copies`: inlined."""
+class Shown(Struct, frozen=True, omit_defaults=True):
+    """One function. `entry`, `returns`: what probes there cost; absent where there can be none. `copies`: inlined ones,
+    `covered`: how many of them can be probed, and why not the others. `instances` of a generic function.
+    """
 
     func: str
     kind: str
     file: str = ""
     line: int = 0
-    copies: int = 0
     bodies: int = 0
+    copies: int = 0
+    covered: str = ""
     signature: str | None = None
+    reason: str = ""  # why the signature is not known
     entry: str | None = None
     returns: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
 
 
 def show_listing(arguments: argparse.Namespace) -> int:
@@ -59,9 +63,12 @@ def show_listing(arguments: argparse.Namespace) -> int:
     matches = functions.find(pattern)
     if not matches.functions:
         raise no_such_function(image, pattern)
-    detailed = arguments.verbose or arguments.json
-    lines = _json_lines if arguments.json else _lines
-    show("\n".join(lines(listed(functions, matches.functions, detailed=detailed))))
+    if arguments.json:
+        show("\n".join(msgspec.json.encode(one).decode() for one in details(functions, matches)))
+    elif arguments.verbose:
+        show("\n".join(line for one in details(functions, matches) for line in _two_lines(one)))
+    else:
+        show("\n".join(map(_line, matches.functions)))
     return OK
 
 
@@ -91,79 +98,57 @@ def kernel_probes(pattern: str) -> list[str]:
     return found
 
 
-def listed(functions: Functions, matches: Sequence[Match], *, detailed: bool) -> Iterator[Listed]:
-    """`detailed`: with signatures and costs, for which code is read."""
-    details = _Details(functions) if detailed else None
-    for match in matches:
-        copies = len(match.copies or ())
-        if not match.bodies:
-            yield Listed(match.name, match.kind.value, copies=copies)
-            continue
-        body = match.bodies[0]
-        file, line = functions.image.pclntab.line(body.address) or ("", 0)
-        one = Listed(match.name, match.kind.value, file, line, copies, len(match.bodies))
-        yield one if details is None else details.of(one, body)
+def details(functions: Functions, matches: Matches) -> Iterator[Shown]:
+    """Signatures and costs, for which code is read."""
+    image = functions.image
+    types = types_of(image, runtime())
+    listing = Listing(Signatures(functions, types, (), signatures_in_catalogue), Places(image, types).code)
+    for one in listing.of(matches):
+        address = one.bodies[0].function.address if one.bodies else None
+        file, line = (image.pclntab.line(address) if address is not None else None) or ("", 0)
+        entry = one.bodies[0].entry if one.bodies else None
+        yield Shown(
+            one.name,
+            one.kind.value,
+            file,
+            line,
+            len(one.bodies),
+            one.inlined.total if one.inlined is not None else 0,
+            one.inlined.text if one.inlined is not None else "",
+            one.text if one.signature.known else None,
+            "" if one.signature.known else one.signature.reason,
+            COSTS[entry.cost] if entry is not None else None,
+            tuple(COSTS[cost] for body in one.bodies for cost in body.return_costs),
+            one.instances,
+        )
 
 
-class _Details:
-    def __init__(self, functions: Functions) -> None:
-        image = functions.image
-        types = types_of(image, runtime())
-        self._places = Places(image, types)
-        self._signatures = Signatures(functions, types, (), signatures_in_catalogue)
-
-    def of(self, one: Listed, body: Function) -> Listed:
-        signature = self._signatures.of(body)
-        return Listed(
-            one.func, one.kind, one.file, one.line, one.copies, one.bodies,
-            signature.text(one.func) if signature.known else None,
-            *self._costs(body, signature),
-        )  # fmt: skip
-
-    def _costs(self, body: Function, signature: FunctionSignature) -> tuple[str | None, tuple[str, ...]]:
-        """Of the entry, and of each return with its results."""
-        try:
-            code = self._places.code(body)
-            entry = code.entry_site()
-            assignment = signature.assignment()
-            words = [piece.register for one in (assignment.results if assignment else ()) for piece in one]
-            wanted = [word for word in words if word is not None and not word.startswith("xmm")]
-            returns = code.return_sites(wanted, allow_faults=True) if entry is not None else []
-        except GotapError:
-            return None, ()
-        return COSTS[entry.cost] if entry is not None else None, tuple(COSTS[site.cost] for site in returns)
+def _line(match: Match) -> str:
+    if match.bodies:
+        return printable(match.name)
+    copies = _counted(len(match.copies or ()), "copy", "copies")
+    return printable(f"{match.name}  inlined everywhere: {copies}, for :entry and :inline")
 
 
-def _json_lines(functions: Iterator[Listed]) -> Iterator[str]:
-    for one in functions:
-        yield msgspec.json.encode(one).decode()
+def _two_lines(one: Shown) -> Iterator[str]:
+    yield printable(one.signature or one.func)
+    yield printable(f"    {_details(one)}")
 
 
-def _lines(functions: Iterator[Listed]) -> Iterator[str]:
-    for one in functions:
-        if not one.bodies:
-            copies = _counted(one.copies, "copy", "copies")
-            yield printable(f"{one.func}  inlined everywhere: {copies}, for :entry and :inline")
-            continue
-        yield printable(one.signature or one.func)
-        if one.entry is not None or one.returns or one.signature is not None:
-            yield printable(f"    {_details(one)}")
-
-
-def _details(one: Listed) -> str:
+def _details(one: Shown) -> str:
     """Where it is, what its probes cost, what of it was inlined."""
     parts: list[str] = [f"{one.file}:{one.line}"] if one.file else []
     if one.kind != FunctionKind.FUNCTION.value:
         parts.append(one.kind)
-    parts.append(f"entry {one.entry}" if one.entry is not None else "cannot be probed")
-    by_cost: dict[str, int] = {}
-    for cost in one.returns:
-        by_cost[cost] = by_cost.get(cost, 0) + 1
-    parts += [f"{_counted(count, 'return', 'returns')} {cost}" for cost, count in by_cost.items()]
-    if one.entry is not None and not one.returns:
-        parts.append("does not return")
+    if one.instances:
+        parts.append(" ".join(one.instances))
+    if one.bodies:
+        parts.append(f"entry {one.entry}" if one.entry is not None else "cannot be probed")
+        parts += [f"{_counted(count, 'return', 'returns')} {cost}" for cost, count in Counter(one.returns).items()]
+        if one.entry is not None and not one.returns:
+            parts.append("does not return")
     if one.copies:
-        parts.append(_counted(one.copies, "inlined copy", "inlined copies"))
+        parts.append(f"inlined: {one.covered} can be probed")
     if one.signature is None:
         parts.append("arguments unknown: say them by `sig`")
     return ", ".join(parts)
