@@ -35,12 +35,21 @@ class Space:
     def __init__(self) -> None:
         self._regions: dict[int, Region] = {}
         self._next = 0xFFFF8000
+        self._free: list[int] = []
 
     def add(self, region: Region) -> int:
-        base = self._next
-        self._next += 2  # a gap below and above each
+        if self._free:
+            base = self._free.pop()
+        else:
+            base = self._next
+            self._next += 2  # a gap below and above each
         self._regions[base] = region
         return base << 32
+
+    def remove(self, address: int) -> None:
+        """Its address may be given to another one."""
+        del self._regions[address >> 32]
+        self._free.append(address >> 32)
 
     def find(self, address: int, size: int, *, write: bool) -> tuple[Region, int]:
         region, offset = self._regions.get(address >> 32), address & M32
@@ -215,6 +224,7 @@ class RingMap(EmulatedMap):
         super().__init__(0, 0, size)
         self.size, self.used, self.dropped = size, 0, 0
         self.records: list[bytes] = []
+        self.flags: list[int] = []  # of each record that was put there at once
 
     def take(self, size: int) -> bool:
         room = (size + 8 + 7) // 8 * 8

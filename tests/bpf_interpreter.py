@@ -133,7 +133,8 @@ class Machine:
             raise Fault(f"more than {MAX_FRAMES} call frames")
         size = isa.STACK_SIZE
         stack = Region("stack", bytearray(size), written=bytearray(size), strict=True)
-        frame = _Frame([*arguments, None, None, None, None, self.space.add(stack) + size], stack)
+        bottom = self.space.add(stack)
+        frame = _Frame([*arguments, None, None, None, None, bottom + size], stack)
         self._frames.append(frame)
         try:
             while True:
@@ -157,6 +158,7 @@ class Machine:
                     raise
         finally:
             self._frames.pop()
+            self.space.remove(bottom)
 
     def _read(self, frame: _Frame, register: int) -> int:
         value = frame.registers[register]
@@ -445,6 +447,7 @@ class Machine:
         if not found.take(size):
             return -EAGAIN
         found.records.append(record)
+        found.flags.append(flags)
         return 0
 
     def _ringbuf_reserve(self, ring: int, size: int, flags: int) -> int:
