@@ -19,6 +19,9 @@ from gotap.kernel.features import essential
 from gotap.kernel.shape_maps import shape_maps
 from gotap.kernel.syscalls import MapType
 from gotap.probe import ir
+from gotap.probe.functions.closures import Closures
+from gotap.probe.functions.matching import Functions
+from gotap.probe.functions.signatures import Signatures
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import EventFlags
 from gotap.probe.script.routine import CaptureValue
@@ -134,3 +137,19 @@ def test_what_is_copied_is_what_the_program_has(zoo: Zoo) -> None:
             wrong.append(f"{one.name}: {form} is not {live}")
     assert not cut
     assert not wrong
+
+
+def test_what_closures_captured(zoo: Zoo) -> None:
+    """DWARF tells it from Go 1.23 on: variables shared by reference, texts and numbers."""
+    if not zoo.image.has_dwarf or not zoo.image.go_version.at_least(1, 23):
+        pytest.skip("nothing tells what this program's closures captured")
+    closures = Closures(Signatures(Functions(zoo.image), zoo.types))
+    one = zoo.named("closure")
+    record, index = captured(zoo, zoo.stdin, [one])[one.address]
+    taken = read(record)
+    root = taken.columns[index]
+    assert root is not None
+    chunks = int.from_bytes(record[memory.field("chunks") : memory.field("chunks") + 2], "little")
+    heap = snapshot(record, chunks, taken.used, int(taken.flags), LIMITS, ImageMemory(zoo.image.elf, zoo.bias))
+    value = decode(zoo.type(one), root[1], heap, zoo.context(LIMITS, captures=closures.captured))
+    assert to_json(value) == {"func": "main.counting.func1", "captured": {"total": 6, "label": "n"}}

@@ -302,10 +302,10 @@ class StepEmitter:
         self.values(most=self.setting.groups)
 
     def function(self) -> None:
-        """A function value and what it may have captured: how long they are nobody tells, but what lies on the same
-        page can be read. Those of the executable have captured nothing."""
+        """A function value and what it may have captured, as much as is likely: how long they are nobody tells. Those
+        of the executable have captured nothing."""
         asm = self.asm
-        enough, taken = asm.new_label("enough"), asm.new_label("taken")
+        taken = asm.new_label("taken")
         asm.label("deep.captured")
         self.near_holder()
         self.deeper("deep.cut")
@@ -318,14 +318,7 @@ class StepEmitter:
         asm.load(R1, R8, _at(POINTER, "target"), 4)
         self.put(memory.NEW_SHAPE, R1)
         self.put(memory.NEW_COUNT, 1)
-        asm.mov(R1, R9)
-        asm.and_(R1, _PAGE - 1)
-        asm.mov(R2, _PAGE)
-        asm.sub(R2, R1)
-        asm.jle(R2, GUESSED, enough)
-        asm.mov(R2, GUESSED)
-        asm.label(enough)
-        self.put(memory.BYTES, R2)
+        self.put(memory.BYTES, GUESSED)
         asm.mov32(R2, -1)
         self.put(memory.FULL, R2)
         asm.jump("deep.bytes")
@@ -638,8 +631,10 @@ class StepEmitter:
         """R8 bytes at R6 go to R9 in the record, which moves on, as far as they can be read.
 
         To the verifier a read may begin anywhere in the record, so it is no longer than what is behind the record.
+        Where it fails, what lies on the first page may be in memory.
         """
         asm, setting = self.asm, self.setting
+        failed = asm.new_label("failed")
         for _ in range(-(-max(setting.text_limit, setting.chunk_limit) // setting.tail)):
             small = asm.new_label("small")
             asm.jgt(R9, setting.record_size, done)  # it is not, but the verifier does not know
@@ -652,12 +647,28 @@ class StepEmitter:
             asm.add(R1, R9)
             asm.mov(R3, R6)
             asm.call(Helper.PROBE_READ_USER)
-            asm.jne(R0, 0, done)
+            asm.jne(R0, 0, failed)
             self.get(R2, memory.PART)
             asm.add(R9, R2)
             asm.add(R6, R2)
             asm.sub(R8, R2)
             asm.jeq(R8, 0, done)
+        asm.jump(done)
+        asm.label(failed)
+        asm.mov(R1, R6)
+        asm.and_(R1, _PAGE - 1)
+        asm.mov(R8, _PAGE)
+        asm.sub(R8, R1)
+        self.get(R1, memory.PART)
+        asm.jge(R8, R1, done)
+        asm.jgt(R8, setting.tail, done)
+        asm.mov(R1, R7)
+        asm.add(R1, R9)
+        asm.mov(R2, R8)
+        asm.mov(R3, R6)
+        asm.call(Helper.PROBE_READ_USER)
+        asm.jne(R0, 0, done)
+        asm.add(R9, R8)
 
     def remember(self, known: str, scratch: int) -> None:
         """Goes on unless the same bytes were taken a short while ago, by a hash of their address. Keeps R4."""
