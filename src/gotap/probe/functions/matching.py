@@ -123,8 +123,8 @@ class Functions:
 
     def kind_of(self, function: Function) -> FunctionKind:
         """What a body is."""
-        made = self._table.function_ids[function.index] == self._wrapper_id
-        return _kind(function.name, bool(made), bool(self._table.function_flags[function.index] & _FLAG_ASSEMBLY))
+        made = self._ids[function.index] == self._wrapper_id
+        return _kind(function.name, bool(made), bool(self._flags[function.index] & _FLAG_ASSEMBLY))
 
     # -- names --------------------------------------------------------------------------------------------------
 
@@ -145,8 +145,16 @@ class Functions:
         version = self.image.go_version
         return 23 if version.at_least(1, 25) else 22 if version.at_least(1, 22) else 21
 
+    @cached_property
+    def _ids(self) -> NDArray[np.uint8]:
+        return self._table.function_ids
+
+    @cached_property
+    def _flags(self) -> NDArray[np.uint8]:
+        return self._table.function_flags
+
     def _is_made(self, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.asarray(self._table.function_ids[indices] == self._wrapper_id)
+        return np.asarray(self._ids[indices] == self._wrapper_id)
 
     # -- functions ----------------------------------------------------------------------------------------------
 
