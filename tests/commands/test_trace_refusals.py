@@ -113,6 +113,14 @@ def test_commands_that_do_not_start(tmp_path: Path) -> None:
     assert "makes no command" in refused("-c", "'", "main.work", code=2)[0]
 
 
+def test_a_command_that_cannot_be_traced_does_not_run(program: Path, tmp_path: Path) -> None:
+    """It was held before its first instruction."""
+    mark = tmp_path / "mark"
+    for script in ("main.wrk", "main.work { print(args.nme) }"):
+        refused("-c", f"{program} 'touch {mark}'", script)
+    assert not mark.exists()
+
+
 # Options
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gotap.probe.script.bound import EventKind
 from gotap.signals.call_trees import CallNode, preorder
 from gotap.signals.events import Events, Field, ended_word
-from gotap.signals.maps import MapResult, to_json
 from gotap.signals.trace_format import print_texts, printf_texts
 from gotap.signals.trace_values import as_json, frame_json
+
+if TYPE_CHECKING:
+    from gotap.signals.maps import MapResult
 
 _encode = msgspec.json.Encoder().encode
 
@@ -44,6 +46,8 @@ class TraceJson:
         return b"".join(lines)
 
     def map(self, result: MapResult) -> bytes:
+        from gotap.signals.maps import to_json
+
         return _line(to_json(result))
 
 

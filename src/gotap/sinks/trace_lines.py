@@ -12,16 +12,18 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gotap.probe.script.bound import EventKind
 from gotap.probe.script.routine import Ended
 from gotap.signals.events import Events, Field
-from gotap.signals.maps import MapResult, to_text
 from gotap.signals.trace_format import print_texts, printf_texts
 from gotap.signals.trace_values import as_operand, stack_text
 from gotap.sinks.lines import duration_text
 from gotap.sinks.sanitize import printable
+
+if TYPE_CHECKING:
+    from gotap.signals.maps import MapResult
 
 #: Probes that sit at a function as such: what they tell begins with the function's name.
 _ELSEWHERE = re.compile(r"(?:begin|end|interval|profile|goroutine|syscall|tracepoint|uprobe)\b|.*\.(?:go|s):\d+$")
@@ -64,6 +66,8 @@ class TraceLines:
 
     def map(self, result: MapResult) -> str:
         """The whole map, whose lines end with an empty one."""
+        from gotap.signals.maps import to_text
+
         return to_text(result, printable, self._width)
 
     def _calls(self, events: Events) -> Iterator[str]:

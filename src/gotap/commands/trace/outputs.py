@@ -13,13 +13,13 @@ from gotap.commands.screen import columns
 from gotap.commands.streams import say
 from gotap.commands.trace.options import destinations
 from gotap.probe.script.bound import EventKind
-from gotap.signals.batch import Resource
 from gotap.signals.events import Events
-from gotap.signals.maps import MapResult
 from gotap.sinks.stream import Stream
 
 if TYPE_CHECKING:
     from gotap.commands.trace.graph import Graph, TreeRenderer
+    from gotap.signals.batch import Resource
+    from gotap.signals.maps import MapResult
     from gotap.sinks.otlp import OtlpSink
 
 #: An event of a drain: the number of its batch, and its row there.

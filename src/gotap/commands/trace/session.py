@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from msgspec import Struct, field
@@ -19,7 +19,9 @@ from gotap.probe.script.bound import BoundScript, EventKind
 from gotap.probe.script.routine import Watch
 from gotap.signals.clock import Clock
 from gotap.signals.events import EventDecoder, Events, Names, Rows
-from gotap.signals.maps import MapResult
+
+if TYPE_CHECKING:
+    from gotap.signals.maps import MapResult
 
 #: Seconds between two looks at the ring, at most: somebody waits for events, and being woken for each costs 0.1 ms.
 GATHER = 0.1

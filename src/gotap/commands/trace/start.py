@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -27,22 +28,21 @@ from gotap.errors import GotapError
 from gotap.image.image import Image, NotGo
 from gotap.kernel.features import Features
 from gotap.kernel.tracing.governor import Governor
-from gotap.kernel.tracing.tracefs import tracepoint_fields
 from gotap.kernel.tracing.tracer import Tracer
 from gotap.probe.script import tree
 from gotap.probe.script.binder import Options, bind_script
 from gotap.probe.script.bound import BoundScript, Origin
 from gotap.process.errors import gone
 from gotap.process.launch import Program
-from gotap.process.symbols import find_symbol
-from gotap.signals.batch import Resource
 from gotap.signals.clock import Clock
-from gotap.signals.maps import MapResult, results
 from gotap.sinks.summary import counted
 
 if TYPE_CHECKING:
     from gotap.commands.trace.graph import Graph
     from gotap.commands.trace.servers import Servers
+    from gotap.probe.script.tracepoint import FieldInfo
+    from gotap.signals.batch import Resource
+    from gotap.signals.maps import MapResult
 
 #: Seconds between two looks at what the target executes.
 _LOOK = 0.25
@@ -69,7 +69,12 @@ def trace(arguments: argparse.Namespace) -> int:
         elif arguments.pid is not None:
             pid = the_process(arguments.pid)
         subject = None if pid is None else stack.enter_context(Subject(pid, program))
-        return _Tracing(arguments, script, features, signals, subject).run()
+        tracing = _Tracing(arguments, script, features, signals, subject)
+        try:
+            return tracing.run()
+        finally:
+            if program is not None and not tracing.released:
+                program.send(signal.SIGKILL)  # it has not begun, and nobody would see what it does
 
 
 class _Tracing:
@@ -83,6 +88,7 @@ class _Tracing:
         self.signals = signals
         self.subject = subject
         self.image: Image | None = None
+        self.released = False  # what -c started may run
         self.lost = False  # the target has become another program
         self.next_look = 0.0
         self.governor: Governor | None = None
@@ -145,7 +151,7 @@ class _Tracing:
             limits(self.arguments),
             most_probes=self.arguments.max_probes,
             lenient=self.arguments.tool is not None,
-            tracepoints=tracepoint_fields,
+            tracepoints=_tracepoint_fields,
             symbols=self.c_function,
         )
         script = self.script
@@ -171,6 +177,8 @@ class _Tracing:
     def c_function(self, spec: tree.Uprobe) -> Origin:
         """What uprobe:PATH:SYMBOL means to the target, or to gotap where there is none."""
         process = self.subject.process if self.subject is not None else None
+        from gotap.process.symbols import find_symbol
+
         found = find_symbol(spec.path, spec.symbol, offset=spec.offset, returns=spec.returns, process=process)
         return Origin("uprobe", path=found.path, name=spec.symbol, file_offset=found.file_offset, returns=spec.returns)
 
@@ -194,6 +202,7 @@ class _Tracing:
         program = self.subject.program if self.subject is not None else None
         try:
             if program is not None:
+                self.released = True
                 program.release()
             session.run(lambda: self.ended, *([self.subject.process] if self.subject is not None else []))
         finally:
@@ -284,4 +293,12 @@ class _Tracing:
 
 def read_map(tracer: Tracer, names: NoNames, clock: Clock, number: int, epoch: int | None) -> MapResult:
     """What a map of the script holds; `epoch` None: now."""
+    from gotap.signals.maps import results
+
     return results(tracer.maps.specs[number], tracer.maps.read(number, epoch), names, clock.offset())
+
+
+def _tracepoint_fields(category: str, name: str) -> Mapping[str, FieldInfo]:
+    from gotap.kernel.tracing.tracefs import tracepoint_fields
+
+    return tracepoint_fields(category, name)

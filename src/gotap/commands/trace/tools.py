@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-from importlib import resources
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 from gotap.commands.trace.options import UsageError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _SUFFIX = ".gt"
 
 
 def tools() -> dict[str, Traversable]:
     """The scripts by name."""
+    from importlib import resources  # which takes 5 ms to load
+
     directory = resources.files("gotap") / "tools"
     if not directory.is_dir():
         return {}
@@ -23,6 +26,8 @@ def tools() -> dict[str, Traversable]:
 def tool_text(name: str) -> str:
     known = tools()
     if name not in known:
+        import difflib  # for this message alone
+
         similar = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         what = f"; did you mean {' or '.join(similar)}?" if similar else ""
         raise UsageError(f"there is no tool {name!r}{what}", "`gotap trace --tool list` shows all")
