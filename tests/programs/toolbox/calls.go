@@ -186,12 +186,12 @@ func complain(logger *log.Logger) {
 }
 
 func logging(string) error {
-	log.SetOutput(io.Discard)
+	log.SetOutput(&lost{})
 	complain(log.New(&lost{}, "", 0))
 	return nil
 }
 
-// lost is a writer that log does not know to be io.Discard: to that it formats nothing.
+// lost is a writer; into io.Discard log formats nothing.
 type lost struct{ bytes int }
 
 func (w *lost) Write(text []byte) (int, error) {
@@ -202,7 +202,7 @@ func (w *lost) Write(text []byte) (int, error) {
 //go:noinline
 func announce(w io.Writer) string {
 	fmt.Fprintf(w, "%s costs %d\n", "tea", 7)
-	fmt.Fprintln(w, "open", true)
+	fmt.Fprintln(w, "open", 8)
 	return fmt.Sprintf("%v-%v", 1, "a")
 }
 
