@@ -13,6 +13,7 @@ import probe_target
 from gotap.image.code import Cost, Site
 from gotap.kernel import features, syscalls
 from gotap.kernel.codegen.script_frame import Counter
+from gotap.kernel.errors import AttachError, BadSiteError
 from gotap.kernel.executable import Executable
 from gotap.kernel.tracing.governor import Governor
 from gotap.kernel.tracing.tracer import Tracer
@@ -164,6 +165,48 @@ def test_a_script_goes_on_with_another_process(executable: Path) -> None:
         assert sorted(by_target.values()) == [1, 2]
         assert sum(entry.count for entry in tracer.maps.read(0) if entry.parts[0][0] == 1) == 1
         tracer.close()
+
+
+def test_two_tracers_at_once(target: Target, executable: Path) -> None:
+    tracers = [Tracer(features.scripting(), script(watch(1, COUNT, sites=(("pushed", cookie),), executable=executable)))
+               for cookie in (3, 4)]  # fmt: skip
+    for tracer in tracers:
+        tracer.attach(process(target))
+    target.do("mm")
+    tracers[0].close()
+    target.do("m")
+    assert counts(tracers[1]) == {4: 3}
+    tracers[1].close()
+    address, _ = probe_target.symbol(executable, "pushed")
+    assert target.text(address, 1) == b"\x55"
+
+
+def test_all_or_nothing(target: Target, executable: Path) -> None:
+    """`invalid` is no instruction in 64-bit mode: the second link is refused."""
+    bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable),
+                   watch(2, COUNT, sites=(("stepped", 8), ("invalid", 9)), executable=executable))  # fmt: skip
+    tracer = Tracer(features.scripting(), bound)
+    with pytest.raises(BadSiteError):
+        tracer.attach(process(target))
+    address, _ = probe_target.symbol(executable, "pushed")
+    assert target.text(address, 1) == b"\x55"
+    assert tracer.loaded() == []
+    target.do("m")
+    assert counts(tracer) == {}
+    tracer.close()
+
+
+def test_a_target_that_has_ended(executable: Path) -> None:
+    tracer = Tracer(features.scripting(), script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable)))
+    with Target(executable) as target:
+        tracer.attach(process(target))
+        target.do("mm")
+    assert counts(tracer) == {7: 2}
+    tracer.detach()
+    with pytest.raises(AttachError):
+        tracer.attach(process(target))
+    assert counts(tracer) == {7: 2}
+    tracer.close()
 
 
 def test_a_probe_that_is_dropped_stays_away(target: Target, executable: Path) -> None:
