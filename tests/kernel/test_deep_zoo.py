@@ -45,11 +45,14 @@ TOGETHER = 3
 
 
 def builds() -> list[object]:
-    others = [pytest.param((go, "plain"), marks=pytest.mark.matrix) for go in gobuild.ALL[1:-1]]
-    return [(gobuild.OLDEST, "plain"), (gobuild.NEWEST, "plain"), (gobuild.NEWEST, "pie_stripped"), *others]
+    """Go version, build mode, experiment."""
+    always = [(gobuild.OLDEST, "plain", ""), (gobuild.NEWEST, "plain", ""), (gobuild.NEWEST, "pie_stripped", "")]
+    others = [(go, "plain", "") for go in gobuild.ALL[1:-1]]
+    others += [(gobuild.NEWEST, "plain", "mapsplitgroup"), ("1.24.13", "plain", "noswissmap")]
+    return [*always, *(pytest.param(one, marks=pytest.mark.matrix) for one in others)]
 
 
-@pytest.fixture(scope="module", params=builds(), ids="-".join)
+@pytest.fixture(scope="module", params=builds(), ids=lambda one: "-".join(filter(None, one)))
 def zoo(request: pytest.FixtureRequest) -> Iterator[Zoo]:
     with running_zoo(*request.param) as zoo:
         yield zoo
