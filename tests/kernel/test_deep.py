@@ -470,3 +470,20 @@ def test_a_record_without_room_for_more(capture: Capture, heap: Heap) -> None:
 def test_frames_of_scripts_have_room_for_what_captures_work_with() -> None:
     assert deep_memory.SCRATCH_SIZE <= script_frame.QUEUE_SIZE
     assert script_frame.QUEUE + script_frame.QUEUE_SIZE <= 0
+
+
+@pytest.mark.parametrize("size", [192, 512, 4096, script_frame.LARGEST_FRAME])
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(0, 0, 0, 0), Limits(1, 1, 1, 1), Limits(1 << 40, 1 << 40, 1 << 40, 1 << 40)],
+    ids=["nothing", "one", "everything"],
+)
+def test_any_size_and_limits(capture: Capture, heap: Heap, size: int, limits: Limits) -> None:
+    """What the verifier accepts does not hang on them."""
+    text = heap.string(b"text" * 20)
+    header = heap.words(1, 0, heap.put(group(heap, [b"key"])), 0, 0, 0)
+    table = swiss_table()
+    table.shapes = [*table.shapes, STRING]
+    found = capture(heap, table, [value(0, 7, text), value(1, 1, word(header))], limits=limits, record_size=size)
+    assert found.used <= size
+    assert len(found.chunks) == 0 or limits.text
