@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from gotap.kernel.codegen.script_frame import Counter
 from gotap.kernel.errors import AttachError, BadSiteError
 from gotap.kernel.executable import Executable
 from gotap.kernel.tracing.governor import Governor
+from gotap.kernel.tracing.tracefs import Tracefs, TracefsError
 from gotap.kernel.tracing.tracer import Tracer
 from gotap.probe import ir
 from gotap.probe.places import BoundSite
@@ -207,6 +211,42 @@ def test_a_target_that_has_ended(executable: Path) -> None:
         tracer.attach(process(target))
     assert counts(tracer) == {7: 2}
     tracer.close()
+
+
+NAMESPACED = """
+import json, os, sys
+from pathlib import Path
+from test_tracing_tracer import COUNT, counts, features, process, script, watch
+from gotap.kernel.tracing.tracer import Tracer
+from gotap.probe.script.bound import Origin
+from probe_target import Target
+
+tracer = Tracer(features.scripting(), script(watch(1, COUNT, origin=Origin("syscall", name="write", cookie=5))))
+with Target(Path(sys.argv[1])) as target, Target(Path(sys.argv[1])) as other:
+    tracer.attach(process(target))
+    target.do("mm")
+    other.do("mmmm")
+    os.write(2, b"")
+    print(json.dumps([target.pid, counts(tracer)[5]]))
+tracer.close()
+"""
+
+
+def test_one_process_is_meant_also_in_a_pid_namespace(executable: Path) -> None:
+    """Its id there is not the one that programs see."""
+    try:
+        Tracefs().close()
+    except TracefsError as error:
+        pytest.skip(str(error))
+    tests = Path(__file__).parent
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", NAMESPACED, executable],
+        env=os.environ | {"PYTHONPATH": f"{tests}:{tests.parent}"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pid, hits = json.loads(done.stdout)
+    assert pid < 10
+    assert hits == 2
 
 
 def test_a_probe_that_is_dropped_stays_away(target: Target, executable: Path) -> None:

@@ -15,14 +15,14 @@ from gotap.kernel.codegen.script_words import ScriptWords
 from gotap.kernel.codegen.setting import ScriptSetting
 from gotap.kernel.codegen.target import Place, Target
 from gotap.kernel.codegen.words import WordEmitter, pack_key
-from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R6, R7, R8, R9, R10, Helper
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper
 from gotap.probe import ir
 from gotap.probe.record import VERSION, Layout
 from gotap.probe.script.record import EventFlags
 from gotap.probe.script.routine import Ended
 
 #: Frames that are tried before a firing is given up: each is held by a program that was preempted.
-_TRIES = 8
+_TRIES = 32
 #: Frames that belong to a CPU before those of the next one are tried.
 _FRAMES_PER_CPU = 4
 
@@ -77,6 +77,21 @@ class ScriptProgram:
             asm.call(Helper.GET_CURRENT_PID_TGID)
             asm.rsh(R0, 32)
             asm.jne(R0, self.target.tgid, "exit")
+        elif self.target.is_sought and self.setting.pid_namespace is not None:
+            self.require_process(*self.setting.pid_namespace)
+
+    def require_process(self, device: int, inode: int) -> None:
+        """Leaves where another process runs, by its id in gotap's own pid namespace."""
+        asm = self.asm
+        asm.constant(R1, device)
+        asm.constant(R2, inode)
+        asm.mov(R3, R10)
+        asm.add(R3, frame.PAIR)
+        asm.mov(R4, 8)  # struct bpf_pidns_info: u32 pid (of the thread), u32 tgid
+        asm.call(Helper.GET_NS_CURRENT_PID_TGID)
+        asm.jne(R0, 0, "exit")
+        asm.load(R0, R10, frame.PAIR + 4, 4)
+        asm.jne(R0, self.target.pid, "exit")
 
     def refuse_private_stack(self) -> None:
         """A tail call that is never made, as in gotap.kernel.codegen.rows: the stack is to be the thread's own."""
@@ -284,23 +299,27 @@ class ScriptProgram:
     def thin(self) -> None:
         """One firing of as many as the map says is taken, at random, and stands for all of them: its weight."""
         asm = self.asm
-        take, whole = asm.new_label("take"), asm.new_label("whole")
+        take = asm.new_label("take")
+        self.thinned(take)
+        asm.call(Helper.GET_PRANDOM_U32)
+        asm.mod(R0, R8)
+        asm.jne(R0, 0, "exit")
+        asm.label(take)
+        asm.store(R10, frame.LINK, R8)
+
+    def thinned(self, whole: str) -> None:
+        """R8 = of how many firings one is taken; jumps to `whole` when all are."""
+        asm = self.asm
         asm.store(R10, frame.COUNTERS_KEY, self.probe, 4)
         asm.ld_map(R1, script_frame.THIN)
         asm.mov(R2, R10)
         asm.add(R2, frame.COUNTERS_KEY)
         asm.call(Helper.MAP_LOOKUP)
         asm.mov(R8, 1)
-        asm.jeq(R0, 0, take)
+        asm.jeq(R0, 0, whole)
         asm.load(R1, R0, 0, 4)
-        asm.jle(R1, 1, take)
+        asm.jle(R1, 1, whole)
         asm.mov(R8, R1)
-        asm.call(Helper.GET_PRANDOM_U32)
-        asm.mod(R0, R8)
-        asm.jne(R0, 0, "exit")
-        asm.label(take)
-        asm.store(R10, frame.LINK, R8)
-        asm.label(whole)
 
     def weigh(self) -> None:
         """The firing's weight goes into the record; more than 1 is marked."""

@@ -25,6 +25,7 @@ class Target(Struct, frozen=True):
     stack_high: ir.Word | None
     scoping: int | None = None  # the operation whose rows are the goroutines' scopes, see `scoping`
     contexts: bool = True  # whether some begin looks for its parent by a context: else none need be noted
+    is_sought: bool = False  # tgid is not known and nothing else filters: the program tells the process by `pid`
 
 
 def scoping(actions: Iterable[ir.Action]) -> int | None:

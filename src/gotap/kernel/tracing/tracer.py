@@ -31,6 +31,8 @@ from gotap.process.proc import in_initial_pid_namespace
 
 #: Routines that the tracer runs itself.
 _ON_DEMAND = ("begin", "end", "interval")
+#: Those that fire in all processes, whatever they are attached for.
+_EVERYWHERE = ("profile", "tracepoint", "syscall")
 
 
 class ProbeCounts(Struct, frozen=True):
@@ -311,4 +313,5 @@ def _target(script: BoundScript, executable: Executable | None, number: int, ori
     tgid = None if origin is not None and origin.kind in _ON_DEMAND else executable.tgid
     goroutines = origin is None or origin.kind == "profile"
     return Target(number, executable.pid, tgid, executable.bias, script.goid if goroutines else None,
-                  script.stack_high if goroutines else None)  # fmt: skip
+                  script.stack_high if goroutines else None,
+                  is_sought=tgid is None and origin is not None and origin.kind in _EVERYWHERE)  # fmt: skip
