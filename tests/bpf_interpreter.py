@@ -239,11 +239,11 @@ class Machine:
         self._touch(region, offset)
 
     def _touch(self, region: Region, offset: int) -> None:
-        """The stack of all live frames together is limited (check_max_stack_depth rounds each up to 16)."""
+        """The stack of all live frames together is limited (check_max_stack_depth; each is rounded up, most before 6.8)."""
         for frame in self._frames:
             if frame.stack is region and offset < frame.lowest:
                 frame.lowest = offset
-                total = sum((max(1, isa.STACK_SIZE - one.lowest) + 15) // 16 * 16 for one in self._frames)
+                total = sum((max(1, isa.STACK_SIZE - one.lowest) + 31) // 32 * 32 for one in self._frames)
                 if total > isa.STACK_SIZE:
                     raise Fault(f"combined stack of {len(self._frames)} frames is {total} bytes")
 

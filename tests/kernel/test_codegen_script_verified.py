@@ -20,6 +20,7 @@ from gotap.kernel.codegen.script import generate_routine, generate_unwinder
 from gotap.kernel.codegen.setting import ScriptSetting, ValueSetting
 from gotap.kernel.codegen.target import Place, Target
 from gotap.kernel.features import scripting
+from gotap.kernel.isa import STACK_SIZE
 from gotap.kernel.scriptmaps import ScriptMaps
 from gotap.kernel.shape_maps import shape_maps
 from gotap.kernel.syscalls import MapFlags, MapType, ProgramType
@@ -53,6 +54,7 @@ from gotap.probe.script.stackwords import StackWords
 from gotap.probe.shapes import Dynamic
 from gotap.probe.shapes_table import HEAD, POINTER
 from kernel_access import needs_bpf
+from stack_depths import deepest
 
 pytestmark = [pytest.mark.root, needs_bpf]
 
@@ -179,6 +181,14 @@ def descriptors() -> Iterator[dict[str, int]]:
     yield {**{name: one.fd for name, one in more.items()}, **work.descriptors(ProgramType.KPROBE), **maps.descriptors}
     for one in (*more.values(), work, maps):
         one.close()
+
+
+def test_old_kernels_find_the_stack_deep_enough() -> None:
+    for name, routine in (routines() | LONG).items():
+        for has_loop in (True, False):
+            if has_loop or name not in LONG:
+                code = generate_routine(routine, PLACE, TARGET, replace(SETTING, has_loop=has_loop), 0)
+                assert deepest(code) <= STACK_SIZE, (name, has_loop)
 
 
 def walked(routine: Routine, setting: ScriptSetting, descriptors: dict[str, int]) -> int:

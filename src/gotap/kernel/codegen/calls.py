@@ -414,8 +414,8 @@ class LeaveProgram(CallProgram):
         self.statements.body(routine.body)
         asm.jump("release")
         asm.label("unpaired")
-        if layout.operation_id not in self.setting.filtered and not self.setting.thinning:
-            self.count(Counter.UNPAIRED)
+        if layout.operation_id not in self.setting.filtered:
+            self.count_unpaired()
         asm.jump("release")
         if asm.wanted("lost"):
             asm.label("lost")
@@ -423,4 +423,14 @@ class LeaveProgram(CallProgram):
             asm.jump("exit")
         return self.complete()
 
-
+    def count_unpaired(self) -> None:
+        """A call that began before the attach; where firings are thinned it may just not have been taken."""
+        asm = self.asm
+        if not self.setting.thinning:
+            self.count(Counter.UNPAIRED)
+            return
+        whole = asm.new_label("whole")
+        self.thinned(whole)
+        asm.jump("release")
+        asm.label(whole)
+        self.count(Counter.UNPAIRED)
