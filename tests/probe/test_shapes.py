@@ -248,3 +248,13 @@ def test_a_recursive_type_without_descriptor() -> None:
     binary.heads, binary.pointers = binary.shapes.table()
     [following] = binary.rows(number)
     assert following["target"] == number
+
+
+def test_what_was_forgotten_is_made_again() -> None:
+    binary = Binary(Image.open(build("httpserver")))
+    before = binary.shapes.table(), binary.shapes.dynamic
+    binary.shapes.forget()
+    after = binary.shapes.table(), binary.shapes.dynamic
+    assert all(one.tobytes() == other.tobytes() for one, other in zip(before[0], after[0], strict=True))
+    assert before[1].first == after[1].first
+    assert (before[1].numbers == after[1].numbers).all()

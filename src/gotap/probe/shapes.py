@@ -68,8 +68,9 @@ class Shapes:
         self._declared: list[Shape] = []
         self._by_name: dict[str, int] = {}
         self._waiting: list[tuple[int, Type]] = []
-        self._interface = False  # a declared type leads to one
         self._asked: set[int] = set()
+        self._looked_from = 0
+        self._interfaces = False
 
     @property
     def limits(self) -> Limits:
@@ -99,9 +100,21 @@ class Shapes:
     @property
     def dynamic(self) -> Dynamic:
         """Empty when no interface can be reached from what was asked for."""
-        if self._runtime is None or not self._reaches_interface():
+        if self._runtime is None or not self._meets_interfaces:
             return Dynamic(0, np.zeros(0, np.uint32))
         return Dynamic(self._runtime.first_address, self._runtime.by_address)
+
+    def forget(self) -> None:
+        """Lets go of what tables are made from, 15 MB of a program with 70k types; it is made again when asked for."""
+        for name in ("_runtime", "_runtime_table"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def _meets_interfaces(self) -> bool:
+        """Looked for again only when there is more to look from."""
+        if self._looked_from != len(self._asked):
+            self._looked_from, self._interfaces = len(self._asked), self._reaches_interface()
+        return self._interfaces
 
     @property
     def read_only(self) -> tuple[tuple[int, int], ...]:

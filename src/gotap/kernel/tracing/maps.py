@@ -88,6 +88,7 @@ class WorkMaps:
         """What captures of values work from."""
         for name, made in shape_maps(shapes.table(), shapes.dynamic).items():
             self.maps[name] = self._undo.enter_context(made)
+        shapes.forget()
 
     def counts(self, probe: int) -> list[int]:
         """The counters of a probe, see script_frame.Counter."""
