@@ -112,11 +112,13 @@ class ScriptExpression(ExpressionCompiler):
 
     def error_result(self) -> Value:
         """The last result of type error."""
-        for result in reversed(list((self.stage.results or {}).values())):
+        if self.stage.results is None:
+            raise ExpressionError("no result is known here", self.stage.no_results)
+        for result in reversed(list(self.stage.results.values())):
             value: Value = result()
             if value.type.name == "error":
                 return value
-        raise ExpressionError("there is no result of type error here", self.stage.no_results)
+        raise ExpressionError("no result is of type error here", "")
 
     def measured(self, function: str, value: Value) -> Value:
         if function == "len" and isinstance(value.text, ir.KeptText):
@@ -172,7 +174,7 @@ class ScriptExpression(ExpressionCompiler):
     def only_result(self) -> Value:
         results = self.stage.results
         if results is None:
-            raise ExpressionError("there is no result here", self.stage.no_results)
+            raise ExpressionError("no result is known here", self.stage.no_results)
         if len(results) != 1:
             what = ", ".join(f"ret.{name}" for name in results)
             raise ExpressionError(

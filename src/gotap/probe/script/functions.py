@@ -76,7 +76,7 @@ class FunctionProbes:
         if spec.point == "inline":
             return
         groups = self.groups(probe, bodies, matches.wanted)
-        misfits = []
+        misfits: list[tuple[Group, ScriptError]] = []
         for group in groups:
             try:
                 if spec.point == "entry":
@@ -84,13 +84,21 @@ class FunctionProbes:
                 else:
                     self.call(number, probe, spec, group)
             except ScriptError as error:
-                misfits.append((group.name, error))
+                misfits.append((group, error))
         if misfits and len(misfits) == len(groups):
             raise misfits[0][1]
-        if misfits:
-            name, why = misfits[0]
-            more = f" and {len(misfits) - 1} more" if len(misfits) > 1 else ""
-            self.context.shared.notices.append(f"{spec.pattern}: skipped {name}{more}: {why}")
+        self.tell_misfits(spec, misfits)
+
+    def tell_misfits(self, spec: tree.Function, misfits: Sequence[tuple[Group, ScriptError]]) -> None:
+        """Functions that the block makes no sense for, by why."""
+        reasons: dict[str, tuple[str, list[str]]] = {}
+        for group, why in misfits:
+            _, names = reasons.setdefault(str(why), (why.remedy, []))
+            names += [body.name for body in group.bodies]
+        for text, (remedy, names) in reasons.items():
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            told = f"{text}; {remedy}" if remedy else text
+            self.context.shared.notices.append(f"{spec.pattern}: skipped {', '.join(names[:_NAMED])}{more}: {told}")
 
     # -- which functions ------------------------------------------------------------------------------------------
 
@@ -223,8 +231,9 @@ class FunctionProbes:
         stage = self.stage(group, args)
         kept = Kept(Block(context.shared, context.compiler, stage, frame, probe), frame)
         at_end = replace(
-            stage, when=(), results=results if spec.point != "panic" else None,
-            no_results="a call that ends by panic has no results", is_call=True, keep=kept.keep,
+            stage, when=(), results=results if spec.point != "panic" and group.signature.known else None,
+            no_results="a call that ends by panic has none" if spec.point == "panic" else group.signature.reason,
+            is_call=True, keep=kept.keep,
         )  # fmt: skip
         block = Block(context.shared, context.compiler, at_end, frame, probe, kept.whole)
         early, late = self.predicates(probe, kept, block)
