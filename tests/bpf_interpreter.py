@@ -239,7 +239,7 @@ class Machine:
         self._touch(region, offset)
 
     def _touch(self, region: Region, offset: int) -> None:
-        """The stack of all live frames together is limited (check_max_stack_depth; each is rounded up, most before 6.8)."""
+        """The stack of all live frames together is limited; each is rounded up (check_max_stack_depth)."""
         for frame in self._frames:
             if frame.stack is region and offset < frame.lowest:
                 frame.lowest = offset

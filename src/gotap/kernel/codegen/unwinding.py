@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from gotap.kernel.asm import Code
 from gotap.kernel.codegen import frame, script_frame
-from gotap.kernel.codegen.calls import CallProgram
+from gotap.kernel.codegen.call_chains import CallProgram
 from gotap.kernel.codegen.script_program import below, serves
 from gotap.kernel.codegen.script_roots import roots_of_call
 from gotap.kernel.codegen.words import pack_key
