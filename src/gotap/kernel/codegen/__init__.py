@@ -5,7 +5,7 @@ survives calls. Values that outgrow the 512-byte stack live behind R7: a row bel
 one run of a program, while a per-CPU buffer could be overwritten when another task preempts this one on the same CPU
 (uprobe programs run preemptible).
 
-The catalogue's actions: `program`, `rows`, `captures`, `tracing`, `spill`, `frame`. Scripts: `script`, `script_program`,
-`routine_program`, `statements`, `events`, `call_chains`, `calls`, `unwinding`, `script_frame`, `setting`. Both: `words`,
-`planner`, `gomaps`, `memory`, `wake`.
+The catalogue's actions: `program`, `rows`, `captures`, `tracing`, `spill`, `frame`. Scripts: `script`, `statements`,
+`events`, `call_chains`, `calls`, `unwinding`, `script_program`, `routine_program`, `script_frame`, `setting`. Both:
+`words`, `planner`, `gomaps`, `memory`, `wake`.
 """
