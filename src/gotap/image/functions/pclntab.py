@@ -253,17 +253,17 @@ class Pclntab:
         indices: NDArray[np.int64] = np.sort(order[np.repeat(low, high - low) + steps])
         return indices
 
-    @property
+    @cached_property
     def function_ids(self) -> NDArray[np.uint8]:
         """funcID of every function: 0 for ordinary ones (internal/abi/symtab.go; runtime/symtab.go before Go 1.21)."""
         return (self._last_words & 0xFF).astype(np.uint8)
 
-    @property
+    @cached_property
     def function_flags(self) -> NDArray[np.uint8]:
         """funcFlag of every function; 1 << 2: implemented in assembly (Go 1.18–1.27)."""
         return (self._last_words >> 8 & 0xFF).astype(np.uint8)
 
-    @property
+    @cached_property
     def _last_words(self) -> NDArray[np.uint32]:
         """funcID, flag, padding and nfuncdata, lowest byte first whatever the machine; Go ≥ 1.17."""
         words = self.words[(self.records + self.record_size) // 4 - 1]

@@ -19,15 +19,18 @@ from gotap.image.functions.inlinetree import InlinedCall
 from gotap.image.functions.pclntab import Function
 from gotap.image.functions.pcvalue import value_at
 from gotap.image.types.dwarf import DwarfError
+from gotap.image.types.dwarf.constants import Operation
 from gotap.image.types.dwarf.expressions import AtAddress, InFrame, InRegister, Known, Placed, placed
 from gotap.image.types.dwarf.functions import Subprogram
 from gotap.image.types.dwarf.scopes import LocalVariable, Scope
-from gotap.image.types.gotypes import Kind
+from gotap.image.types.gotypes import Kind, Type
 from gotap.probe.functions.model import FunctionSignature, Part, Variable
 from gotap.probe.functions.pattern import without_arguments
 from gotap.probe.functions.signatures import UNNAMED, Signatures, is_method
 
 OPTIMISED_OUT = "optimised out here"
+_DEREF = bytes([Operation.DEREF])
+_POINTER = Type("unsafe.Pointer", Kind.UNSAFE_POINTER, abi.WORD)
 #: From SP at a function's first instruction to the CFA: the return address.
 _RETURN_ADDRESS = 8
 
@@ -240,6 +243,8 @@ def _variable(variable: LocalVariable, name: str, pc: int, depth: int | None, do
     expression = next((one.expression for one in variable.locations if one.low <= pc < one.high), b"")
     if not type_.size:
         return Variable(name, value_type)
+    if expression[-1:] == _DEREF:  # moved to the heap; there stands its address
+        by_reference, expression, type_ = True, expression[:-1], _POINTER
     if not expression or (variable.everywhere and doubtful):
         return Variable(name, value_type, (Part(0, type_.size, None, OPTIMISED_OUT),), OPTIMISED_OUT, by_reference)
     try:

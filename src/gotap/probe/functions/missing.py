@@ -34,7 +34,8 @@ def complete(
     if parts is None:
         return None
     found: FunctionSignature | None = None
-    for parameters in islice(_ways(signature.parameters, [part.type for part in parts], start), _MOST_WAYS):
+    ways = islice(_ways(signature.parameters, [part.type for part in parts], start), _MOST_WAYS)
+    for parameters in sorted(ways, key=_floats):  # the likeliest first; one that only moves what is missing is no other
         candidate = replace(signature, parameters=parameters)
         assignment = candidate.assignment()
         types = [one.type or one.layout for one in parameters]
@@ -66,6 +67,10 @@ def _ways(known: tuple[Argument, ...], parts: Sequence[Type], start: int) -> Ite
                 Argument("_", None, _REASON, layout=unknown[position]) if position in unknown else next(others)
                 for position in range(len(parts))
             ))  # fmt: skip
+
+
+def _floats(parameters: Sequence[Argument]) -> int:
+    return sum(one.layout is not None and one.layout.kind is Kind.FLOAT for one in parameters)
 
 
 def _kinds(part: Type) -> tuple[Type, ...]:

@@ -201,7 +201,8 @@ class Signatures:
         """With a receiver that has no name: its type follows from the method's name. None for what is no method."""
         receiver = receiver_of(function.name)
         type_ = self.types.find(receiver) if receiver else None
-        if type_ is None:
+        first = next((one.type for one in signature.parameters if one.type is not None), None)
+        if type_ is None or (first is not None and _same_type(first.name, receiver)):
             return None
         return replace(signature, parameters=(Argument("_", type_), *signature.parameters))
 
@@ -220,7 +221,11 @@ class Signatures:
         noder/reader.go, shapeSig; noder/stencil.go, subster and getDictionary of 1.18. Closures have none.
         """
         parameters = [one for one in signature.parameters if one.name != DICTIONARY]
-        if "go.shape." in name and not is_closure(name):
+        if is_closure(name):  # what it captured, when it is called where it is written
+            return replace(
+                signature, parameters=tuple(replace(one, hidden=one.name == DICTIONARY) for one in signature.parameters)
+            )
+        if "go.shape." in name:
             behind = is_method(name) and self.image.go_version.at_least(1, 20)
             parameters.insert(1 if behind else 0, Argument(DICTIONARY, _UINTPTR, hidden=True))
         return replace(signature, parameters=tuple(parameters))
@@ -294,7 +299,7 @@ def _same_type(one: str, other: str) -> bool:
 
 
 def _argument(parameter: Parameter) -> Argument:
-    return Argument(parameter.name, parameter.type.get())
+    return Argument(parameter.name.removeprefix("&"), parameter.type.get())
 
 
 def _named(signature: FunctionSignature, has_receiver: bool) -> FunctionSignature:

@@ -99,6 +99,7 @@ class Operation(IntEnum):
     """Operations of location expressions (DWARF 5 §2.5, §2.6) that Go's compiler writes, and their neighbours."""
 
     ADDR = 0x03
+    DEREF = 0x06
     CONST1U = 0x08
     CONST1S = 0x09
     CONST2U = 0x0A

@@ -1,0 +1,3 @@
+module example.com/stdnames
+
+go 1.18
