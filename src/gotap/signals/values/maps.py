@@ -177,7 +177,10 @@ class _Groups:
             many = min(step, count - first)
             view = self._known(address + first * size, many * size)
             for at in range(0, many * size, size):
-                if at + head > len(view.data) or not self._may_look():
+                if at + head > len(view.data):
+                    self.why = view.rest
+                    return
+                if not self._may_look():
                     return
                 yield view, at
 
