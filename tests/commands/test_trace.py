@@ -311,6 +311,7 @@ def test_a_reader_that_goes_ends_the_tracing(orders: Orders) -> None:
         orders.give("work a 3")
         done = tracing.finish()
     reader.stdin.close()
+    assert done.code == 1
     assert "stdout was closed by its reader" in done.err
     assert text_is_original(orders.pid)
 

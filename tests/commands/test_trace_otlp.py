@@ -11,7 +11,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status, TracesData
 
 import gobuild
-from cli import attributes, started
+from cli import attributes, gotap, started
 from kernel_access import needs_bpf
 from orders import Orders, taking_orders
 from otlp_server import Collector, collector
@@ -121,3 +121,13 @@ def test_maps_are_sent_now_and_then(orders: Orders) -> None:
             orders.give("work a 2")
             state.wait(lambda: "gotap.trace.map" in metrics_of(state))
             tracing.finish(signal.SIGINT)
+
+
+def test_without_a_target_the_host_is_named() -> None:
+    with collector() as state:
+        done = gotap("trace", "--to", "otlp", "begin { @ = count(); stop }",
+                     environment={"OTEL_EXPORTER_OTLP_ENDPOINT": state.url})  # fmt: skip
+        assert done.code == 0
+        (request,) = state.requests
+    (one,) = MetricsData.FromString(request.body).resource_metrics
+    assert attributes(one.resource.attributes)["service.name"] == "gotap"

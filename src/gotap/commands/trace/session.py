@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from gotap.signals.maps import MapResult
 
 #: Seconds between two looks at the ring, at most: somebody waits for events, and being woken for each costs 0.1 ms.
-GATHER = 0.1
+#: In the beginning they wait for the first one.
+GATHER, GATHER_FIRST, BEGINNING = 0.1, 0.02, 1.0
 #: The share of the ring that is read at once while something else takes long.
 FULL_ENOUGH = 1 / 16
 #: Seconds an output has at the end to hand on what it holds.
@@ -89,8 +90,10 @@ class TraceSession(Struct):
         ends_at = math.inf if self.limits.duration is None or unlimited else started + self.limits.duration
         due = self.kernel.run_due(started)
         while True:
-            wake_at = min(ends_at, math.inf if due is None else due)
-            self.signals.wait(self.kernel.ring, *others, timeout=min(GATHER, wake_at - time.monotonic()))
+            now = time.monotonic()
+            gather = GATHER_FIRST if now - started < BEGINNING else GATHER
+            wake_at = min(now + gather, ends_at, math.inf if due is None else due)
+            self.signals.wait(self.kernel.ring, *others, timeout=wake_at - now)
             due = self.kernel.run_due(time.monotonic())
             self.drain()
             self.refresh()

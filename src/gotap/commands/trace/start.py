@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gotap.commands.descriptors import raise_limit, set_limit
 from gotap.commands.ends import Limits, Signals, noted_signals
 from gotap.commands.host import willing_host
-from gotap.commands.main import OK
+from gotap.commands.main import FAILED, OK
 from gotap.commands.memory import give_back, keep_for_batches, keep_loaded
 from gotap.commands.streams import say
 from gotap.commands.trace.names import NoNames, ProgramNames
@@ -25,7 +25,7 @@ from gotap.commands.trace.session import TraceSession
 from gotap.commands.trace.subject import Subject, start, the_process
 from gotap.commands.trace.summary import costs, summary
 from gotap.errors import GotapError
-from gotap.image.image import Image, NotGo
+from gotap.image.image import Image
 from gotap.kernel.features import Features
 from gotap.kernel.tracing.governor import Governor
 from gotap.kernel.tracing.tracer import Tracer
@@ -144,7 +144,7 @@ class _Tracing:
         if subject is not None:
             try:
                 self.image = subject.image()
-            except NotGo:
+            except GotapError:  # not Go, not even ELF: no matter if nothing of it is probed
                 if needs_program(self.script):
                     raise
         options = Options(
@@ -176,9 +176,9 @@ class _Tracing:
 
     def c_function(self, spec: tree.Uprobe) -> Origin:
         """What uprobe:PATH:SYMBOL means to the target, or to gotap where there is none."""
-        process = self.subject.process if self.subject is not None else None
         from gotap.process.symbols import find_symbol
 
+        process = self.subject.process if self.subject is not None else None
         found = find_symbol(spec.path, spec.symbol, offset=spec.offset, returns=spec.returns, process=process)
         return Origin("uprobe", path=found.path, name=spec.symbol, file_offset=found.file_offset, returns=spec.returns)
 
@@ -210,11 +210,14 @@ class _Tracing:
         session.finish()
         losses = session.close()
         say(*summary(session, tracer.counts(), losses, time.monotonic() - started))
-        return OK if program is None else self.end(session, program)
+        if program is not None:
+            return self.end(program)
+        return OK if session.outputs else FAILED
 
     def resource(self) -> Resource:
         """Who exported signals are about: the target, or the host where there is none."""
         from gotap.commands.targets import resource_of
+        from gotap.signals.batch import Resource
         from gotap.sinks.environment import Environment
 
         own = Environment(dict(os.environ))
@@ -264,19 +267,31 @@ class _Tracing:
         tracer.detach(session.keep_up)
         session.drain()
         if not subject.runs_same_file():
-            say(f"{subject.pid} executed another program ({subject.current_name()}): tracing ends")
+            if subject.is_alive():
+                say(f"{subject.pid} executed another program ({subject.current_name()}): tracing ends")
             self.lost = True
             return
-        subject.renew()
-        if isinstance(names, ProgramNames) and self.image is not None:
-            names.moved(subject.process.load_bias(self.image.elf.entry))
-        if self.servers is not None and self.image is not None:
-            self.servers.attach(subject.executable(self.image.elf.entry))
-            tracer.servers = self.servers.open()
-        self.attach(tracer)
-        say(f"{subject.pid} executed the same program again, which is traced now")
+        try:
+            self.renew(subject, tracer, names)
+        except GotapError:
+            if subject.is_alive():
+                raise
+        else:
+            say(f"{subject.pid} executed the same program again, which is traced now")
 
-    def end(self, session: TraceSession, program: Program) -> int:
+    def renew(self, subject: Subject, tracer: Tracer, names: NoNames) -> None:
+        """Attaches to what the target executes now."""
+        subject.renew()
+        if self.image is not None:
+            executable = subject.executable(self.image.elf.entry)
+            if isinstance(names, ProgramNames):
+                names.moved(executable.bias)
+            if self.servers is not None:
+                self.servers.attach(executable)
+                tracer.servers = self.servers.open()
+        self.attach(tracer)
+
+    def end(self, program: Program) -> int:
         """The end of what -c has started, with its exit code. A limit ends it; a signal is passed on; a second one
         leaves it."""
         received = self.signals.received
