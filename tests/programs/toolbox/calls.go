@@ -70,6 +70,13 @@ func panicking(tea string) error {
 	return nil
 }
 
+// crashing ends the program by what cannot be recovered.
+func crashing(string) error {
+	var unlocked sync.Mutex
+	unlocked.Unlock()
+	return nil
+}
+
 //go:noinline
 func readConfiguration(path string) error {
 	file, err := os.Open(path)

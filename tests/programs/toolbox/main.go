@@ -15,6 +15,7 @@ var orders = map[string]func(argument string) error{
 	"query":   query,
 	"tls":     handshakes,
 	"panic":   panicking,
+	"crash":   crashing,
 	"open":    open,
 	"births":  births,
 	"mutex":   mutexWait,
