@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 
 import numpy as np
@@ -487,3 +488,77 @@ def test_any_size_and_limits(capture: Capture, heap: Heap, size: int, limits: Li
     found = capture(heap, table, [value(0, 7, text), value(1, 1, word(header))], limits=limits, record_size=size)
     assert found.used <= size
     assert len(found.chunks) == 0 or limits.text
+
+
+class Jungle:
+    """Shapes and memory at random: pointers lead anywhere in the heap, out of it, and into each other."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.heap = Heap()
+        self.size = 1 << 14
+        self.start = self.heap.reserve(self.size)
+        count = self.random.randint(2, 12)
+        self.table = Table(
+            [self._shape(count) for _ in range(count)], DESCRIPTOR, [self.random.randint(0, count) for _ in range(8)]
+        )
+        self.heap.write(self.start, b"".join(word(self._word()) for _ in range(self.size // 8)))
+
+    def _shape(self, count: int) -> Shape:
+        choose = self.random
+        size = 8 * choose.randint(1, 12)
+        rows = [
+            Pointer(8 * choose.randrange(size // 8), choose.choice(list(What)), choose.randint(0, count),
+                    choose.randint(0, count), choose.choice([0, 0, 0, PointerFlags.FREE, PointerFlags.CHAIN]))
+            for _ in range(choose.randint(0, 6))
+        ]  # fmt: skip
+        flags = choose.choice([0, 0, HeadFlags.DIRECT, HeadFlags.CUT])
+        return Shape(size, choose.choice([size, 8]), tuple(rows), flags)
+
+    def _word(self) -> int:
+        choose = self.random
+        match choose.randrange(8):
+            case 0 | 1 | 2:
+                return self.start + choose.randrange(self.size)
+            case 3:
+                return DESCRIPTOR + 8 * choose.randrange(10)
+            case 4 | 5:
+                return choose.randrange(40)
+            case 6:
+                return self.heap.start + deep_capture.SIZE - choose.randrange(100)
+            case _:
+                return choose.choice([0, 1 << 62 | choose.getrandbits(40), (1 << 64) - 1])
+
+    def events(self) -> list[list[CaptureValue]]:
+        """One or two, the second behind the chunks of the first."""
+        choose = self.random
+        events, index = [], 0
+        for _ in range(choose.randint(1, 2)):
+            values = []
+            for _ in range(choose.randint(0, 3)):
+                shape = choose.randint(0, len(self.table.shapes))
+                data = b"".join(word(self._word()) for _ in range(choose.randint(0, 4)))
+                where = ir.Const(self.start + choose.randrange(self.size // 2))
+                values.append(value(index, shape, data) if data else CaptureValue(column(index), shape, 64, (), where))
+                index += 1
+            events.append(values)
+        return events
+
+
+@pytest.mark.root
+@needs_bpf
+@pytest.mark.parametrize("has_loop", [True, False], ids=["loop", "no loop"])
+@pytest.mark.parametrize("seed", range(0, 40, 8))
+def test_interpreter_and_kernel_agree_about_anything(seed: int, has_loop: bool) -> None:
+    for one in range(seed, seed + 8):
+        jungle = Jungle(one)
+        choose = jungle.random
+        limits = Limits(choose.choice([0, 7, 300]), choose.choice([1, 5, 40]), choose.randint(0, 6))
+        how = deep_capture.setting(limits, jungle.table, has_loop=has_loop, record_size=choose.choice([1024, 16384]))
+        code = deep_capture.program(jungle.events(), how)
+        records = [
+            run(code, how, jungle.heap, jungle.table)
+            for run in (deep_capture.interpreted, deep_capture.by_the_kernel)
+        ]
+        found = deep_capture.read(records[0])
+        assert records[0][: found.used] == records[1][: found.used], one
