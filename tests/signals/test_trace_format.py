@@ -13,6 +13,7 @@ import gobuild
 from gotap.probe.script.bound import EventKind, EventSpec, Part, PartKind
 from gotap.probe.script.format import directives, parse_format
 from gotap.signals.events import Events, Field
+from gotap.signals.stacks import Frame
 from gotap.signals.trace_format import print_texts, printf_texts, verb
 from gotap.signals.values import Unavailable
 from gotap.signals.values.model import Text
@@ -122,3 +123,15 @@ def test_printf_is_exactly_the_text() -> None:
 def test_print_puts_blanks_between() -> None:
     some = events(EventKind.PRINT, "", (PartKind.TEXT, ["a b"]), (PartKind.INT, [-1]), (PartKind.BOOL, [True]))
     assert print_texts(some, printable) == ["a b -1 true"]
+
+
+def test_stacks_have_lines_of_their_own() -> None:
+    stack = [Frame("main.f", "/main.go", 3), Frame("main.main", "/main.go", 9)]
+    shown = "\tmain.f /main.go:3\n\tmain.main /main.go:9"
+    word, frames = (PartKind.INT, [7]), (PartKind.STACK, [stack])
+    for columns, text in (
+        ((word, frames), f"7\n{shown}"),
+        ((frames, word, word), f"{shown}\n7 7"),
+        ((frames, frames), f"{shown}\n{shown}"),
+    ):
+        assert print_texts(events(EventKind.PRINT, "", *columns), printable) == [text]

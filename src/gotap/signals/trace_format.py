@@ -5,7 +5,9 @@ A value that is not available is told as such by every verb, and a verb that doe
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from gotap.probe.script.bound import Part, PartKind
@@ -19,9 +21,20 @@ _WORD = 1 << 64
 
 
 def print_texts(events: Events, clean: Clean) -> list[str]:
-    """What `print` writes: the values with blanks between them."""
+    """What `print` writes: the values with blanks between them; a stack has lines of its own."""
     columns = [[as_text(field.part, value, clean) for value in field.values] for field in events.fields]
-    return [" ".join(words) for words in zip(*columns, strict=True)] if columns else [""] * len(events)
+    rows = zip(*columns, strict=True) if columns else [("",)] * len(events)
+    if any(field.part.kind is PartKind.STACK for field in events.fields):
+        return [_in_lines(words) for words in rows]
+    return [" ".join(words) for words in rows]
+
+
+def _in_lines(words: Sequence[str]) -> str:
+    text = words[0].removeprefix("\n")
+    for before, word in itertools.pairwise(words):
+        lines = word.startswith("\n")
+        text += word if lines else f"\n{word}" if before.startswith("\n") else f" {word}"
+    return text
 
 
 def printf_texts(events: Events, clean: Clean) -> list[str]:
