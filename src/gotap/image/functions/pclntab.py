@@ -26,6 +26,8 @@ from gotap.image.functions.inlinetree import Forest, InlinedCall, InlineTree, fi
 from gotap.image.functions.pcheader import PcHeader
 from gotap.image.functions.pcvalue import MalformedPclntab, Row
 
+#: Names of files that are kept decoded.
+_KEPT_FILES = 256
 _NO_FUNCDATA = 0xFFFFFFFF
 #: Words of a record behind the entry.
 _NAME, _PCSP, _PCFILE, _PCLN, _NPCDATA, _UNIT, _START_LINE = 0, 3, 4, 5, 6, 7, 8
@@ -90,11 +92,13 @@ class Pclntab:
         self.gofunc = gofunc
         #: Since Go 1.20 a _func has its start line, and an inline tree's entries are 16 bytes instead of 20.
         self.has_start_line = header.format == "1.20"
+        self._has_units = header.format != "1.2"
         #: Words of a record before the name; words of its fixed part.
         self._entry = row // 4
         fixed = {"1.2": 8, "1.16": 9, "1.18": 9, "1.20": 10}[header.format]
         self.record_size = 4 * (self._entry + fixed)
         self.words = np.frombuffer(elf.data, elf.order + "u4", pcln_size // 4, start + header.pcln)
+        self._file_names: dict[int, str] = {}
         self._offsets_of: dict[tuple[str, bool], list[int]] = {}
         self._cut(start)
         self._list_functions(row)
@@ -161,7 +165,12 @@ class Pclntab:
 
     def name_at(self, offset: int) -> str:
         """The name at an offset of the name table."""
-        name = self._text(self._names_at, offset)
+        table = self.__dict__.get("name_table")
+        if table is None:
+            name = self._text(self._names_at, offset)
+        else:  # all names are in memory already
+            end = table.find(b"\0", offset, offset + _LONGEST_NAME) if offset >= 0 else -1
+            name = table[offset:end].decode("utf-8", "replace") if end >= 0 else None
         if name is None:
             raise MalformedPclntab(f"no name at offset {offset:#x}")
         return name
@@ -386,13 +395,18 @@ class Pclntab:
 
     def _unit(self, index: int) -> int:
         """Where the file numbers of a function count from; they are the same for all functions before Go 1.16."""
-        return self._word(index, _UNIT) if self.header.format != "1.2" else 0
+        return self._word(index, _UNIT) if self._has_units else 0
 
     def _file(self, unit: int, number: int) -> str:
         at = unit + number
         if number < 0 or at >= len(self._units):
             return ""
-        return self._text(self._files_at, int(self._units[at])) or ""
+        offset = int(self._units[at])
+        if offset not in self._file_names:  # functions of one file stand together
+            if len(self._file_names) >= _KEPT_FILES:
+                self._file_names.clear()
+            self._file_names[offset] = self._text(self._files_at, offset) or ""
+        return self._file_names[offset]
 
     @cached_property
     def files(self) -> tuple[str, ...]:

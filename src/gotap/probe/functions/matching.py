@@ -202,7 +202,7 @@ class Functions:
 
 def is_closure(name: str) -> bool:
     """Whether a function of that name was declared inside another one."""
-    return _CLOSURE.search(name) is not None
+    return (".func" in name or "-range" in name) and _CLOSURE.search(name) is not None
 
 
 def _kind(name: str, made: bool, assembly: bool) -> FunctionKind:
