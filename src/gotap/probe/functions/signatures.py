@@ -1,11 +1,13 @@
 """What the functions of a binary take and give.
 
-Asked in this order: what the user wrote (`sig`), DWARF, the runtime's types of methods, the catalogue. Whatever says
-it, the function table's argument info must agree: it survives stripping, and a wrong signature would read wrong places.
+Asked in this order: what the user wrote (`sig`), DWARF, the runtime's types of methods, which have no names, the
+catalogue. Whatever says it, the function table's argument info must agree: it survives stripping, and a wrong signature
+would read wrong places.
 """
 
 from __future__ import annotations
 
+import contextlib
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -136,11 +138,9 @@ class Signatures:
         if (one := self._written.get(name)) is not None:
             return self._from_text(function, one, "sig", assembly)
         found = None if assembly else self._from_dwarf(function) or self._from_runtime_types(function)
-        if found is None and (one := self._catalogue.get(name)) is not None:
-            try:
-                found = self._from_text(function, one, "catalogue", assembly)
-            except (SignatureMismatch, UnknownType):
-                found = None
+        if (found is None or found.source == "runtime types") and (one := self._catalogue.get(name)) is not None:
+            with contextlib.suppress(SignatureMismatch, UnknownType):
+                found = _with_names(found, self._from_text(function, one, "catalogue", assembly))
         return found or FunctionSignature(reason=self._why_unknown(name, assembly), abi0=assembly)
 
     def _why_unknown(self, name: str, assembly: bool) -> str:
@@ -269,6 +269,14 @@ class Signatures:
                 "correct the types of its parameters, or leave the line out",
             )
         return _named(signature, bool(receiver))
+
+
+def _with_names(found: FunctionSignature | None, named: FunctionSignature) -> FunctionSignature:
+    """What runtime types say, by the catalogue's names for parameters; its results may be left out there."""
+    if found is None or len(found.parameters) != len(named.parameters):
+        return found or named
+    pairs = zip(found.parameters, named.parameters, strict=True)
+    return replace(found, parameters=tuple(replace(one, name=other.name) for one, other in pairs))
 
 
 def is_method(name: str) -> bool:
