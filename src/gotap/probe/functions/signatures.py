@@ -8,7 +8,6 @@ would read wrong places.
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
