@@ -249,6 +249,23 @@ def test_one_process_is_meant_also_in_a_pid_namespace(executable: Path) -> None:
     assert hits == 2
 
 
+def test_maps_of_samples_have_their_memory_where_they_must(executable: Path) -> None:
+    """Before Linux 6.1 samples refuse maps that grow."""
+    known = features.scripting()
+
+    class Old:
+        def has(self, feature: str) -> bool:
+            return feature != "clock_growing" and known.has(feature)
+
+    sampled, plain = (Tracer(Old(), script(watch(1, COUNT, origin=origin)))
+                      for origin in (Origin("profile", hertz=99), Origin("begin")))  # fmt: skip
+    sampled.attach(None)
+    plain.attach(None)
+    assert sampled.maps.memory() > plain.maps.memory()
+    for tracer in (sampled, plain):
+        tracer.close()
+
+
 def test_a_probe_that_is_dropped_stays_away(target: Target, executable: Path) -> None:
     bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable),
                    watch(2, COUNT, sites=(("stepped", 8),), executable=executable))  # fmt: skip

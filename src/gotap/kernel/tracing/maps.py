@@ -39,11 +39,11 @@ class WorkMaps:
     """Frames, open calls, goroutines, counters, the ring. Closing it closes all of them."""
 
     def __init__(self, setting: ScriptSetting, probes: int, programs: int, features: HasFeatures, *,
-                 ring_size: int = RING_SIZE, grows: bool = True) -> None:
-        """`probes`: how many are counted; `grows`: hash maps need not take their memory from the start."""
+                 ring_size: int = RING_SIZE) -> None:
+        """`probes`: how many are counted."""
         self._undo = contextlib.ExitStack()
         self.maps: dict[str, Map] = {}
-        grows = grows and features.has("no_prealloc")
+        grows = features.has("no_prealloc")
         self._hash_flags = MapFlags.NO_PREALLOC if grows else 0
         self._share = 1 if grows else _LESS
         with contextlib.ExitStack() as undo:

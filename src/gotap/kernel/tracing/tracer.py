@@ -86,12 +86,12 @@ class Tracer:
         self.setting = _setting(script, features, thinning, servers)
         with contextlib.ExitStack() as undo:
             probes = max(self.names, default=0) + 1
-            grows = features.has("clock_growing") or not any(one.kind == "profile" for one in _origins(script))
-            self.work = WorkMaps(self.setting, probes, len(self._parts), features, ring_size=ring_size, grows=grows)
+            maps = _for_maps(script, features)
+            self.work = WorkMaps(self.setting, probes, len(self._parts), maps, ring_size=ring_size)
             undo.callback(self.work.close)
             if script.shapes is not None:
                 self.work.add_shapes(script.shapes)
-            self.maps = ScriptMaps(script.maps, features)
+            self.maps = ScriptMaps(script.maps, maps)
             self._undo = undo.pop_all()
             self._undo.callback(self.maps.close)
         self.ring = self.work.ring
@@ -270,8 +270,19 @@ class Tracer:
         self._undo.close()
 
 
-def _origins(script: BoundScript) -> list[Origin]:
-    return [routine.origin for routine in script.routines if routine.origin is not None]
+class _NotGrowing:
+    """Features of a kernel whose samples want maps that have their memory from the start (before 6.1)."""
+
+    def __init__(self, features: HasFeatures) -> None:
+        self._features = features
+
+    def has(self, feature: str) -> bool:
+        return feature != "no_prealloc" and self._features.has(feature)
+
+
+def _for_maps(script: BoundScript, features: HasFeatures) -> HasFeatures:
+    samples = any(one.origin is not None and one.origin.kind == "profile" for one in script.routines)
+    return _NotGrowing(features) if samples and not features.has("clock_growing") else features
 
 
 def _ends_others(routine: BoundRoutine) -> bool:
