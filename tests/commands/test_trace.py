@@ -201,6 +201,18 @@ def test_a_script_file_and_its_arguments(orders: Orders, tmp_path: Path) -> None
             assert maps_of(tracing.finish(signal.SIGINT).out) == {"@": {"[]": counted}}
 
 
+def test_events_of_goroutines_are_about_those(orders: Orders) -> None:
+    with started("trace", "-p", str(orders.pid), "--json", "goroutine:create ; goroutine:exit") as tracing:
+        tracing.attached()
+        orders.give("work a 1")
+        wait_for_lines(tracing, 2)
+        born, died = calls_of(tracing.finish(signal.SIGINT).out)
+    assert (born["probe"], died["probe"]) == ("goroutine:create", "goroutine:exit")
+    assert born["func"] == died["func"] == "main.main.func1"
+    assert born["goid"] == died["goid"]
+    assert born["args"] == {"parent_goid": 1, "caller": "main.main"}
+
+
 # Ends
 
 

@@ -199,3 +199,12 @@ def test_damage_costs_nothing_but_values(seed: int) -> None:
     damaged[6:8] = choose.bytes(2)
     (events,) = records.decode(spec(*parts), bytes(damaged))
     assert [len(field.values) for field in events.fields] == [1, 1, 1, 1]
+
+
+def test_events_about_another_goroutine_than_the_running_one() -> None:
+    records = Records(ColumnKind.UINT, ColumnKind.UINT)
+    goid, func = (Part(kind, column=column) for kind, column in
+                  zip((PartKind.UINT, PartKind.CODE), records.columns, strict=True))  # fmt: skip
+    one = EventSpec(EventKind.CALL, "goroutine:create", goid=goid, func=func)
+    (events,) = records.decode(one, records.record(35, 0x5000), records.record(None, None))
+    assert (events.goid, events.function) == ([35, 0], ["code 0x5000", "main.f"])

@@ -137,7 +137,7 @@ class EventDecoder:
             order=head["sequence"].tolist(),
             pid=head["pid"].tolist(),
             tid=head["tid"].tolist(),
-            goid=head["goid"].tolist(),
+            goid=head["goid"].tolist() if spec.goid is None else batch.numbers(spec.goid),
             site=sites,
             function=batch.functions(spec, sites),
             weight=head["weight"].tolist(),
@@ -171,11 +171,18 @@ class _Batch:
 
     def functions(self, spec: EventSpec, sites: Sequence[SiteInfo | None]) -> list[str]:
         names = [site.function if site is not None else "" for site in sites]
+        if spec.func is not None:
+            told = self.values(spec.func)
+            return [one if isinstance(one, str) else name for one, name in zip(told, names, strict=True)]
         if spec.dictionary is None:
             return names
         known, bias = dict(spec.instances), self.names.bias
         dictionaries = self._words(spec.dictionary).tolist()
         return [known.get(address - bias, name) for address, name in zip(dictionaries, names, strict=True)]
+
+    def numbers(self, part: Part) -> list[int]:
+        """The part of each event, 0 where it is not known."""
+        return [one if isinstance(one, int) else 0 for one in self.values(part)]
 
     def values(self, part: Part) -> list[Any]:
         """The part of each event."""

@@ -71,7 +71,9 @@ def _calls(events: Events) -> Iterator[dict[str, Any]]:
             "goid": events.goid[row] or None,
         }
         if site is not None:
-            one |= {"func": events.function[row], "file": site.file, "line": site.line}
+            one["func"] = events.function[row]
+        if site is not None and events.spec.func is None:  # else it is not about the place where it was seen
+            one |= {"file": site.file, "line": site.line}
         one["args"] = {name: values[row] for name, values in arguments}
         ended = ended_word(events.ended[row])
         if ended == "return":

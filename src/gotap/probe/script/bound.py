@@ -115,6 +115,8 @@ class EventSpec(Struct, frozen=True):
     map: int | None = None
     dictionary: Column | None = None  # of a generic function: the address that `instances` names
     instances: tuple[tuple[int, str], ...] = ()  # unrelocated address of a dictionary, name: `main.Map[int,string]`
+    goid: Part | None = None  # of the goroutine that it is about, where that is not the running one
+    func: Part | None = None  # the function that it is about, where that is not the site's
 
 
 class SiteInfo(Struct, frozen=True):

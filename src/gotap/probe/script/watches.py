@@ -31,8 +31,18 @@ def watch(
         body = block.statements(probe.block)
     else:
         into = Captured()
+        words = {name: block.captured(expressions.Name(name), into) for name in stage.words}
+        goid, func = words.pop("goid", None), words.pop("func", None)
         args, instance = all_args(block, stage, into), dictionary(block, stage, into)
-        spec = EventSpec(EventKind.CALL, probe.text, args=args, dictionary=instance, instances=stage.instances)
+        spec = EventSpec(
+            EventKind.CALL,
+            probe.text,
+            args=(*words.items(), *args),
+            dictionary=instance,
+            instances=stage.instances,
+            goid=goid,
+            func=func,
+        )
         body = (block.emit(spec, into),)
     context.locals = max(context.locals, block.locals.slots)
     context.add(probe, number, Watch(context.layout(frame), when, body), sites, origin)
