@@ -248,7 +248,7 @@ def _variable(variable: LocalVariable, name: str, pc: int, depth: int | None, do
     if not expression or (variable.everywhere and doubtful):
         return Variable(name, value_type, (Part(0, type_.size, None, OPTIMISED_OUT),), OPTIMISED_OUT, by_reference)
     try:
-        parts = tuple(_part(one, depth) for one in placed(expression, type_))
+        parts = tuple(_part(one, depth) for one in placed(expression, type_, everywhere=variable.everywhere))
     except DwarfError as error:
         return Variable(name, value_type, (), str(error), by_reference)
     return Variable(name, value_type, parts, by_reference=by_reference)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gotap.image.abi import flatten
+from gotap.image.abi import WORD, flatten
 from gotap.image.types.dwarf.constants import Operation
 from gotap.image.types.dwarf.debuginfo import DwarfError
 from gotap.image.types.dwarf.forms import sleb128, uleb128
@@ -71,22 +71,39 @@ class Placed(Struct, frozen=True):
     place: Place
 
 
-def placed(expression: bytes, type_: Type) -> tuple[Placed, ...]:
-    """Where the parts of a value of that type stand. Raises DwarfError for what makes no sense.
+class PartlyDescribed(DwarfError):
+    """A place is given for some of a value's words, and not for which: the compiler leaves out those that are not used.
 
-    Pieces are the type's primitives, one after the other, without what is padding between them (Go 1.18–1.27). Some
-    compilers repeat pieces (seen in Go 1.18–1.22); then nothing of it can be relied on.
+    Or words come twice, which some compilers do (seen in Go 1.18–1.22).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the debug information tells only of some of its words")
+
+
+def placed(expression: bytes, type_: Type, *, everywhere: bool = False) -> tuple[Placed, ...]:
+    """Where the parts of a value of that type stand. Raises DwarfError for what makes no sense, PartlyDescribed.
+
+    `everywhere`: the expression is that of a variable with one place, not of a location list. Pieces are the type's
+    primitives, one after the other, without what is padding between them (cmd/compile/internal/ssa/debug.go,
+    Go 1.18–1.27).
     """
     try:
         parts = _parts(expression, type_.size)
     except (IndexError, ValueError) as error:
         raise DwarfError(f"the location expression {expression.hex()} is cut off") from error
-    primitives = flatten(type_)
-    if len(parts) > 1 and primitives is not None and [one.size for one in parts] == [one.size for one in primitives]:
+    primitives = flatten(type_) or ()
+    if len(primitives) > 1 and not (everywhere and isinstance(parts[0].place, InFrame) and len(parts) == 1):
+        if [one.size for one in parts] != [one.size for one in primitives]:
+            raise PartlyDescribed
         parts = [replace(one, offset=primitive.offset) for one, primitive in zip(parts, primitives, strict=True)]
-    elif sum(one.size for one in parts) != type_.size:
-        raise DwarfError(f"the location expression {expression.hex()} is not that of {type_.size} bytes")
+    elif sum(one.size for one in parts) != type_.size or any(_is_too_large(one) for one in parts):
+        raise PartlyDescribed
     return tuple(parts)
+
+
+def _is_too_large(part: Placed) -> bool:
+    return isinstance(part.place, InRegister) and part.size > WORD and not part.place.name.startswith("xmm")
 
 
 def _parts(expression: bytes, size: int) -> list[Placed]:
