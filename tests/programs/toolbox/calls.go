@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -87,7 +88,8 @@ func readConfiguration(path string) error {
 }
 
 func open(path string) error {
-	return readConfiguration(path)
+	readConfiguration(path)
+	return nil
 }
 
 func worker(work <-chan int, done *sync.WaitGroup) {
@@ -102,8 +104,9 @@ func hire(work chan int, done *sync.WaitGroup) {
 	go worker(work, done)
 }
 
-// births: two goroutines that end, one that does not.
+// births: two goroutines that have ended when it returns, one that stays.
 func births(string) error {
+	before := runtime.NumGoroutine()
 	work := make(chan int)
 	var done sync.WaitGroup
 	hire(work, &done)
@@ -113,6 +116,9 @@ func births(string) error {
 	}()
 	close(work)
 	done.Wait()
+	for runtime.NumGoroutine() > before+1 {
+		time.Sleep(time.Millisecond)
+	}
 	return nil
 }
 
@@ -131,7 +137,7 @@ func mutexWait(string) error {
 		lockStores()
 		done <- true
 	}()
-	time.Sleep(20 * time.Millisecond) // the other waits
+	untilWaiting("main.lockStores")
 	stores.Unlock()
 	<-done
 	return nil
@@ -145,7 +151,7 @@ func takeOrder(orders <-chan int) int {
 func receiveWait(string) error {
 	orders := make(chan int)
 	go func() {
-		time.Sleep(20 * time.Millisecond) // the other waits
+		untilWaiting("main.takeOrder")
 		orders <- 1
 	}()
 	takeOrder(orders)
@@ -165,11 +171,26 @@ func takeEither(a, b <-chan int) int {
 func selectWait(string) error {
 	orders := make(chan int)
 	go func() {
-		time.Sleep(20 * time.Millisecond) // the other waits
+		untilWaiting("main.takeEither")
 		orders <- 1
 	}()
 	takeEither(orders, nil)
 	return nil
+}
+
+// untilWaiting returns when a goroutine has parked below the function.
+func untilWaiting(function string) {
+	dump := make([]byte, 1<<20)
+	for {
+		for _, one := range strings.Split(string(dump[:runtime.Stack(dump, true)]), "\n\n") {
+			state, stack, _ := strings.Cut(one, "\n")
+			running := strings.Contains(state, "[runn") // running, runnable
+			if strings.Contains(stack, function+"(") && !running {
+				return
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 var kept [][]byte

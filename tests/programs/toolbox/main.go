@@ -1,5 +1,5 @@
-// What the ready tools of `gotap trace` are about, on request: each line of stdin is an order, and its answer on stdout
-// says that it is done. The first line of stdout says "ready ADDRESS": of a web server, whose routes are in web.go.
+// What the ready tools of `gotap trace` are about, on request: says "ready", then each line of stdin is an order, which
+// is answered when it has been carried out.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 )
 
 var orders = map[string]func(argument string) error{
+	"request": request,
 	"resolve": resolve,
 	"query":   query,
 	"tls":     handshakes,
@@ -30,12 +31,7 @@ var orders = map[string]func(argument string) error{
 }
 
 func main() {
-	address, err := serve()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	answer("ready " + address)
+	answer("ready")
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		word, argument, _ := strings.Cut(lines.Text(), " ")

@@ -14,21 +14,27 @@ import (
 	"time"
 )
 
-// serve starts the web server: /fast answers at once, /slow/ and what is below takes 30 ms.
-func serve() (string, error) {
+// request asks a web server of its own for a path: /fast is answered at once, /slow/ and what is below after 30 ms.
+func request(path string) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", err
+		return err
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/fast", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("fast\n")) })
 	mux.HandleFunc("/slow/", slow)
-	go http.Serve(listener, mux)
-	return listener.Addr().String(), nil
+	server := http.Server{Handler: mux}
+	go server.Serve(listener)
+	defer server.Close()
+	response, err := http.Get("http://" + listener.Addr().String() + path)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
 }
 
 func slow(w http.ResponseWriter, r *http.Request) {
-	time.Sleep(30 * time.Millisecond)
+	time.Sleep(30 * time.Millisecond) // longer than what slowhttp takes for slow
 	w.WriteHeader(http.StatusTeapot)
 }
 
