@@ -26,6 +26,8 @@ class CallProgram(RoutineProgram):
     """A program about calls. CALL_KEY of the frame names one, GOROUTINE_KEY its goroutine."""
 
     call = True
+    #: On the stack: the head of the goroutine's chain, or 0.
+    head = frame.LINK + 8
 
     # Maps
 
@@ -72,18 +74,24 @@ class CallProgram(RoutineProgram):
 
     # Calls that are over
 
-    def end_deeper(self) -> None:
-        """Calls deeper than this one that are still open have been unwound: the unwinder ends them, and starts this
-        program once more. There is no frame yet.
-        """
+    def find_head(self) -> None:
+        """R0 = the head of this goroutine's chain, or 0. It is remembered where the verifier knows it for a pointer."""
         asm = self.asm
-        if not self.setting.unwinder:
-            return
-        clean = asm.new_label("clean")
         asm.ld_map(R1, script_frame.HEADS)
         asm.mov(R2, R10)
         asm.add(R2, frame.ROW_KEY)
         asm.call(Helper.MAP_LOOKUP)
+        asm.store(R10, self.head, R0)
+
+    def end_deeper(self) -> None:
+        """Calls deeper than this one that are still open have been unwound: the unwinder ends them, and starts this
+        program once more. There is no frame yet. The chain's head is remembered.
+        """
+        asm = self.asm
+        self.find_head()
+        if not self.setting.unwinder:
+            return
+        clean = asm.new_label("clean")
         asm.jeq(R0, 0, clean)
         asm.load(R1, R0, script_frame.HEAD_DEPTH)
         asm.load(R2, R10, frame.DEPTH)
@@ -97,12 +105,12 @@ class CallProgram(RoutineProgram):
         asm.label(clean)
 
     def drop_replaced(self) -> None:
-        """Calls of another function at this very depth are over, and nobody saw how. R9 counts."""
+        """Calls of another function at this very depth are over, and nobody saw how. Loses R8, R9."""
         asm = self.asm
         again, done = asm.new_label("replaced"), asm.new_label("fresh")
         asm.mov(R9, 0)
         asm.label(again)
-        self.find(script_frame.HEADS, script_frame.GOROUTINE_KEY)
+        asm.load(R0, R10, self.head)
         asm.jeq(R0, 0, done)
         asm.load(R1, R0, script_frame.HEAD_DEPTH)
         asm.load(R2, R10, frame.DEPTH)
@@ -113,8 +121,10 @@ class CallProgram(RoutineProgram):
         asm.load(R1, R0, script_frame.ENTRY_IP)
         asm.load(R2, R6, PT_REGS["rip"])
         asm.jeq(R1, R2, done)
+        asm.mov(R8, R0)
         self.pop()
         self.count(Counter.STALE)
+        self.find_head()
         asm.add(R9, 1)
         asm.jlt(R9, _REPLACED, again)
         asm.label(done)
@@ -154,8 +164,10 @@ class CallProgram(RoutineProgram):
         asm.label(taken)
 
     def pop(self) -> None:
-        """Closes the call of CALL_KEY: it leaves the chain, and what was kept of it goes."""
+        """Closes the call of CALL_KEY, whose value is at R8: it leaves the chain, and what was kept of it goes."""
         self.asm.mov(R1, R7)
+        self.asm.mov(R2, R8)
+        self.asm.load(R3, R10, self.head)
         self._wants_pop = True
         self.asm.call_subprogram(_POP)
 
@@ -167,18 +179,15 @@ class CallProgram(RoutineProgram):
             self._pop()
 
     def _pop(self) -> None:
-        """Places pop: (R1 frame). In it R7 is the frame, R8 the call, R9 the head of the chain."""
+        """Places pop: (R1 frame, R2 call, R3 head of the chain or 0)."""
         asm = self.asm
-        unlinked, inside, last, none = (asm.new_label(name) for name in ("unlinked", "inside", "last", "none"))
+        unlinked, inside, last = (asm.new_label(name) for name in ("unlinked", "inside", "last"))
         key, depth = script_frame.CALL_KEY, script_frame.CALL_KEY + 16
         asm.label(_POP)
         asm.mov(R7, R1)
-        self.find(script_frame.CALLS, key)
-        asm.jeq(R0, 0, none)
-        asm.mov(R8, R0)
-        self.find(script_frame.HEADS, script_frame.GOROUTINE_KEY)
-        asm.jeq(R0, 0, unlinked)
-        asm.mov(R9, R0)
+        asm.mov(R8, R2)
+        asm.mov(R9, R3)
+        asm.jeq(R9, 0, unlinked)
         asm.load(R1, R9, script_frame.HEAD_LAYOUT, 4)
         asm.load(R2, R7, key + 4, 4)
         asm.jne(R1, R2, inside)
@@ -199,8 +208,7 @@ class CallProgram(RoutineProgram):
         asm.label(inside)
         self._unlink_inside(unlinked)
         asm.label(unlinked)
-        self._delete(kept=True)
-        asm.label(none)
+        self._delete()
         asm.mov(R0, 0)
         asm.exit_()
 
@@ -235,14 +243,14 @@ class CallProgram(RoutineProgram):
         asm.add(R6, 1)
         asm.jlt(R6, _SAME_DEPTH, again)
 
-    def _delete(self, *, kept: bool) -> None:
-        """R8 is the call: its entry, and what was kept of it, are gone. Its place in the chain is not looked at."""
+    def _delete(self) -> None:
+        """R8 is the call: it goes, and with it what was kept of it. Its place in the chain is not looked at."""
         asm = self.asm
-        if kept and self.setting.keeping:
+        if self.setting.keeping:
             asm.load(R9, R8, script_frame.KEPT_CLASS, 2)
         self.key(script_frame.CALLS, script_frame.CALL_KEY)
         asm.call(Helper.MAP_DELETE)
-        if not kept or not self.setting.keeping:
+        if not self.setting.keeping:
             return
         done = asm.new_label("deleted")
         asm.jeq(R9, 0, done)

@@ -60,8 +60,10 @@ class EnterProgram(CallProgram):
         asm.jeq(R0, 0, opened)
         self.find(script_frame.CALLS, script_frame.CALL_KEY)
         asm.jeq(R0, 0, full)
+        asm.mov(R8, R0)
         self.pop()  # of an earlier call here, whose end was missed
         self.count(Counter.STALE)
+        self.find_head()
         self.link()
         self.update(script_frame.CALLS, script_frame.CALL_KEY, script_frame.LINK, Update.NOEXIST)
         asm.jne(R0, 0, full)
@@ -94,8 +96,7 @@ class EnterProgram(CallProgram):
     def link(self) -> None:
         """The call outside of this one is the innermost so far; R8 = the chain's head, or 0."""
         asm, linked = self.asm, self.asm.new_label("linked")
-        self.find(script_frame.HEADS, script_frame.GOROUTINE_KEY)
-        asm.mov(R8, R0)
+        asm.load(R8, R10, self.head)
         asm.mov32(R1, script_frame.NONE)
         asm.mov(R2, 0)
         asm.jeq(R8, 0, linked)

@@ -17,7 +17,7 @@ _ENDED = {"panic": Ended.PANIC, "goexit": Ended.GOEXIT}
 _STEP = "unwind"
 
 #: On the stack until there is a frame: the depth above which calls have ended, and where the unwinder goes back to.
-_LIMIT, _RESUME = frame.LINK, frame.LINK + 8
+_LIMIT, _RESUME = frame.PAIR, frame.PAIR + 8
 
 
 class EndingProgram(CallProgram):
@@ -57,6 +57,7 @@ class EndingProgram(CallProgram):
         asm = self.asm
         self.find(script_frame.HEADS, script_frame.GOROUTINE_KEY)
         asm.jeq(R0, 0, stop)
+        asm.store(R10, self.head, R0)
         asm.load(R1, R0, script_frame.HEAD_DEPTH)
         asm.load(R2, R7, script_frame.LIMIT)
         asm.jle(R1, R2, stop)
@@ -78,6 +79,7 @@ class EndingProgram(CallProgram):
         asm.label(_STEP)
         asm.load(R6, R2, 0)
         asm.load(R7, R2, 8)
+        self.head = -8
         with self.inside(1):
             self.end_one(calls, ended, stop)
         asm.mov(R0, 0)
