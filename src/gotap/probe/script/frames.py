@@ -118,27 +118,30 @@ class FrameBuilder:
         if self.shapes is None:
             raise ExpressionError(f"a {value.type.name} cannot be taken along here", "select a part of it")
         type = value.type
-        column = self._column(ColumnKind.VALUE, type.size)
+        size = min(type.size, self.shared.limits.total // _SHARE)
+        column = self._column(ColumnKind.VALUE, size)
         number = self.shapes.number(type)
         gaps: list[tuple[int, int, str]] = []
         if value.words is None:
             assert value.base is not None
             address: ir.Word = ir.Add(value.base, ir.Const(value.offset)) if value.offset else value.base
-            into.values.append(CaptureValue(column, number, type.size, address=address, when=tuple(conditions)))
+            into.values.append(CaptureValue(column, number, size, address=address, when=tuple(conditions)))
         else:
             parts: list[tuple[int, int, ir.Word]] = []
-            for offset, size, signed in pieces(type):
+            for offset, width, signed in pieces(type):
                 try:
-                    parts.append((offset, size, value.word(offset, size, signed)))
+                    parts.append((offset, width, value.word(offset, width, signed)))
                 except NotAtHand as error:
-                    gaps.append((offset, size, str(error)))
-            into.values.append(CaptureValue(column, number, type.size, tuple(parts), when=tuple(conditions)))
+                    gaps.append((offset, width, str(error)))
+            into.values.append(CaptureValue(column, number, size, tuple(parts), when=tuple(conditions)))
         self.has_values = True
         return Part(PartKind.VALUE, type.size, column=column, type=type.name, go_type=type, gaps=tuple(gaps))
 
 
 #: Kinds of constants that are written as they are.
 _PLAIN = (PartKind.INT, PartKind.UINT, PartKind.BOOL)
+#: What of an event one value's own bytes may take: one part of so many.
+_SHARE = 8
 #: Words of one value that are kept over a call.
 _MOST_PIECES = 8
 

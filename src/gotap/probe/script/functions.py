@@ -227,6 +227,8 @@ class FunctionProbes:
         returns, results = self.returns(group)
         if not sites:
             return
+        if not returns and spec.point != "panic":
+            context.shared.notices.append(f"{group.name} never returns: its calls end with their goroutine, or not at all")
         frame = context.frame(group.name)
         stage = self.stage(group, args)
         kept = Kept(Block(context.shared, context.compiler, stage, frame, probe), frame)
