@@ -228,7 +228,8 @@ class FunctionProbes:
         if not sites:
             return
         if not returns and spec.point != "panic":
-            context.shared.notices.append(f"{group.name} never returns: its calls end with their goroutine, or not at all")
+            never = f"{group.name} never returns: its calls end with their goroutine, or not at all"
+            context.shared.notices.append(never)
         frame = context.frame(group.name)
         stage = self.stage(group, args)
         kept = Kept(Block(context.shared, context.compiler, stage, frame, probe), frame)
