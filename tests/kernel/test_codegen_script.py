@@ -23,20 +23,24 @@ from codegen_samples import (
     text,
 )
 from gotap.image.code import Edge
+from gotap.kernel.asm import AssemblerError
 from gotap.kernel.codegen import frame, script_frame
 from gotap.kernel.codegen.keys import EPOCHS
 from gotap.kernel.codegen.script import generate_routine
 from gotap.kernel.codegen.script_frame import Counter
-from gotap.kernel.codegen.setting import ScriptSetting
+from gotap.kernel.codegen.setting import ScriptSetting, ValueSetting
 from gotap.kernel.codegen.statements import SHORT_LOOP_LIMIT
 from gotap.kernel.codegen.target import Place, Target
 from gotap.kernel.isa import RingFlags
 from gotap.probe import ir
 from gotap.probe.record import HEADER, Column, ColumnKind, Layout
 from gotap.probe.script.bound import MapKind, MapSpec, Part, PartKind
+from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import EventFlags
 from gotap.probe.script.routine import (
     Branch,
+    CaptureStack,
+    CaptureValue,
     ClearMap,
     Emit,
     Ended,
@@ -525,3 +529,60 @@ def test_trace_ids_are_those_of_the_request_that_is_served(scoping: int | None) 
     assert ids() == [None, None, None], "another request by now"
 
 
+# Stacks and values
+
+
+def test_a_stack_is_a_column() -> None:
+    process = ScriptProcess()
+    column = Column("stack", ColumnKind.STACK, 1)
+    bases = [SP + 0x100, SP + 0x200, 0]
+    for base, following, address in zip(bases, bases[1:], (0x402000, 0x403000), strict=False):
+        process.memory.write(base, struct.pack("<QQ", following, address))
+    process.memory.write(SP, struct.pack("<Q", 0x401500))
+    stack = CaptureStack(column, ir.Stack(8))
+    taken = Emit(1, (capture(NAME, ir.ConstText(b"odd")),), stacks=(stack,))
+    process.run(Watch(Layout("stacks", 4, (NUMBER, column, NAME)), (), (taken,)), rip=0x401234, rbp=SP + 0x100)
+    [event] = process.events()
+    data = event.text(column)
+    assert data is not None
+    assert struct.unpack(f"<{len(data) // 8}Q", data) == (0x401234, 0x401500, 0x402000, 0x403000)
+    assert event.text(NAME) == b"odd"
+
+
+def test_a_calls_values_come_from_both_of_its_ends() -> None:
+    """What its end adds stands behind what its entry left, in a chunk of its own if that had chunks."""
+    process = ScriptProcess(ScriptSetting(keeping=frozenset({6}), values=ValueSetting(Limits())))
+    early, late = (Column(name, ColumnKind.VALUE, index) for index, name in enumerate(("early", "late")))
+    layout = Layout("values", 6, (early, late, NAME))
+    given = CaptureValue(early, 0, 12, parts=((0, 8, ARGUMENT), (8, 4, ir.Const(7))))
+    process.memory.write(REQUEST, bytes(range(40)))
+    result = CaptureValue(late, 0, 40, address=ARGUMENT)
+    process.run(Enter(layout, (), values=(given,)), rax=0x1122334455667788)
+    process.run(Leave(layout, (), (Emit(0, (capture(NAME, ir.ConstText(b"text")),), (result,)), Emit(1))))
+    both, entry = process.events()
+    assert both.text(early) == entry.text(early) == struct.pack("<QI", 0x1122334455667788, 7)
+    assert (both.text(late), both.text(NAME)) == (bytes(range(40)), b"text")
+    assert not entry.has(late)
+    assert not entry.has(NAME)
+
+
+def test_values_need_a_setting() -> None:
+    value = CaptureValue(Column("value", ColumnKind.VALUE, 0), 0, 8, address=ARGUMENT)
+    with pytest.raises(AssemblerError, match="nothing is known of their types"):
+        ScriptProcess().run(Watch(LAYOUT, (), (Emit(1, values=(value,)),)))
+
+
+def test_expressions_that_nest_too_deeply_are_refused() -> None:
+    word: ir.Word = ARGUMENT
+    for _ in range(40):
+        word = ir.Add(ARGUMENT, word)
+    with pytest.raises(AssemblerError, match="nested too deeply"):
+        ScriptProcess().run(watch(emit(capture(NUMBER, word))))
+
+
+def test_loops_that_nest_too_deeply_are_refused() -> None:
+    loop: Statement = emit()
+    for _ in range(5):
+        loop = Loop(0, ir.Const(0), ir.Const(2), (loop,))
+    with pytest.raises(AssemblerError, match="4 deep at most"):
+        ScriptProcess(ScriptSetting(locals=1)).run(watch(loop))
