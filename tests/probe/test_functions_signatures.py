@@ -6,9 +6,12 @@ import pytest
 
 from gobuild import NEWEST, OLDEST, build, every_version
 from gotap.image.image import Image
+from gotap.image.types.gotypes import Kind, Type, TypeRef
 from gotap.probe.catalogue import runtime
+from gotap.probe.functions.instances import Instance
 from gotap.probe.functions.matching import Functions
 from gotap.probe.functions.model import FunctionSignature
+from gotap.probe.functions.shapes import Shapes
 from gotap.probe.functions.signatures import SignatureMismatch, Signatures, receiver_of
 from gotap.probe.functions.written import Imports, read_signatures
 from gotap.probe.sources import types_of
@@ -156,3 +159,35 @@ def test_receivers() -> None:
     assert receiver_of("main.(*List[go.shape.int]).Push") == "*main.List[go.shape.int]"
     for name in ("main.f", "main.f.func1", "main.(*T).M.func1", "main.init.0", "main.T.M-fm", "main.f.gowrap1"):
         assert receiver_of(name) == "", name
+
+
+@pytest.mark.parametrize("go", every_version())
+def test_types_of_the_only_instance(go: str) -> None:
+    """A pointer's shape leads to a byte; what is meant is the type argument."""
+    signatures = opened(go)
+    told = {}
+    for pattern in ("main.(*List).Push", "main.Map", "main.Sum"):
+        match = signatures.functions.named(pattern)
+        assert match is not None
+        told[pattern] = {signatures.of(body).text("f") for body in match.bodies}
+    assert told["main.(*List).Push"] == {
+        "f(item string, times int) int  receiver l *main.List[string]",
+        "f(item *main.base, times int) int  receiver l *main.List[*main.base]",
+    }
+    assert "f(values []int, f func(int) string) []string" in told["main.Map"]
+    assert told["main.Sum"] == {
+        f"f(values []{type_}) (total {type_})" for type_ in ("int", "float64", "int32")
+    }
+
+
+def test_shapes_of_several_instances_stay() -> None:
+    types = opened().types
+    two = [Instance("main.F[*int]", "*int", 1), Instance("main.F[*string]", "*string", 2)]
+    pointer = Type("go.shape.*uint8", Kind.POINTER, 8, elem=TypeRef(types.resolve("uint8")))
+    assert Shapes(types, "go.shape.*uint8", two).concrete(pointer).kind is Kind.UNSAFE_POINTER
+    one = Shapes(types, "go.shape.*uint8", two[:1]).concrete(pointer)
+    assert (one.name, one.kind) == ("*int", Kind.POINTER)
+    mixed = [Instance("main.F[int,main.id]", "int,main.id", 1)]
+    number = Type("go.shape.int", Kind.INT, 8)
+    assert Shapes(types, "go.shape.int,go.shape.int", mixed).concrete(number) == number
+    assert Shapes(types, "go.shape.int", two).concrete(types.resolve("int")) == types.resolve("int")

@@ -7,6 +7,7 @@ The dictionary is a hidden argument, in the linker's symbol table under the name
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 
 from msgspec import Struct
@@ -17,6 +18,8 @@ from gotap.probe.signature import UNIVERSE, package_of
 
 _DICTIONARY = "..dict."
 _SHAPE = "go.shape."
+#: Which type parameter a shape is for, in names of Go 1.18 and 1.19.
+_NUMBER = re.compile(r"_\d+$")
 
 
 class Instance(Struct, frozen=True):
@@ -104,6 +107,7 @@ def split_arguments(text: str) -> list[str]:
 def _fits(shape: str, argument: str) -> bool:
     if not shape.startswith(_SHAPE):
         return True
+    shape = _NUMBER.sub("", shape)
     if argument.startswith(_SHAPE):
         return shape == argument
     if argument.startswith("*"):

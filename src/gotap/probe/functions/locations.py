@@ -124,6 +124,9 @@ class Locations:
             for variable in scope.variables:
                 if (shown := _shown(variable, method)) and _is_declared(variable, position):
                     found[shown] = _variable(variable, shown, pc, depth, shown in doubtful)
+        if "[" in name:
+            shapes = self._signatures.shapes(self._signatures.full_name(function) if not chain[0].inlined else name)
+            return {key: replace(one, type=one.type and shapes.concrete(one.type)) for key, one in found.items()}
         return found
 
     def _doubtful(self, function: Function, subprogram: Subprogram) -> frozenset[str]:

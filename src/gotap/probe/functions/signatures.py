@@ -28,10 +28,12 @@ from gotap.image.types.gotypes import Kind, Type
 from gotap.image.types.linkname import escape_import_path
 from gotap.image.types.methods import MethodTypes
 from gotap.image.types.rtype import RuntimeTypes
+from gotap.probe.functions.instances import type_arguments
 from gotap.probe.functions.matching import FunctionKind, Functions, is_closure
 from gotap.probe.functions.missing import complete
 from gotap.probe.functions.model import DICTIONARY, Argument, FunctionSignature, SignatureSource
-from gotap.probe.functions.pattern import plain_name
+from gotap.probe.functions.pattern import plain_name, without_arguments
+from gotap.probe.functions.shapes import SHAPE, Shapes
 from gotap.probe.signature import Signature, package_of
 from gotap.probe.typing import Types, UnknownType
 
@@ -66,6 +68,7 @@ class Signatures:
         self._written = {plain_name(one.symbol): one for one in written}
         self._read_catalogue = catalogue
         self._known: dict[int, FunctionSignature] = {}
+        self._shapes: dict[str, Shapes] = {}
 
     @cached_property
     def _catalogue(self) -> dict[str, Signature]:
@@ -103,7 +106,8 @@ class Signatures:
             return FunctionSignature(reason=self._why_unknown(plain_name(call.name), False))
         results = tuple(_argument(one) for one in parameters if one.is_result)
         taken = tuple(_argument(one) for one in parameters if not one.is_result)
-        return _named(FunctionSignature(taken, results, "DWARF"), is_method(call.name))
+        signature = _named(FunctionSignature(taken, results, "DWARF"), is_method(call.name))
+        return self._concrete(call.name, signature) if "[" in call.name else signature
 
     def package_variable(self, name: str) -> tuple[int, Type | None] | None:
         """Address and, as far as that is told, type of `pkg.Var`; None where there is none of that name."""
@@ -183,6 +187,8 @@ class Signatures:
                     reason=f"the debug information of {plain_name(name)} does not agree with the function table"
                 )
             signature = filled
+        if SHAPE in name:
+            signature = self._concrete(name, signature)
         return self._with_receiver(_named(signature, is_method(function.name)), function)
 
     def _with_receiver(self, signature: FunctionSignature, function: Function) -> FunctionSignature:
@@ -195,6 +201,24 @@ class Signatures:
                     parameters = (*signature.parameters[:i], known, *signature.parameters[i + 1 :])
                     return replace(signature, parameters=parameters)
         return signature
+
+    def shapes(self, name: str) -> Shapes:
+        """What makes the types of a generic function's body concrete, by its full name."""
+        if name not in self._shapes:
+            instances = self.functions.instances.of(without_arguments(name))
+            self._shapes[name] = Shapes(self.types, type_arguments(name), instances)
+        return self._shapes[name]
+
+    def _concrete(self, name: str, signature: FunctionSignature) -> FunctionSignature:
+        """With the types of its only instance in place of their shapes."""
+        shapes = self.shapes(name)
+
+        def each(arguments: tuple[Argument, ...]) -> tuple[Argument, ...]:
+            return tuple(
+                replace(one, type=shapes.concrete(one.type)) if one.type is not None else one for one in arguments
+            )
+
+        return replace(signature, parameters=each(signature.parameters), results=each(signature.results))
 
     def _received(self, function: Function, signature: FunctionSignature) -> FunctionSignature | None:
         """With a receiver that has no name: its type follows from the method's name. None for what is no method."""
@@ -224,7 +248,7 @@ class Signatures:
             return replace(
                 signature, parameters=tuple(replace(one, hidden=one.name == DICTIONARY) for one in signature.parameters)
             )
-        if "go.shape." in name:
+        if SHAPE in name:
             behind = is_method(name) and self.image.go_version.at_least(1, 20)
             parameters.insert(1 if behind else 0, Argument(DICTIONARY, _UINTPTR, hidden=True))
         return replace(signature, parameters=tuple(parameters))
