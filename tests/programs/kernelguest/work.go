@@ -65,6 +65,7 @@ func exits(done *sync.WaitGroup) {
 
 func exercise(n int) {
 	var done sync.WaitGroup
+	before := runtime.NumGoroutine()
 	for i := 0; i < n; i++ {
 		hot(i, "name", &point{"p", []int{1, 2, 3}, map[string]int{"a": i}, i})
 		if i%10 == 0 {
@@ -74,4 +75,7 @@ func exercise(n int) {
 		}
 	}
 	done.Wait()
+	for runtime.NumGoroutine() > before { // the last of them are still on their way out
+		runtime.Gosched()
+	}
 }
