@@ -149,17 +149,18 @@ class Calls:
         text, address = self.rng.choice(self.texts)
         thread.stack.append((function, depth, argument))
         self.close(thread, told, depth, Ended.PANIC)
+        if thread.chain and thread.chain[-1].depth == depth and thread.chain[-1].function != function:
+            self.close(thread, told, depth - 1, Ended.PANIC)
         for number in FUNCTIONS[function]:
             if number == PLAIN and argument == UNFOLLOWED:
                 continue
-            while thread.chain and thread.chain[-1].depth == depth and thread.chain[-1].function != function:
-                thread.chain.pop()
-                self.stale += 1
-            same = [one for one in thread.chain if one.depth == depth and one.layout == number]
-            for one in same:
-                thread.chain.remove(one)
-                self.stale += 1
-            thread.chain.append(_Call(number, depth, function, argument, text))
+            new = _Call(number, depth, function, argument, text)
+            for index, one in enumerate(thread.chain):
+                if (one.depth, one.layout) == (depth, number):
+                    thread.chain[index] = new
+                    self.stale += 1
+            if new not in thread.chain:
+                thread.chain.append(new)
         run("enter", function, {**thread.goroutine.registers(depth), "rax": argument, "rbx": address})
 
     def returns(self, thread: _Thread, run: Run, told: list[Told]) -> None:

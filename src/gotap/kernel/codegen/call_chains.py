@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from gotap.kernel.codegen import frame, script_frame
 from gotap.kernel.codegen.routine_program import RoutineProgram
-from gotap.kernel.codegen.script_frame import Counter
 from gotap.kernel.codegen.words import pack_key
 from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper
 from gotap.kernel.syscalls import Update
@@ -18,8 +17,6 @@ from gotap.probe.record import Layout
 _POP = "pop"
 #: Calls at one depth that are looked through for one that ends: as many as there are probes of one function.
 _SAME_DEPTH = 8
-#: Calls that nobody saw end and that are given up at once, where another one takes their place.
-_REPLACED = 3
 
 
 class CallProgram(RoutineProgram):
@@ -83,19 +80,33 @@ class CallProgram(RoutineProgram):
         asm.call(Helper.MAP_LOOKUP)
         asm.store(R10, self.head, R0)
 
-    def end_deeper(self) -> None:
+    def end_deeper(self, *, entering: bool) -> None:
         """Calls deeper than this one that are still open have been unwound: the unwinder ends them, and starts this
         program once more. There is no frame yet. The chain's head is remembered.
+
+        `entering`: neither is there a call of another function at this very depth any more.
         """
         asm = self.asm
         self.find_head()
         if not self.setting.unwinder:
             return
-        clean = asm.new_label("clean")
+        clean, deeper, over = asm.new_label("clean"), asm.new_label("deeper"), asm.new_label("over")
         asm.jeq(R0, 0, clean)
         asm.load(R1, R0, script_frame.HEAD_DEPTH)
         asm.load(R2, R10, frame.DEPTH)
-        asm.jle(R1, R2, clean)
+        asm.jgt(R1, R2, deeper)
+        if not entering:
+            asm.jump(clean)
+        else:
+            asm.jne(R1, R2, clean)
+            self.entered_elsewhere(clean)
+            asm.load(R0, R10, self.head)
+            asm.load(R2, R10, frame.DEPTH)
+            asm.sub(R2, 1)
+            asm.jne(R0, 0, over)
+            asm.jump(clean)
+        asm.label(deeper)
+        asm.label(over)
         asm.store(R0, script_frame.HEAD_LIMIT, R2)
         asm.store(R0, script_frame.HEAD_RESUME, 1 + self.number)
         asm.mov(R1, R6)
@@ -104,30 +115,24 @@ class CallProgram(RoutineProgram):
         asm.call(Helper.TAIL_CALL)  # it returns only when there is none, or after too many
         asm.label(clean)
 
-    def drop_replaced(self) -> None:
-        """Calls of another function at this very depth are over, and nobody saw how. Loses R8, R9."""
-        asm = self.asm
-        again, done = asm.new_label("replaced"), asm.new_label("fresh")
-        asm.mov(R9, 0)
-        asm.label(again)
-        asm.load(R0, R10, self.head)
-        asm.jeq(R0, 0, done)
+    def entered_elsewhere(self, here: str) -> None:
+        """R0 is the chain's head: jumps to `here` if its call was entered where this program runs."""
+        asm, key = self.asm, frame.SCOPE_KEY
+        asm.store(R10, key, self.target.number, 4)
+        asm.load(R1, R0, script_frame.HEAD_LAYOUT, 4)
+        asm.store(R10, key + 4, R1, 4)
         asm.load(R1, R0, script_frame.HEAD_DEPTH)
-        asm.load(R2, R10, frame.DEPTH)
-        asm.jne(R1, R2, done)
-        self.call_key_of_head()
-        self.find(script_frame.CALLS, script_frame.CALL_KEY)
-        asm.jeq(R0, 0, done)
+        asm.store(R10, key + 16, R1)
+        asm.load(R1, R10, frame.ROW_KEY + 8)
+        asm.store(R10, key + 8, R1)
+        asm.ld_map(R1, script_frame.CALLS)
+        asm.mov(R2, R10)
+        asm.add(R2, key)
+        asm.call(Helper.MAP_LOOKUP)
+        asm.jeq(R0, 0, here)
         asm.load(R1, R0, script_frame.ENTRY_IP)
         asm.load(R2, R6, PT_REGS["rip"])
-        asm.jeq(R1, R2, done)
-        asm.mov(R8, R0)
-        self.pop()
-        self.count(Counter.STALE)
-        self.find_head()
-        asm.add(R9, 1)
-        asm.jlt(R9, _REPLACED, again)
-        asm.label(done)
+        asm.jeq(R1, R2, here)
 
     # One call
 
@@ -250,9 +255,12 @@ class CallProgram(RoutineProgram):
             asm.load(R9, R8, script_frame.KEPT_CLASS, 2)
         self.key(script_frame.CALLS, script_frame.CALL_KEY)
         asm.call(Helper.MAP_DELETE)
-        if not self.setting.keeping:
-            return
-        done = asm.new_label("deleted")
+        if self.setting.keeping:
+            self.delete_kept()
+
+    def delete_kept(self) -> None:
+        """What is kept of the call of CALL_KEY goes; R9 is its class."""
+        asm, done = self.asm, self.asm.new_label("deleted")
         asm.jeq(R9, 0, done)
         for number in range(1, 1 + len(self.setting.kept_sizes)):
             other = asm.new_label("class")

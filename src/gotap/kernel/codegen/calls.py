@@ -6,7 +6,7 @@ from gotap.kernel.asm import Code
 from gotap.kernel.codegen import frame, script_frame
 from gotap.kernel.codegen.call_chains import CallProgram
 from gotap.kernel.codegen.script_frame import Counter
-from gotap.kernel.isa import PT_REGS, R0, R1, R2, R6, R7, R8, R10, Helper
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R6, R7, R8, R9, R10, Helper
 from gotap.kernel.syscalls import Update
 from gotap.probe.record import Layout
 from gotap.probe.script.routine import Ended, Enter, Leave
@@ -19,7 +19,7 @@ class EnterProgram(CallProgram):
         self.start()
         self.counters()
         self.goroutine("lost", depth=True)
-        self.end_deeper()
+        self.end_deeper(entering=True)
         if self.setting.thinning:
             self.thin()
         self.count(Counter.HITS)
@@ -32,7 +32,6 @@ class EnterProgram(CallProgram):
         keeping = bool(routine.captures or routine.values or routine.stacks)
         if keeping:
             self.events.fill(routine.captures, routine.values, routine.stacks)
-        self.drop_replaced()
         self.identify()
         self.open(routine.layout, keeping)
         self.lost()
@@ -60,13 +59,8 @@ class EnterProgram(CallProgram):
         asm.jeq(R0, 0, opened)
         self.find(script_frame.CALLS, script_frame.CALL_KEY)
         asm.jeq(R0, 0, full)
-        asm.mov(R8, R0)
-        self.pop()  # of an earlier call here, whose end was missed
-        self.count(Counter.STALE)
-        self.find_head()
-        self.link()
-        self.update(script_frame.CALLS, script_frame.CALL_KEY, script_frame.LINK, Update.NOEXIST)
-        asm.jne(R0, 0, full)
+        self.replace(keeping)
+        asm.jump(named)
         asm.label(opened)
         unkept, unnamed = asm.new_label("unkept"), asm.new_label("unnamed")
         if keeping:
@@ -81,6 +75,33 @@ class EnterProgram(CallProgram):
         asm.label(full)
         self.count(Counter.CALLS_FULL)
         asm.label(named)
+
+    def replace(self, keeping: bool) -> None:
+        """R0 is an earlier call of this key, whose end was missed: this one takes its place in the chain."""
+        asm, kept, unkept = self.asm, self.asm.new_label("kept"), self.asm.new_label("unkept")
+        asm.mov(R8, R0)
+        self.count(Counter.STALE)
+        if not keeping:
+            self.replace_words()
+            return
+        asm.load(R9, R8, script_frame.KEPT_CLASS, 2)
+        self.delete_kept()
+        self.replace_words()
+        self.keep(unkept)
+        asm.jump(kept)
+        asm.label(unkept)
+        asm.store(R8, script_frame.KEPT_CLASS, 0, 2)
+        self.count(Counter.CALLS_FULL)
+        asm.label(kept)
+
+    def replace_words(self) -> None:
+        """All but the call outside of it, which stays."""
+        asm = self.asm
+        asm.load(R1, R7, script_frame.LINK + script_frame.KEPT_CLASS, 4)
+        asm.store(R8, script_frame.KEPT_CLASS, R1, 4)
+        for offset in range(script_frame.ENTRY_IP, script_frame.CALL_SIZE, 8):
+            asm.load(R1, R7, script_frame.LINK + offset)
+            asm.store(R8, offset, R1)
 
     def kept_class(self, keeping: bool) -> None:
         asm, chosen = self.asm, self.asm.new_label("class")
@@ -154,7 +175,7 @@ class LeaveProgram(CallProgram):
         self.start()
         self.counters()
         self.goroutine("lost", depth=True)
-        self.end_deeper()
+        self.end_deeper(entering=False)
         self.claim()
         self.keys()
         self.call_key(layout)

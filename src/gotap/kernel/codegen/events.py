@@ -92,11 +92,12 @@ class EventEmitter:
         asm.mov(R3, largest)
         asm.label(sized)
         if wake:
+            asm.store(R7, script_frame.READ, R3)
+            asm.load(R3, R7, script_frame.READ)
             asm.mov(R4, int(RingFlags.FORCE_WAKEUP))
         else:
-            asm.mov(R8, R3)
-            wake_flags(asm, program.memory)
-            asm.mov(R3, R8)  # the verifier does not know what memory holds
+            wake_flags(asm, script_frame.IN_FRAME)
+        asm.jgt(R3, largest, lost)  # it is not; so the verifier walks one way from here, not one for each size
         asm.ld_map(R1, script_frame.RING)
         asm.mov(R2, R7)
         asm.call(Helper.RINGBUF_OUTPUT)
