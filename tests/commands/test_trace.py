@@ -389,3 +389,21 @@ def test_graph(orders: Orders) -> None:
     ]
     assert "inlined into their callers, so not shown" in done.err
     assert "main.tiny" in done.err
+
+
+def test_a_graph_of_many_functions_goes_without_their_arguments(orders: Orders) -> None:
+    with started("trace", "-p", str(orders.pid), "--json", "main.work", "--graph", "--within", "fmt.*") as tracing:
+        tracing.attached()
+        orders.give("work a 2")
+        wait_for_lines(tracing, 3)
+        done = tracing.finish(signal.SIGINT)
+    first, second, *within = calls_of(done.out)
+    assert [(one["func"], one["args"], one["depth"]) for one in (first, second)] == [
+        ("main.work", {"name": "a", "n": 0}, 0), ("main.work", {"name": "a", "n": 1}, 0),
+    ]  # fmt: skip
+    called = {one["func"]: one for one in within}
+    assert called["fmt.errorf"]["depth"] == 1
+    assert called["fmt.errorf"]["args"] == {}
+    assert called["fmt.(*pp).doPrintf"]["depth"] == 2
+    assert called["fmt.(*pp).doPrintf"]["latency_ns"] < called["fmt.errorf"]["latency_ns"] < second["latency_ns"]
+    assert "functions are shown without arguments" in done.err

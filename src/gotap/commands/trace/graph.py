@@ -17,7 +17,9 @@ from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.probe.expression import parse
 from gotap.probe.functions.matching import Functions, Match
+from gotap.probe.functions.pattern import plain_name
 from gotap.probe.script import tree
+from gotap.probe.script.parser import parse_script
 from gotap.probe.signature import package_of
 from gotap.signals.call_trees import CallNode, CallTrees
 from gotap.signals.events import Events
@@ -27,6 +29,9 @@ from gotap.sinks.stream import Stream
 #: Functions that are followed besides those that the user names.
 MOST_CALLED = 500
 
+#: With more of them, arguments are left out: each signature takes programs of its own, which take long to load.
+MOST_WITH_ARGUMENTS = 40
+
 #: What is called within the user's functions, as a probe.
 CALLED = "--graph"
 _ENTRY = ":entry"
@@ -34,15 +39,21 @@ _ENTRY = ":entry"
 #: Functions that a notice names.
 _NAMED = 3
 
+#: An event that says when a call was, and nothing else: all functions share its programs.
+_SILENT = parse_script('begin { printf("") }').probes[0].block
+
 _OPEN = "graph"  # variable of the goroutine: calls of the user's functions that are open on it
 
 
 class Graph(Struct, frozen=True):
-    """`script`: in place of the user's. `entries`, `roots`: texts of the probes at the user's functions."""
+    """`script`: in place of the user's. `entries`, `roots`: texts of the probes at the user's functions. `functions`:
+    of the program, who know what CALLED means.
+    """
 
     script: tree.Script
     entries: frozenset[str]
     roots: frozenset[str]
+    functions: Functions
     notices: tuple[str, ...] = ()
 
 
@@ -57,15 +68,27 @@ def graph(script: tree.Script, image: Image, within: str | None) -> Graph:
              for match in functions.find(spec.pattern).functions]  # fmt: skip
     called, notices = _called(functions, roots, within)
     made = [part for probe in probes for part in _root(probe)]
-    if called:
-        specs = tuple(tree.Function(name, "call", 0) for name in called)
-        made.append(tree.Probe(specs, parse(f"self.{_OPEN} > 0"), None, CALLED, 0))
+    count = len(functions.call(CALLED, called).functions)
+    if count > MOST_WITH_ARGUMENTS:
+        notices.append(
+            f"{count} functions are shown without arguments; with them if {MOST_WITH_ARGUMENTS} at most are, "
+            "narrowed by --within"
+        )
+        made += [_called_at("return", _SILENT), _called_at("panic", _SILENT)]
+    elif count:
+        made.append(_called_at("call", None))
     return Graph(
         replace(script, probes=tuple(made)),
         frozenset(probe.text + _ENTRY for probe in probes),
         frozenset(probe.text for probe in probes),
+        functions,
         tuple(notices),
     )
+
+
+def _called_at(point: tree.Point, block: tuple[tree.Statement, ...] | None) -> tree.Probe:
+    """Probes what is called, while one of the user's functions is open on the goroutine."""
+    return tree.Probe((tree.Function(CALLED, point, 0),), parse(f"self.{_OPEN} > 0"), block, CALLED, 0)
 
 
 def _checked(probe: tree.Probe) -> bool:
@@ -95,26 +118,25 @@ def _root(probe: tree.Probe) -> Iterable[tree.Probe]:
     yield at("panic", CALLED, -1)
 
 
-def _called(functions: Functions, roots: Sequence[Match], within: str | None) -> tuple[list[str], list[str]]:
-    """Names of the functions to show below the roots, and what is to be said about them.
+def _called(functions: Functions, roots: Sequence[Match], within: str | None) -> tuple[list[Function], list[str]]:
+    """The functions to show below the roots, and what is to be said about them.
 
     By default those that the roots call, directly and indirectly, in their packages, with the functions declared in
     them: calls through interfaces and variables are not in the code.
     """
-    named = {match.name for match in roots}
+    named = {body.address for match in roots for body in match.bodies}
     if within is not None:
-        found = [match for match in functions.find(within).functions if match.name not in named]
-        names = {match.name for match in found if match.bodies}
+        found = functions.find(within).functions
+        bodies = [body for match in found for body in match.bodies]
         inlined = {match.name for match in found if not match.bodies}
     else:
-        names, inlined = _Reach(functions, roots).found()
-        names -= named
+        bodies, inlined = _Reach(functions.image, roots).found()
     notices = []
     if inlined:
         listed = sorted(inlined)
         more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
         notices.append(f"inlined into their callers, so not shown: {', '.join(listed[:_NAMED])}{more}")
-    chosen = sorted(names)
+    chosen = [body for body in bodies if body.address not in named]
     if len(chosen) > MOST_CALLED:
         notices.append(f"{len(chosen)} functions are called: {MOST_CALLED} of them are shown; narrow it by --within")
     return chosen[:MOST_CALLED], notices
@@ -123,25 +145,22 @@ def _called(functions: Functions, roots: Sequence[Match], within: str | None) ->
 class _Reach:
     """What functions call within their packages, by their code."""
 
-    def __init__(self, functions: Functions, roots: Sequence[Match]) -> None:
-        self._functions = functions
-        self._image = functions.image
+    def __init__(self, image: Image, roots: Sequence[Match]) -> None:
+        self._image = image
         self._packages = {match.package for match in roots}
         self._seen: dict[int, Function] = {}
         self._inlined: set[str] = set()
         self._queue = [body for match in roots for body in match.bodies]
 
-    def found(self) -> tuple[set[str], set[str]]:
-        """Names of functions with code of their own, and of those that are only there inlined."""
+    def found(self) -> tuple[list[Function], set[str]]:
+        """Functions with code of their own, by address, and names of those that are only there inlined."""
         while self._queue and len(self._seen) <= 2 * MOST_CALLED:
             function = self._queue.pop()
-            if function.address in self._seen:
-                continue
-            self._seen[function.address] = function
-            self._queue += self._next(function)
-        shown = {match.name for one in self._seen.values() for match in self._functions.find(one.name).functions
-                 if any(body.address == one.address for body in match.bodies)}  # fmt: skip
-        return shown, self._inlined - shown
+            if function.address not in self._seen:
+                self._seen[function.address] = function
+                self._queue += self._next(function)
+        inlined = self._inlined - {function.name for function in self._seen.values()}
+        return [self._seen[address] for address in sorted(self._seen)], set(map(plain_name, inlined))
 
     def _next(self, function: Function) -> list[Function]:
         table = self._image.pclntab

@@ -147,16 +147,15 @@ class _Tracing:
             except GotapError:  # not Go, not even ELF: no matter if nothing of it is probed
                 if needs_program(self.script):
                     raise
+        script = self.with_calls() if self.arguments.graph else self.script
         options = Options(
             limits(self.arguments),
             most_probes=self.arguments.max_probes,
             lenient=self.arguments.tool is not None,
             tracepoints=_tracepoint_fields,
             symbols=self.c_function,
+            functions=self.graph.functions if self.graph is not None else None,
         )
-        script = self.script
-        if self.arguments.graph:
-            script = self.with_calls()
         bound = bind_script(script, self.image, options)
         if self.image is not None:
             self.image.elf.check_unchanged()  # else sites might be those of another program

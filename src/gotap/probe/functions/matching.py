@@ -93,6 +93,13 @@ class Functions:
     def __init__(self, image: Image) -> None:
         self.image = image
         self._table = image.pclntab
+        self._called: dict[str, Matches] = {}
+
+    def call(self, text: str, bodies: Iterable[Function]) -> Matches:
+        """From now on `text` means these functions, which no pattern names; what the compiler made is left out."""
+        chosen = [body for body in bodies if not self.kind_of(body).is_made]
+        matches = self._called[text] = Matches(text, tuple(self._group(chosen, None, ())))
+        return matches
 
     @cached_property
     def instances(self) -> Instances:
@@ -102,6 +109,8 @@ class Functions:
         """What a pattern means. `inlined`: also find the inlined calls; without, functions that only exist inlined are
         still found, with `copies` None.
         """
+        if (called := self._called.get(text)) is not None:
+            return called
         pattern = parse_pattern(text)
         offsets = self._offsets(pattern)
         indices = self._table.indices_of(offsets)

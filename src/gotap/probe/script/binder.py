@@ -13,6 +13,7 @@ from gotap.probe import ir
 from gotap.probe.catalogue import Choice, libraries, runtime, signatures_in_catalogue
 from gotap.probe.compiler import Compiler, Scope
 from gotap.probe.expression import parse
+from gotap.probe.functions.matching import Functions
 from gotap.probe.functions.signatures import Signatures
 from gotap.probe.functions.suggestions import NoSuchFunction
 from gotap.probe.functions.written import Imports, read_signature
@@ -52,7 +53,8 @@ class Options(Struct, frozen=True):
     """`most_probes`: sites that one pattern may have; `map_entries`: of each map.
 
     `lenient`: probes of functions that the program does not have are told and left out, as long as others are left,
-    and so are their signatures: ready tools name all that might be there.
+    and so are their signatures: ready tools name all that might be there. `functions`: those of the program, if they
+    were read before.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -61,6 +63,7 @@ class Options(Struct, frozen=True):
     lenient: bool = False
     tracepoints: Tracepoints = _no_tracepoints
     symbols: Symbols = _no_symbols
+    functions: Functions | None = None
 
 
 def bind_script(script: tree.Script, image: Image | None, options: Options | None = None) -> BoundScript:
@@ -108,7 +111,7 @@ class _Binder:
         maps = Maps(script, held, options.map_entries, lambda part: shared.named(part))
         shared = Globals(script, options.limits, maps, image, compiler)
         shapes = Shapes(types, image, options.limits) if image is not None else None
-        self.context = Context(shared, compiler, types, options.most_probes, image, shapes)
+        self.context = Context(shared, compiler, types, options.most_probes, image, shapes, options.functions)
 
     def map_layout(self, type: Type) -> ir.BucketLayout | ir.SwissLayout:
         return map_layout(type, self.context.program.go_version)

@@ -48,6 +48,7 @@ class Context(Struct, dict=True):
     most_probes: int
     image: Image | None = None
     shapes: Shapes | None = None
+    known_functions: Functions | None = None
     routines: list[BoundRoutine] = field(default_factory=list)
     layouts: dict[int, Layout] = field(default_factory=dict)
     unwound: list[Unwound] = field(default_factory=list)  # calls that may end without returning
@@ -62,7 +63,7 @@ class Context(Struct, dict=True):
 
     @cached_property
     def functions(self) -> Functions:
-        return Functions(self.program)
+        return self.known_functions or Functions(self.program)
 
     @property
     def program(self) -> Image:
