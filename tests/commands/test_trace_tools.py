@@ -187,12 +187,13 @@ class TestOfGoPrograms:
             assert 0 < value["min"] == value["max"] == value["total"]
 
     def test_waits(self, go: str, mode: str) -> None:
-        seen = watched(go, mode, ["mutex", "receive", "select"], "waits")
+        seen = watched(go, mode, ["mutex", "receive", "select", "weigh"], "waits")
         waits = {reason: buckets(value) for (reason,), value in seen.map("@waited").items()}
         assert waits["semacquire" if is_old(go, 20) else "sync.Mutex.Lock"] == 1
         assert waits["select"] == 1
         assert waits["chan receive"] >= 1
         assert waits["sleep"] >= 1
+        assert min(one["from"] for one in seen.map("@waited")["sleep",]["buckets"]) > 0
 
     def test_logcalls(self, go: str, mode: str) -> None:
         seen = watched(go, mode, ["log", "format"], "logcalls")
