@@ -22,7 +22,7 @@ from gotap.probe.script.record import EventFlags
 from gotap.probe.script.routine import Ended
 
 #: Frames that are tried before a firing is given up: each is held by a program that was preempted.
-_TRIES = 32
+_TRIES = 8
 #: Frames that belong to a CPU before those of the next one are tried.
 _FRAMES_PER_CPU = 4
 
