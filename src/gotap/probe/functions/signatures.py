@@ -39,6 +39,8 @@ from gotap.probe.typing import Types, UnknownType
 
 _METHOD = re.compile(r"(\(\*)?(?P<type>[^.()\[\]]+(?:\[.*\])?)\)?\.(?P<method>[^.\[\]]+)")
 _NO_METHOD = re.compile(r"(?:func|gowrap|deferwrap)?\d+|.*-fm|.*-range\d+")
+#: Functions that compare and hash values of a type; they are not generic, whatever the type.
+_MADE_FOR_TYPES = ("type:", "type..")
 _UINTPTR = Type("uintptr", Kind.UINT, abi.WORD)
 #: What DWARF calls parameters and results without a name; of a parameter the group is its number.
 UNNAMED = re.compile(r"_|~p(\d+)|~[br]\d+|")
@@ -248,7 +250,7 @@ class Signatures:
             return replace(
                 signature, parameters=tuple(replace(one, hidden=one.name == DICTIONARY) for one in signature.parameters)
             )
-        if SHAPE in name:
+        if SHAPE in name and not name.startswith(_MADE_FOR_TYPES):
             behind = is_method(name) and self.image.go_version.at_least(1, 20)
             parameters.insert(1 if behind else 0, Argument(DICTIONARY, _UINTPTR, hidden=True))
         return replace(signature, parameters=tuple(parameters))
