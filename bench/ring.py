@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from bench.programs import process_cpu
 from bench.tracee import Tracee
 from gotap.commands.trace.names import NoNames
 from gotap.image.image import Image
@@ -22,11 +23,13 @@ from gotap.signals.events import EventDecoder
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`seconds`: of the target's calls; `cpu`: seconds of the thread that reads and decodes."""
+    """`seconds` on the wall while the target called; CPU seconds of the target meanwhile, and of the thread that reads
+    and decodes."""
 
     events: int
     lost: int
     seconds: float
+    target: float
     cpu: float
 
 
@@ -48,6 +51,7 @@ def decoded_events(target: Tracee, text: str, calls: int) -> Decoded:
         tracer.attach(executable)
         events, cpu = 0, 0.0
         spent: list[int] = []
+        before = process_cpu(target.pid)
         work = threading.Thread(target=lambda: spent.append(target.do("hot", calls)))
         work.start()
         last = False
@@ -61,7 +65,8 @@ def decoded_events(target: Tracee, text: str, calls: int) -> Decoded:
                 break
             last = not work.is_alive()
         work.join()
+        used = (process_cpu(target.pid) - before) / 1e9
         lost = sum(one.counts[Counter.RING_FULL] + one.counts[Counter.FRAMES_BUSY] for one in tracer.counts())
     finally:
         tracer.close()
-    return Decoded(events, lost, spent[0] / 1e9, cpu)
+    return Decoded(events, lost, spent[0] / 1e9, used, cpu)
