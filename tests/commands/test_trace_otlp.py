@@ -25,10 +25,11 @@ def orders() -> Iterator[Orders]:
         yield one
 
 
-def exported(orders: Orders, script: str, *given: str, protocol: str = "http/protobuf") -> Collector:
+def exported(orders: Orders, script: str, *given: str, protocol: str = "http/protobuf", option: str = "") -> Collector:
     with collector() as state:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": state.url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
-        with started("trace", "-p", str(orders.pid), "--to", "otlp", script, environment=environment) as tracing:
+        options = ("-p", str(orders.pid), "--to", "otlp", *([option] if option else []))
+        with started("trace", *options, script, environment=environment) as tracing:
             tracing.attached()
             orders.give(*given)
             done = tracing.finish(signal.SIGINT)
@@ -131,3 +132,21 @@ def test_without_a_target_the_host_is_named() -> None:
         (request,) = state.requests
     (one,) = MetricsData.FromString(request.body).resource_metrics
     assert attributes(one.resource.attributes)["service.name"] == "gotap"
+
+
+def test_a_graph_is_a_trace(orders: Orders) -> None:
+    spans = spans_of(exported(orders, "main.outer", "outer 2", "outer 1", option="--graph"))
+    by_id = {span.span_id: span for span in spans}
+    roots = [span for span in spans if not span.parent_span_id]
+    assert [span.name for span in roots] == ["main.outer", "main.outer"]
+    assert len({span.trace_id for span in spans}) == 2
+    pairs = sorted((by_id[span.parent_span_id].name, span.name) for span in spans if span.parent_span_id)
+    assert pairs == 3 * [("main.inner", "main.leaf")] + 3 * [("main.outer", "main.inner")] + 2 * [
+        ("main.outer", "main.leaf")
+    ]
+    for span in spans:
+        if span.parent_span_id:
+            parent = by_id[span.parent_span_id]
+            assert parent.trace_id == span.trace_id
+            assert parent.start_time_unix_nano <= span.start_time_unix_nano
+            assert span.end_time_unix_nano <= parent.end_time_unix_nano

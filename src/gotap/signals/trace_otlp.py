@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
 from gotap.probe.record import Layout, Output
 from gotap.probe.script.bound import MapKind, PartKind
 from gotap.probe.script.routine import Ended
 from gotap.signals.batch import Bools, Coded, Column, Ints, Resource, Same, Spans, Texts
+from gotap.signals.call_trees import CallNode, preorder
 from gotap.signals.events import Events, Field, ended_word
 from gotap.signals.maps import MapResult, to_json
 from gotap.signals.maps import Quantiles as QuantilesOf
@@ -37,15 +39,45 @@ _OUTPUT = Output(
 )
 
 
-def spans_of(events: Events, rows: Sequence[int], resource: Resource) -> Spans:
-    """The calls at those rows as spans, each of a trace of its own; a call that did not return is an error.
+class Ids(Struct):
+    """Of spans, one after the other: 16, 8 and 8 bytes each; a root's parent is zeros."""
+
+    trace: bytes
+    span: bytes
+    parent: bytes
+
+    @classmethod
+    def of_roots(cls, count: int) -> Ids:
+        """New ones, each of a trace of its own."""
+        return cls(os.urandom(16 * count), os.urandom(8 * count), bytes(8 * count))
+
+
+def tree_spans(tree: CallNode, resource: Resource) -> Iterator[Spans]:
+    """A call and those it made, as spans of one trace."""
+    trace = os.urandom(16)
+    parents = [bytes(8)]  # by depth
+    batches: dict[int, tuple[Events, list[int], Ids]] = {}
+    for node, depth, closes in preorder(tree):
+        if closes:
+            continue
+        span = os.urandom(8)
+        _, rows, ids = batches.setdefault(id(node.events), (node.events, [], Ids(b"", b"", b"")))
+        rows.append(node.row)
+        ids.trace, ids.span, ids.parent = ids.trace + trace, ids.span + span, ids.parent + parents[depth]
+        parents[depth + 1 :] = [span]
+    for events, rows, ids in batches.values():
+        yield spans_of(events, rows, resource, ids)
+
+
+def spans_of(events: Events, rows: Sequence[int], resource: Resource, ids: Ids | None = None) -> Spans:
+    """The calls at those rows as spans, by default each of a trace of its own; a call that did not return is an error.
 
     Attributes: code.* and thread.id by the semantic conventions, else gotap.*; a value that is neither a number nor a
     bool nor a string is its JSON text.
     """
     chosen = list(rows)
     count = len(chosen)
-    ids = np.frombuffer(os.urandom(24 * count), np.uint8).reshape(count, 24)
+    ids = Ids.of_roots(count) if ids is None else ids
     end = np.array([events.time[row] for row in chosen], np.uint64)
     latency = np.array([events.latency[row] if events.latency else 0 for row in chosen], np.uint64)
     sites = [events.site[row] for row in chosen]
@@ -70,9 +102,9 @@ def spans_of(events: Events, rows: Sequence[int], resource: Resource) -> Spans:
     return Spans(
         output=_OUTPUT,
         resource=resource,
-        trace_id=np.ascontiguousarray(ids[:, :16]),
-        span_id=np.ascontiguousarray(ids[:, 16:]),
-        parent_id=np.zeros((count, 8), np.uint8),
+        trace_id=np.frombuffer(ids.trace, np.uint8).reshape(count, 16),
+        span_id=np.frombuffer(ids.span, np.uint8).reshape(count, 8),
+        parent_id=np.frombuffer(ids.parent, np.uint8).reshape(count, 8),
         trace_state=Texts.none(count),
         flags=np.full(count, 0x101, np.uint32),
         sampled=np.ones(count, np.bool_),

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from gotap.commands.ends import Signals
 from gotap.commands.screen import columns
-from gotap.commands.streams import say
 from gotap.commands.trace.options import destinations
 from gotap.probe.script.bound import EventKind
 from gotap.signals.events import Events
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from gotap.commands.trace.graph import Graph, TreeRenderer
     from gotap.signals.batch import Resource
     from gotap.signals.maps import MapResult
-    from gotap.sinks.otlp import OtlpSink
 
 #: An event of a drain: the number of its batch, and its row there.
 Moment = tuple[int, int]
@@ -105,48 +102,6 @@ class Printed:
             self._stream.write(b"".join(parts))
 
 
-class Exported:
-    """Calls as spans and maps as metrics, to a collector; what is printed goes nowhere."""
-
-    def __init__(self, sink: OtlpSink, resource: Resource, interval: float) -> None:
-        """`interval`: seconds between two exports of maps."""
-        self._interval = interval
-        self._next = time.monotonic() + interval
-        self._sink = sink
-        self._resource = resource
-        self._start = time.time_ns()
-
-    def take(self, batches: Sequence[Events], moments: Sequence[Moment], maps: Mapping[Moment, MapResult]) -> None:
-        from gotap.signals.trace_otlp import spans_of
-
-        rows: dict[int, list[int]] = {}
-        for number, row in moments:
-            if batches[number].spec.kind is EventKind.CALL:
-                rows.setdefault(number, []).append(row)
-        for number, chosen in rows.items():
-            self._sink.export(spans_of(batches[number], chosen, self._resource))
-        self.maps(list(maps.values()))
-
-    def maps(self, results: Sequence[MapResult]) -> None:
-        from gotap.signals.trace_otlp import metric_of
-
-        now = time.time_ns()
-        metrics = [metric_of(result, self._resource, self._start, now) for result in results]
-        self._sink.export_metrics([metric for metric in metrics if metric is not None])
-
-    def is_due(self, now: float) -> bool:
-        if now < self._next:
-            return False
-        self._next = now + self._interval
-        return True
-
-    def losses(self) -> Mapping[str, int]:
-        return self._sink.losses()
-
-    def close(self, timeout: float) -> None:
-        self._sink.close(timeout)
-
-
 def open_outputs(
     arguments: argparse.Namespace, signals: Signals, resource: Callable[[], Resource], plan: Graph | None = None
 ) -> list[Output]:
@@ -161,7 +116,9 @@ def open_outputs(
     outputs: list[Output] = []
     for destination in destinations(arguments):
         if destination == "otlp":
-            outputs.append(_exported(resource()))
+            from gotap.commands.trace.exported import open_exported
+
+            outputs.append(open_exported(resource(), plan))
         elif destination == "terminal":
             outputs.append(_terminal(Stream.stdout(stop), plan, whole=arguments.verbose))
         else:
@@ -188,16 +145,3 @@ def _trees(renderer: TreeRenderer, stream: Stream, plan: Graph) -> Output:
     from gotap.commands.trace.graph import GraphPrinted
 
     return GraphPrinted(renderer, stream, plan)
-
-
-def _exported(resource: Resource) -> Exported:
-    from gotap.sinks.environment import Environment, batch_settings, metric_settings, otlp_settings
-    from gotap.sinks.otlp import OtlpSink
-
-    own = Environment(dict(os.environ))
-    traces, metrics = otlp_settings(own, "TRACES"), otlp_settings(own, "METRICS")
-    interval = metric_settings(own).interval
-    sink = OtlpSink(traces, metrics, batch_settings(own), say)
-    for warning in own.warnings:
-        say(warning)
-    return Exported(sink, resource, interval)
