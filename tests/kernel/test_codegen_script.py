@@ -132,6 +132,7 @@ def test_what_finds_no_room_is_left_out_and_told() -> None:
     [event] = process.events()
     assert (event.has(NAME), event.number(OTHER), event.header["flags"]) == (False, 3, EventFlags.HEAP_FULL)
     assert process.count(Counter.HEAP_FULL) == 1
+    assert process.count(Counter.DEPTH_CUT) == 0
     process.run(watch(emit(capture(OTHER, ir.Const(4)))))
     assert process.events()[-1].header["flags"] == 0
 

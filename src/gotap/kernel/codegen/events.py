@@ -12,6 +12,7 @@ from gotap.kernel.codegen.scriptmaps import ScriptMapEmitter
 from gotap.kernel.codegen.wake import wake_flags
 from gotap.kernel.isa import R0, R1, R2, R3, R4, R7, R8, Helper, RingFlags
 from gotap.probe.ir import Capture
+from gotap.probe.script.record import EventFlags
 from gotap.probe.script.routine import CaptureStack, CaptureValue, Emit
 
 #: What an event changes of the header, besides the identity of a firing: saved before it, put back behind it.
@@ -103,7 +104,22 @@ class EventEmitter:
         asm.call(Helper.RINGBUF_OUTPUT)
         asm.jne(R0, 0, lost)
         program.count(Counter.EVENTS)
+        self.count_cuts(sent)
         asm.jump(sent)
         asm.label(lost)
         program.count(Counter.RING_FULL)
         asm.label(sent)
+
+    def count_cuts(self, whole: str) -> None:
+        """Counts an event from which something was left out; jumps to `whole` when nothing was."""
+        asm, flags = self.asm, script_frame.field("flags")
+        asm.load(R1, R7, flags, 1)
+        asm.and_(R1, EventFlags.HEAP_FULL | EventFlags.DEPTH_CUT)
+        asm.jeq(R1, 0, whole)
+        for flag, counter in ((EventFlags.HEAP_FULL, Counter.HEAP_FULL), (EventFlags.DEPTH_CUT, Counter.DEPTH_CUT)):
+            other = asm.new_label("cut")
+            asm.load(R1, R7, flags, 1)
+            asm.and_(R1, flag)
+            asm.jeq(R1, 0, other)
+            self.program.count(counter)
+            asm.label(other)

@@ -102,7 +102,6 @@ class RoutineProgram(ScriptProgram):
 
     def heap_full(self) -> None:
         self.flag(EventFlags.HEAP_FULL)
-        self.count(Counter.HEAP_FULL)
 
     def condition(self, when: Sequence[ir.Word], steps: Sequence[Step], leave: str) -> None:
         """Reads what the predicate needs, jumps to `leave` unless it holds, and reads the rest of the steps."""

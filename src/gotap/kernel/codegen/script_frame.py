@@ -139,12 +139,12 @@ class Counter(IntEnum):
     UNREADABLE = 6  # statements left out: a word of theirs could not be had
     UNPAIRED = 7  # returns of calls that began before the attach
     LOOP_CUT = 8  # loops that would have gone on
-    HEAP_FULL = 9  # texts and values left out for lack of room
+    HEAP_FULL = 9  # events from which something was left out for lack of room
     STALE = 10  # calls whose end was missed
     NO_GOROUTINE = 11  # firings lost: the goroutine could not be read
     MAP_FULL = 12  # not stored: the script's map was full
     OWN_FULL = 13  # not stored: too many goroutines have variables
-    DEPTH_CUT = 14  # values whose pointers were not all followed
+    DEPTH_CUT = 14  # events with values whose pointers were not all followed
 
 
 COUNTER_COUNT = 16
