@@ -316,13 +316,13 @@ def _own_pid_namespace() -> tuple[int, int]:
 
 
 def _target(script: BoundScript, executable: Executable | None, number: int, origin: Origin | None) -> Target:
-    """What a routine on demand runs in is gotap itself; only at the target's sites, and at samples of its own code, do
-    the registers tell which goroutine runs.
+    """What a routine on demand runs in is gotap itself. Only at the target's sites do the registers tell for sure which
+    goroutine runs: a sample may catch assembly that uses the register of the g for something else.
     """
     if executable is None:
         return Target(number, 0, None, 0, None, None)
     tgid = None if origin is not None and origin.kind in _ON_DEMAND else executable.tgid
-    goroutines = origin is None or origin.kind == "profile"
+    goroutines = origin is None
     return Target(number, executable.pid, tgid, executable.bias, script.goid if goroutines else None,
                   script.stack_high if goroutines else None,
                   is_sought=tgid is None and origin is not None and origin.kind in _EVERYWHERE)  # fmt: skip
