@@ -26,7 +26,7 @@ from gotap.probe.script.inlined import InlinedProbes
 from gotap.probe.script.points import Names
 from gotap.probe.script.routine import Emit, Enter, Leave, Unwound
 from gotap.probe.script.source import ScriptError
-from gotap.probe.script.stage import Stage, needs_only_args, only_args, reads_signature
+from gotap.probe.script.stage import Stage, is_of_goroutine, needs_only_args, only_args, reads_signature
 from gotap.probe.script.watches import all_args, dictionary, result, watch
 from gotap.probe.signature import package_of
 from gotap.probe.value import Value
@@ -232,7 +232,7 @@ class FunctionProbes:
             context.shared.notices.append(never)
         frame = context.frame(group.name)
         stage = self.stage(group, args)
-        kept = Kept(Block(context.shared, context.compiler, stage, frame, probe), frame)
+        kept = Kept(Block(context.shared, context.compiler, stage, frame, probe), frame, spec.point == "panic")
         at_end = replace(
             stage, when=(), results=results if spec.point != "panic" and group.signature.known else None,
             no_results="a call that ends by panic has none" if spec.point == "panic" else group.signature.reason,
@@ -301,9 +301,14 @@ class FunctionProbes:
 
 
 class Kept:
-    """What a call's end needs of its entry: expressions of arguments alone, each stored once."""
+    """What a call's end needs of its entry: expressions of arguments alone, each stored once.
 
-    def __init__(self, block: Block, frame: FrameBuilder) -> None:
+    `unwound`: the end is where the runtime unwinds calls, on another stack than the goroutine's: then also which
+    goroutine it is.
+    """
+
+    def __init__(self, block: Block, frame: FrameBuilder, unwound: bool) -> None:
+        self.unwound = unwound
         self.block = block
         self.frame = frame
         self.into = Captured()
@@ -312,7 +317,7 @@ class Kept:
 
     def keep(self, node: expressions.Expression) -> Value | None:
         """The value of an argument's expression as it was at the entry; None for other expressions."""
-        if not only_args(node):
+        if not (only_args(node) or (self.unwound and is_of_goroutine(node))):
             return None
         if node not in self._values:
             conditions, value = self.block.value(node)

@@ -54,6 +54,11 @@ def only_args(node: tree.Expression) -> bool:
             return False
 
 
+def is_of_goroutine(node: tree.Expression) -> bool:
+    """Whether an expression says which goroutine runs."""
+    return isinstance(node, tree.Name) and node.name in ("goid", "parent_goid")
+
+
 def needs_only_args(node: tree.Expression) -> bool:
     """Whether an expression has its value at the entry of a call: arguments, constants, what is calculated of them."""
     match node:
