@@ -407,3 +407,12 @@ def test_a_graph_of_many_functions_goes_without_their_arguments(orders: Orders) 
     assert called["fmt.(*pp).doPrintf"]["depth"] == 2
     assert called["fmt.(*pp).doPrintf"]["latency_ns"] < called["fmt.errorf"]["latency_ns"] < second["latency_ns"]
     assert "functions are shown without arguments" in done.err
+
+
+def test_count_counts_trees(orders: Orders) -> None:
+    with started("trace", "-p", str(orders.pid), "--json", "main.outer", "--graph", "--count", "2") as tracing:
+        tracing.attached()
+        orders.give("outer 1", "outer 2", "outer 3")
+        events = calls_of(tracing.finish().out)
+    assert [one["args"] for one in events if one["depth"] == 0] == [{"n": 1}, {"n": 2}]
+    assert len(events) == (1 + 2 + 1) + (1 + 4 + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ from gotap.probe.functions.pattern import plain_name
 from gotap.probe.script import tree
 from gotap.probe.script.parser import parse_script
 from gotap.probe.signature import package_of
-from gotap.signals.call_trees import CallNode, CallTrees
+from gotap.signals.call_trees import CallNode, CallTrees, OpenRoots
 from gotap.signals.events import Events
 from gotap.signals.maps import MapResult
 from gotap.sinks.stream import Stream
@@ -55,6 +55,10 @@ class Graph(Struct, frozen=True):
     roots: frozenset[str]
     functions: Functions
     notices: tuple[str, ...] = ()
+
+    def counts(self) -> Callable[[Events, int], bool]:
+        """What --count counts: trees."""
+        return OpenRoots(self.entries, self.roots).counts
 
 
 def graph(script: tree.Script, image: Image, within: str | None) -> Graph:

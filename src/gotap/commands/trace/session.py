@@ -52,7 +52,8 @@ class Kernel(Protocol):
 class TraceSession(Struct):
     """One script in the kernel, and where its events go. Single-threaded.
 
-    `read_map`: a map's contents, of an epoch or the present one. `ticks` are called at every look.
+    `read_map`: a map's contents, of an epoch or the present one. `ticks` are called at every look. `counts`: whether an
+    event is one of those that the limit is about.
     """
 
     script: BoundScript
@@ -66,7 +67,9 @@ class TraceSession(Struct):
     clock: Clock = field(default_factory=Clock)
     decoders: dict[int, EventDecoder] = field(default_factory=dict)
     opened: list[Output] = field(default_factory=list)  # `outputs` and those that have failed
+    counts: Callable[[Events, int], bool] = lambda events, row: True
     events: int = 0
+    counted: int = 0  # of those, as the limit has it
     stopped: bool = False  # by `stop`, or since the count is complete
     out_of_time: bool = False
 
@@ -128,7 +131,7 @@ class TraceSession(Struct):
         if any(batch.spec.kind not in SHOWN for batch in batches):
             shown, maps = self.obeyed(batches, shown)
         if self.limits.count is not None:
-            shown = self.limited(shown, maps, self.limits.count)
+            shown = self.limited(batches, shown, maps, self.limits.count)
         self.events += len(shown) - sum(moment in maps for moment in shown) if maps else len(shown)
         if shown:
             self.each(lambda output: output.take(batches, shown, maps))
@@ -150,14 +153,15 @@ class TraceSession(Struct):
                 shown.append(moment)
         return shown, maps
 
-    def limited(self, moments: Sequence[Moment], maps: Mapping[Moment, MapResult], most: int) -> list[Moment]:
-        """The first ones, with `most` events of the whole session; maps are none."""
+    def limited(
+        self, batches: Sequence[Events], moments: Sequence[Moment], maps: Mapping[Moment, MapResult], most: int
+    ) -> list[Moment]:
+        """The first ones, with `most` of what counts in the whole session; maps do not."""
         shown: list[Moment] = []
-        left = most - self.events
         for moment in moments:
             shown.append(moment)
-            left -= moment not in maps
-            if left <= 0:
+            self.counted += moment not in maps and self.counts(batches[moment[0]], moment[1])
+            if self.counted >= most:
                 self.stopped = True
                 break
         return shown

@@ -126,6 +126,8 @@ class _Tracing:
                 read_map=lambda number, epoch: read_map(tracer, names, clock, number, epoch),
                 clock=clock,
             )
+            if self.graph is not None:
+                session.counts = self.graph.counts()
             return self.trace(session, tracer, names)
 
     def watch_servers(self, bound: BoundScript, stack: ExitStack) -> Servers | None:
