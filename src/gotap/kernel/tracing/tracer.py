@@ -82,6 +82,7 @@ class Tracer:
         self._links: dict[int, Link] = {}  # by index of _loaded
         self._timers: list[_Timer] = []
         self._past: dict[int, tuple[int, int]] = {}  # by probe: runs and run time of programs that are gone
+        self._late: dict[int, int] = {}  # by probe: returns of calls whose entries were no longer probed
         self._begun = False
         self.setting = _setting(script, features, thinning, servers)
         with contextlib.ExitStack() as undo:
@@ -174,8 +175,11 @@ class Tracer:
         """
         # One group after the other, though each waits for grace periods: within one, who is first is left to chance.
         ends = {index for index in self._links if isinstance(self._routine(index), Leave | Unwind | Forget)}
+        before = self._unpaired()
         for group in (sorted(self._links.keys() - ends), sorted(ends)):
             close_all([self._links.pop(index) for index in reversed(group)], meanwhile)
+        for number, count in self._unpaired().items():
+            self._late[number] = self._late.get(number, 0) + count - before[number]
         self._timers.clear()
         for loaded in self._loaded:
             number = loaded.part.routine.number
@@ -185,6 +189,10 @@ class Tracer:
             if not _is_end(loaded.part.routine):
                 loaded.program.close()
         self._loaded = [one for one in self._loaded if _is_end(one.part.routine)]
+
+    def _unpaired(self) -> dict[int, int]:
+        """Returns without a call, by probe."""
+        return {number: self.work.counts(number)[Counter.UNPAIRED] for number in self.names}
 
     def _routine(self, index: int) -> Routine:
         return self._loaded[index].part.routine.routine
@@ -250,6 +258,7 @@ class Tracer:
         for number, name in sorted(self.names.items()):
             words = self.work.counts(number)
             counts = {counter: words[counter] for counter in Counter}
+            counts[Counter.UNPAIRED] -= self._late.get(number, 0)
             found.append(ProbeCounts(name, number, counts, *measured.get(number, (0, 0))))
         return found
 
