@@ -54,7 +54,10 @@ Operand = Reg | int
 
 
 class Assembler:
-    """Collects instructions; `finish` resolves labels. A label may be used before it is placed."""
+    """Collects instructions; `finish` resolves labels. A label may be used before it is placed.
+
+    Scripts assemble thousands of programs: a register's number is read as `_value_`, without the property of Enum.
+    """
 
     def __init__(self) -> None:
         self._instructions: list[Instruction] = []
@@ -124,13 +127,13 @@ class Assembler:
 
     def _operation(self, opcode: int, dst: Reg, src: Operand, offset: int = 0) -> None:
         if isinstance(src, Reg):
-            self._emit(opcode | isa.REG, dst.value, src.value, offset)
+            self._emit(opcode | isa.REG, dst._value_, src._value_, offset)
         else:
             if not -0x80000000 <= src <= 0xFFFFFFFF:
                 raise AssemblerError(f"immediate {src:#x} does not fit in 32 bits", "load it with ld_imm64")
             if src > 0x7FFFFFFF and opcode & 7 in (Class.ALU64, Class.JMP):
                 raise AssemblerError(f"immediate {src:#x} would be sign-extended", "load it with ld_imm64")
-            self._emit(opcode | isa.IMM, dst.value, 0, offset, isa.signed32(src))
+            self._emit(opcode | isa.IMM, dst._value_, 0, offset, isa.signed32(src))
 
     def _jump(self, opcode: int, dst: Reg, src: Operand, label: str) -> None:
         self._jumps.append((len(self._instructions), label))
@@ -221,14 +224,14 @@ class Assembler:
         self._operation(Class.ALU64 | Alu.MOD, dst, src, 1)
 
     def neg(self, dst: Reg) -> None:
-        self._emit(Class.ALU64 | Alu.NEG, dst.value)
+        self._emit(Class.ALU64 | Alu.NEG, dst._value_)
 
     def neg32(self, dst: Reg) -> None:
-        self._emit(Class.ALU | Alu.NEG, dst.value)
+        self._emit(Class.ALU | Alu.NEG, dst._value_)
 
     def movsx(self, dst: Reg, src: Reg, bits: int) -> None:
         """Sign-extends the lower 8, 16 or 32 bits (Linux 6.6)."""
-        self._emit(Class.ALU64 | Alu.MOV | isa.REG, dst.value, src.value, bits)
+        self._emit(Class.ALU64 | Alu.MOV | isa.REG, dst._value_, src._value_, bits)
 
     def sign_extend(self, dst: Reg, bits: int) -> None:
         """Sign-extends the lower `bits` in place, on any kernel."""
@@ -237,15 +240,15 @@ class Assembler:
 
     def to_be(self, dst: Reg, bits: int) -> None:
         """Host to big endian, 16, 32 or 64 bits; the rest is cleared."""
-        self._emit(Class.ALU | Alu.END | isa.REG, dst.value, imm=bits)
+        self._emit(Class.ALU | Alu.END | isa.REG, dst._value_, imm=bits)
 
     def to_le(self, dst: Reg, bits: int) -> None:
         """Host to little endian; on x86-64 it only clears the upper bits."""
-        self._emit(Class.ALU | Alu.END, dst.value, imm=bits)
+        self._emit(Class.ALU | Alu.END, dst._value_, imm=bits)
 
     def bswap(self, dst: Reg, bits: int) -> None:
         """Swaps unconditionally (Linux 6.6)."""
-        self._emit(Class.ALU64 | Alu.END, dst.value, imm=bits)
+        self._emit(Class.ALU64 | Alu.END, dst._value_, imm=bits)
 
     # Jumps: `jlt(a, b, there)` goes there when a < b
 
@@ -326,26 +329,26 @@ class Assembler:
 
     def load(self, dst: Reg, base: Reg, offset: int = 0, size: int = 8) -> None:
         """dst = zero-extended *(size bytes at base + offset)."""
-        self._emit(Class.LDX | isa.MODE_MEM | isa.SIZE_BITS[size], dst.value, base.value, offset)
+        self._emit(Class.LDX | isa.MODE_MEM | isa.SIZE_BITS[size], dst._value_, base._value_, offset)
 
     def load_signed(self, dst: Reg, base: Reg, offset: int, size: int) -> None:
         """Sign-extended, 1, 2 or 4 bytes (Linux 6.6)."""
-        self._emit(Class.LDX | isa.MODE_MEMSX | isa.SIZE_BITS[size], dst.value, base.value, offset)
+        self._emit(Class.LDX | isa.MODE_MEMSX | isa.SIZE_BITS[size], dst._value_, base._value_, offset)
 
     def store(self, base: Reg, offset: int, src: Operand, size: int = 8) -> None:
         """*(size bytes at base + offset) = src; an immediate of 8 bytes is sign-extended from 32 bits."""
         if isinstance(src, Reg):
-            self._emit(Class.STX | isa.MODE_MEM | isa.SIZE_BITS[size], base.value, src.value, offset)
+            self._emit(Class.STX | isa.MODE_MEM | isa.SIZE_BITS[size], base._value_, src._value_, offset)
             return
         low, high = (-0x80000000, 0x7FFFFFFF) if size == 8 else (-(1 << 8 * size - 1), (1 << 8 * size) - 1)
         if not low <= src <= high:
             raise AssemblerError(f"immediate {src:#x} does not fit in a store of {size} bytes", "load it with ld_imm64")
-        self._emit(Class.ST | isa.MODE_MEM | isa.SIZE_BITS[size], base.value, 0, offset, isa.signed32(src))
+        self._emit(Class.ST | isa.MODE_MEM | isa.SIZE_BITS[size], base._value_, 0, offset, isa.signed32(src))
 
     def _atomic(self, operation: int, base: Reg, offset: int, src: Reg, size: int) -> None:
         if size not in (4, 8):
             raise AssemblerError(f"there are no atomic operations on {size} bytes")
-        self._emit(Class.STX | isa.MODE_ATOMIC | isa.SIZE_BITS[size], base.value, src.value, offset, operation)
+        self._emit(Class.STX | isa.MODE_ATOMIC | isa.SIZE_BITS[size], base._value_, src._value_, offset, operation)
 
     def atomic_add(self, base: Reg, offset: int, src: Reg, size: int = 8, *, fetch: bool = False) -> None:
         """`fetch`: src receives the old value (Linux 5.12)."""
@@ -371,7 +374,7 @@ class Assembler:
     # Two-slot loads
 
     def _ld64(self, dst: Reg, src: int, low: int, high: int = 0) -> None:
-        self._emit(isa.LD_IMM64, dst.value, src, 0, isa.signed32(low))
+        self._emit(isa.LD_IMM64, dst._value_, src, 0, isa.signed32(low))
         self._emit(0, imm=isa.signed32(high))
 
     def ld_imm64(self, dst: Reg, value: int) -> None:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gotap.errors import GotapError
 from gotap.kernel import disasm
-from gotap.kernel.isa import Instruction
+from gotap.kernel.isa import Instruction, pack
 
 
 class AssemblerError(GotapError):
@@ -53,7 +53,7 @@ class Code(Struct, frozen=True):
             except KeyError:
                 raise AssemblerError(f"the program uses a map that it was not given: {relocation.map}") from None
             instructions[relocation.index] = Instruction(first.opcode, first.dst, first.src, first.offset, fd)
-        return b"".join(instruction.pack() for instruction in instructions)
+        return pack(instructions)
 
     def listing(self) -> str:
         """The program as text with its labels and map names: what golden files hold."""

@@ -6,6 +6,7 @@ Source: Documentation/bpf/standardization/instruction-set.rst and include/uapi/l
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import Enum, IntEnum
 
 from msgspec import Struct
@@ -170,7 +171,7 @@ class Instruction(Struct, frozen=True):
     imm: int = 0
 
     def pack(self) -> bytes:
-        return struct.pack("<BBhi", self.opcode, self.dst | self.src << 4, self.offset, signed32(self.imm))
+        return pack((self,))
 
     @classmethod
     def unpack(cls, data: bytes) -> list[Instruction]:
@@ -178,6 +179,12 @@ class Instruction(Struct, frozen=True):
             raise ValueError(f"{len(data)} bytes are not whole BPF instructions")
         return [cls(opcode, registers & 15, registers >> 4, offset, imm)
                 for opcode, registers, offset, imm in struct.iter_unpack("<BBhi", data)]
+
+
+def pack(instructions: Sequence[Instruction]) -> bytes:
+    one = struct.Struct("<BBhi").pack
+    return b"".join([one(each.opcode, each.dst | each.src << 4, each.offset,
+                         (each.imm & 0xFFFFFFFF ^ 0x80000000) - 0x80000000) for each in instructions])  # fmt: skip
 
 
 def signed32(value: int) -> int:
