@@ -158,7 +158,7 @@ def btf_finding() -> Feature:
 def tracefs_finding() -> Feature:
     place = mount_point("tracefs")
     return Feature("tracefs", "tracefs", place is not None, f"mounted on {place}" if place else "not mounted",
-                  "" if place else "mount -t tracefs tracefs /sys/kernel/tracing; gotap does not need it")
+                  "" if place else "nothing to do: gotap mounts it for itself where a script asks for tracepoints")
 
 
 def paranoid_finding() -> Feature:
