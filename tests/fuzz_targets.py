@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+import fuzz_functions
 import fuzz_scripts
 import fuzz_values
 from fuzz_mutations import Seed
@@ -49,7 +50,7 @@ _MOST_TYPES = 50
 @cache
 def all_targets() -> tuple[Target, ...]:
     return (*_of_images(), *_of_code(), *_of_types(), *_of_texts(), *_of_processes(), *fuzz_scripts.targets(),
-            *fuzz_values.targets())  # fmt: skip
+            *fuzz_values.targets(), *fuzz_functions.targets())  # fmt: skip
 
 
 def target(name: str) -> Target:
@@ -231,7 +232,9 @@ class Sections:
 def _dwarf(content: bytes) -> None:
     types = DwarfTypes(Sections(content))  # type: ignore[arg-type]
     tried(partial(_walk, types), lambda: list(types.functions()), lambda: types.variable_address("main.v"),
-          lambda: types.function("main.main"), lambda: types.function("main.inlined"))  # fmt: skip
+          lambda: types.function("main.main"), lambda: types.function("main.inlined"),
+          lambda: [types.scopes(one) for name in ("main.main", "main.inlined")
+                   if (one := types.subprogram("main", name, 0x401000)) is not None])  # fmt: skip
 
 
 def _of_types() -> Iterator[Target]:

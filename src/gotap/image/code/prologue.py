@@ -44,8 +44,8 @@ def entry_sites(text: memoryview, base: int, addresses: Sequence[int], sizes: Se
 
     `text`: machine code from address `base` on, in which all functions lie with their padding.
     """
-    if not len(addresses):
-        return []
+    if not len(addresses) or not len(text):
+        return [None] * len(addresses)
     code = np.frombuffer(text, np.uint8)
     starts = np.asarray(addresses, np.int64) - base
     lengths = np.asarray(sizes, np.int64)

@@ -14,8 +14,11 @@ import numpy as np
 from msgspec import Struct
 
 from gotap.image.functions.pclntab import Function, Pclntab
+from gotap.image.functions.pcvalue import MalformedPclntab
 
 _PCDATA_INLTREE_INDEX = 2
+#: Ranges of all code of one source file; those of the largest programs known are a tenth of it.
+_MOST_RANGES = 1 << 22
 
 
 class LineRange(Struct, frozen=True):
@@ -51,9 +54,14 @@ def code_of_files(table: Pclntab, files: dict[int, str]) -> Iterator[FileCode]:
         at = bisect_right(starts, place) - 1
         if at >= 0:
             numbers.setdefault(starts[at], {})[place - starts[at]] = files[int(table.unit_files[place])]
+    left = _MOST_RANGES
     for unit, names in numbers.items():
         for index in np.flatnonzero(units == unit).tolist():
-            yield from _code_of(table, table.function(index), names)
+            for part in _code_of(table, table.function(index), names):
+                left -= len(part.ranges)
+                if left < 0:
+                    raise MalformedPclntab("its lines overlap")
+                yield part
 
 
 def _code_of(table: Pclntab, function: Function, names: dict[int, str]) -> Iterator[FileCode]:

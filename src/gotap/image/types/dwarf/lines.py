@@ -35,12 +35,13 @@ class _Header(Struct, frozen=True):
 def statements(debug: DebugInfo, unit: Unit) -> dict[int, int]:
     """Address → line of every statement's beginning in the unit. Raises DwarfError."""
     start = debug.entry(unit.first_entry).attributes.get(Attribute.STMT_LIST)
-    if not isinstance(start, int):
-        return {}
-    data = debug.section(".debug_line")
+    return read_lines(debug.section(".debug_line"), start, unit.address_size) if isinstance(start, int) else {}
+
+
+def read_lines(data: bytes, start: int, address_size: int) -> dict[int, int]:
+    """The same of the line program at an offset of .debug_line. Raises DwarfError."""
     try:
-        header = _header(data, start)
-        return dict(_rows(data, header, unit.address_size))
+        return dict(_rows(data, _header(data, start), address_size))
     except (IndexError, ValueError) as error:
         raise DwarfError(f"the debug information's line program at {start:#x} is cut off") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from gotap.image.types.dwarf.constants import Attribute, Form, RangeEntry
 from gotap.image.types.dwarf.debuginfo import DebugInfo, DwarfError, Entry, Unit
@@ -10,6 +11,8 @@ from gotap.image.types.dwarf.forms import uleb128
 
 #: [low, high), unrelocated.
 Range = tuple[int, int]
+#: Ranges of one entry.
+_MOST = 1 << 14
 _BASE_SELECTION = (1 << 64) - 1
 
 
@@ -20,7 +23,8 @@ def ranges_of(debug: DebugInfo, entry: Entry) -> tuple[Range, ...]:
             raise DwarfError(f"the debug information's entry at {entry.offset:#x} has no range list")
         read = _rnglists if entry.unit.version >= 5 else _debug_ranges
         try:
-            return tuple(one for one in read(debug, entry.unit, listed) if one[0] < one[1])
+            found = islice(read(debug, entry.unit, listed), _MOST)
+            return tuple(one for one in found if one[0] < one[1])
         except IndexError as error:
             raise DwarfError(f"the debug information's range list at {listed:#x} is cut off") from error
     low, high = entry.number(Attribute.LOW_PC), entry.number(Attribute.HIGH_PC)

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct, field
 
 from gotap.image.types.dwarf.constants import Attribute, Tag
-from gotap.image.types.dwarf.debuginfo import DebugInfo, Entry
+from gotap.image.types.dwarf.debuginfo import DebugInfo, DwarfError, Entry
 from gotap.image.types.dwarf.functions import Location, Subprogram, locations
 from gotap.image.types.dwarf.ranges import Range, ranges_of
 from gotap.image.types.gotypes import TypeRef
 
 _SCOPES = (Tag.LEXICAL_BLOCK, Tag.INLINED_SUBROUTINE)
+#: Scopes within each other, and ranges and places of one function; a tenth of it has been seen.
+_MOST_SCOPES = 256
+_MOST_PLACES = 1 << 18
 _VARIABLES = (Tag.FORMAL_PARAMETER, Tag.VARIABLE)
 
 
@@ -58,16 +61,22 @@ def read_scopes(debug: DebugInfo, function: Subprogram, type_of: Callable[[Entry
     assert function.code is not None
     root = Scope(((function.low_pc, function.high_pc),))
     path = [root]
+    left = _MOST_PLACES
     for depth, entry in debug.descendants(function.code):
         del path[depth:]
         if entry.tag in _SCOPES:
             scope = Scope(ranges_of(debug, entry), _inlined_name(debug, entry))
+            left -= len(scope.ranges)
             path[-1].inner.append(scope)
             path.append(scope)
-            continue
-        if entry.tag in _VARIABLES:
-            path[-1].variables.append(_variable(debug, function, entry, type_of))
-        path.append(path[-1])
+        else:
+            if entry.tag in _VARIABLES:
+                variable = _variable(debug, function, entry, type_of)
+                left -= len(variable.locations)
+                path[-1].variables.append(variable)
+            path.append(path[-1])
+        if left < 0 or len(path) > _MOST_SCOPES:
+            raise DwarfError(f"the debug information of the function at {function.low_pc:#x} is larger than any code's")
     return root
 
 
