@@ -212,6 +212,15 @@ def test_tracepoints_and_what_needs_no_program() -> None:
         bound("main.f { @ = count() }", None)
 
 
+def test_words_of_the_goroutine(article: Image) -> None:
+    script = bound('main.handler:entry { @[goid, label("job")] = count() }', article)
+    assert [part.kind is PartKind.TEXT for part in script.maps[0].keys] == [False, True]
+    # A call that is unwound takes its goroutine along: the runtime unwinds on a stack of its own.
+    script = bound("main.handler:panic { @[goid] = count() }", article)
+    (enter,) = routines(script, Enter)
+    assert enter.routine.captures
+
+
 @pytest.mark.parametrize("tool", sorted(path.stem for path in Path("src/gotap/tools").glob("*.gt")))
 def test_every_tool_can_be_read(tool: str) -> None:
     text = (Path(__file__).parents[2] / "src/gotap/tools" / f"{tool}.gt").read_text()

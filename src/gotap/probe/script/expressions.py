@@ -201,7 +201,7 @@ class ScriptExpression(ExpressionCompiler):
 
     def label(self, key: bytes) -> Value:
         """A pprof label: up to Go 1.23 a map behind g.labels, from 1.24 on a list (runtime/pprof/label.go)."""
-        labels = super().value(tree.parse("g.labels")).word(0)
+        labels = _goroutine("g.labels")(self).word(0)
         if not self.shared.go_at_least(1, 24):
             type = self.compiler.types.resolve("map[string]string")
             held = ir.Load(labels, 0, 8, False, True)
