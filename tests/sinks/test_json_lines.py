@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gotap.sinks.json_lines import JsonLines, OutputFailed
+from gotap.sinks.json_lines import JsonLines
+from gotap.sinks.stream import OutputFailed
 from metric_samples import histograms
 from otlp_json_reader import read_metrics, read_traces
 from span_samples import random_spans
@@ -86,7 +87,8 @@ FULL_THEN_ROOM = """
 import json, os, pathlib, resource, signal, sys
 from span_samples import random_spans
 from otlp_json_reader import read_traces
-from gotap.sinks.json_lines import JsonLines, OutputFailed
+from gotap.sinks.json_lines import JsonLines
+from gotap.sinks.stream import OutputFailed
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = pathlib.Path(sys.argv[1])
 if int(sys.argv[2]):  # as a shell's > opens it: not for appending

@@ -11,8 +11,9 @@ import pytest
 
 from gotap.signals.batch import Coded, Ints, Resource, Spans, Texts
 from gotap.signals.codes import value_at
-from gotap.sinks.json_lines import OutputFailed
-from gotap.sinks.lines import Lines, duration_text, span_lines
+from gotap.sinks.durations import duration_text
+from gotap.sinks.lines import Lines, span_lines
+from gotap.sinks.stream import OutputFailed
 from span_samples import random_spans
 
 

@@ -7,18 +7,14 @@ import os
 import stat
 from collections.abc import Sequence
 
-from gotap.errors import GotapError
 from gotap.signals.batch import Spans
 from gotap.signals.metrics import Histogram
 from gotap.sinks.otlp_json import JsonSpans, encode_metrics_json
+from gotap.sinks.stream import OutputFailed, end_torn_line
 from gotap.sinks.writing import Stop, never, write_some
 
 #: Bytes of lines kept after a failed write, to be tried again at the close.
 _KEPT = 16 << 20
-
-
-class OutputFailed(GotapError):
-    """Lines can no longer be written: stdout is closed, the disk is full, the file cannot be opened."""
 
 
 class JsonLines:
@@ -129,10 +125,3 @@ def _take_back(fd: int, count: int) -> None:
     if os.fstat(fd).st_size == end:
         os.ftruncate(fd, end - count)
         os.lseek(fd, end - count, os.SEEK_SET)
-
-
-def end_torn_line(fd: int) -> None:
-    """Ends the last line of a file whose writer was killed within it."""
-    status = os.fstat(fd)
-    if stat.S_ISREG(status.st_mode) and status.st_size and os.pread(fd, 1, status.st_size - 1) != b"\n":
-        os.write(fd, b"\n")

@@ -18,9 +18,9 @@ from msgspec import Struct
 
 from gotap.signals.batch import Bools, Coded, Column, Ints, Same, Spans
 from gotap.signals.metrics import Histogram
-from gotap.sinks.json_lines import OutputFailed
+from gotap.sinks.durations import duration_text
 from gotap.sinks.sanitize import field_value, printable
-from gotap.sinks.stream import Stream
+from gotap.sinks.stream import OutputFailed, Stream
 from gotap.sinks.writing import Stop, never
 
 _STATUS = "http.response.status_code"
@@ -67,17 +67,6 @@ class SpanLine(Struct, frozen=True):
             f"{self.trace_id}/{self.span_id} {process}{self.attributes}"
         )
         return line.rstrip(" ")
-
-
-def duration_text(seconds: float) -> str:
-    """Three digits and a unit without a blank, so that a line stays a line of words: `850ns`, `1.23ms`, `12.3s`."""
-    if seconds != seconds:
-        return "-"
-    for unit, scale in (("ns", 1e9), ("µs", 1e6), ("ms", 1e3)):
-        value = seconds * scale
-        if value < 999.5:
-            return f"{value:.0f}{unit}" if unit == "ns" or value >= 99.95 else f"{value:.3g}{unit}"
-    return f"{seconds:.3g}s" if seconds < 99.95 else f"{seconds:.0f}s"
 
 
 def span_lines(spans: Spans, rows: Sequence[int]) -> list[SpanLine]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 
-from gotap.sinks.json_lines import OutputFailed, end_torn_line
+from gotap.errors import GotapError
 from gotap.sinks.writing import Stop, never, write_some
+
+
+class OutputFailed(GotapError):
+    """Lines can no longer be written: stdout is closed, the disk is full, the file cannot be opened."""
 
 
 class Stream:
@@ -47,3 +52,10 @@ class Stream:
         if self._owned and self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def end_torn_line(fd: int) -> None:
+    """Ends the last line of a file whose writer was killed within it."""
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode) and status.st_size and os.pread(fd, 1, status.st_size - 1) != b"\n":
+        os.write(fd, b"\n")

@@ -10,7 +10,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from gotap.signals.red import HISTOGRAM_BOUNDS, Quantiles, RedRow
-from gotap.sinks.lines import SpanLine, duration_text
+from gotap.sinks.durations import duration_text
+from gotap.sinks.lines import SpanLine
 from gotap.sinks.sanitize import printable
 
 _BLOCKS = "▁▂▃▄▅▆▇█"

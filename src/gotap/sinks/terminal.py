@@ -20,10 +20,10 @@ from rich.live import Live
 from gotap.signals.batch import Spans
 from gotap.signals.metrics import Histogram
 from gotap.signals.red import RedTable
-from gotap.sinks.json_lines import OutputFailed
 from gotap.sinks.lines import Lines, SpanLine, span_lines
 from gotap.sinks.sanitize import LineFeed, printable
 from gotap.sinks.sink import Sink
+from gotap.sinks.stream import OutputFailed
 from gotap.sinks.table import View, compose
 from gotap.sinks.writing import Stop, never
 

@@ -19,7 +19,7 @@ from gotap.probe.script.routine import Ended
 from gotap.signals.events import Events, Field
 from gotap.signals.trace_format import print_texts, printf_texts
 from gotap.signals.trace_values import as_operand, stack_text
-from gotap.sinks.lines import duration_text
+from gotap.sinks.durations import duration_text
 from gotap.sinks.sanitize import printable
 
 if TYPE_CHECKING:
