@@ -443,7 +443,7 @@ def test_calls_are_thinned_at_their_entry() -> None:
 
 
 def test_a_call_keeps_what_its_end_needs() -> None:
-    process = ScriptProcess(ScriptSetting(keeping=frozenset({5})))
+    process = ScriptProcess(ScriptSetting(keeping={5: 200}))
     process.memory.write(REQUEST, struct.pack("<QQ", REQUEST + 32, 4) + bytes(16) + b"path")
     process.machine.cookie = 12
     process.run(Enter(LAYOUT, (), (capture(NAME, text(ARGUMENT)), capture(NUMBER, ARGUMENT))))
@@ -469,7 +469,7 @@ def test_returns_of_calls_that_began_before_the_attach_are_counted() -> None:
 
 @pytest.mark.parametrize("full", [script_frame.CALLS, script_frame.HEADS, f"{script_frame.KEPT}1"])
 def test_calls_that_find_no_room_are_counted_and_leave_nothing(full: str) -> None:
-    process = ScriptProcess(ScriptSetting(keeping=frozenset({5})))
+    process = ScriptProcess(ScriptSetting(keeping={5: 200}))
     process.machine.maps[full].max_entries = 1
     for goid in (1, 2):
         process.goroutine(G + 0x1000 * goid, goid)
@@ -483,7 +483,7 @@ def test_calls_that_find_no_room_are_counted_and_leave_nothing(full: str) -> Non
 
 
 def test_recursion_and_a_stack_that_moves() -> None:
-    process = ScriptProcess(ScriptSetting(keeping=frozenset({5})))
+    process = ScriptProcess(ScriptSetting(keeping={5: 200}))
     for depth in range(20):
         process.run(Enter(LAYOUT, (), (capture(NUMBER, ARGUMENT),)), rax=depth, rsp=SP - 64 * depth)
     moved = 0x10_0000
@@ -552,7 +552,7 @@ def test_a_stack_is_a_column() -> None:
 
 def test_a_calls_values_come_from_both_of_its_ends() -> None:
     """What its end adds stands behind what its entry left, in a chunk of its own if that had chunks."""
-    process = ScriptProcess(ScriptSetting(keeping=frozenset({6}), values=ValueSetting(Limits())))
+    process = ScriptProcess(ScriptSetting(keeping={6: 1000}, values=ValueSetting(Limits())))
     early, late = (Column(name, ColumnKind.VALUE, index) for index, name in enumerate(("early", "late")))
     layout = Layout("values", 6, (early, late, NAME))
     given = CaptureValue(early, 0, 12, parts=((0, 8, ARGUMENT), (8, 4, ir.Const(7))))

@@ -25,6 +25,8 @@ class CallProgram(RoutineProgram):
     call = True
     #: On the stack: the head of the goroutine's chain, or 0.
     head = frame.LINK + 8
+    #: How many of the maps of what is kept calls of this program may be in.
+    classes = 0
 
     # Maps
 
@@ -136,13 +138,13 @@ class CallProgram(RoutineProgram):
 
     # One call
 
-    def take(self, keeping: bool) -> None:
+    def take(self) -> None:
         """The frame becomes what was kept of the call at R8, and the call is closed."""
         asm = self.asm
         for offset in range(0, script_frame.CALL_SIZE, 8):
             asm.load(R1, R8, offset)
             asm.store(R7, script_frame.LINK + offset, R1)
-        if keeping:
+        if self.classes:
             self.take_kept()
         self.pop()
 
@@ -150,7 +152,7 @@ class CallProgram(RoutineProgram):
         asm = self.asm
         taken, lost = asm.new_label("taken"), asm.new_label("lost")
         asm.load(R9, R7, script_frame.LINK + script_frame.KEPT_CLASS, 2)
-        for number, size in enumerate(self.setting.kept_sizes, 1):
+        for number, size in enumerate(self.setting.kept_sizes[: self.classes], 1):
             other, fits = asm.new_label("class"), asm.new_label("fits")
             asm.jne(R9, number, other)
             self.find(f"{script_frame.KEPT}{number}", script_frame.CALL_KEY)
@@ -251,18 +253,18 @@ class CallProgram(RoutineProgram):
     def _delete(self) -> None:
         """R8 is the call: it goes, and with it what was kept of it. Its place in the chain is not looked at."""
         asm = self.asm
-        if self.setting.keeping:
+        if self.classes:
             asm.load(R9, R8, script_frame.KEPT_CLASS, 2)
         self.key(script_frame.CALLS, script_frame.CALL_KEY)
         asm.call(Helper.MAP_DELETE)
-        if self.setting.keeping:
+        if self.classes:
             self.delete_kept()
 
     def delete_kept(self) -> None:
         """What is kept of the call of CALL_KEY goes; R9 is its class."""
         asm, done = self.asm, self.asm.new_label("deleted")
         asm.jeq(R9, 0, done)
-        for number in range(1, 1 + len(self.setting.kept_sizes)):
+        for number in range(1, 1 + self.classes):
             other = asm.new_label("class")
             asm.jne(R9, number, other)
             self.key(f"{script_frame.KEPT}{number}", script_frame.CALL_KEY)

@@ -16,6 +16,7 @@ class EnterProgram(CallProgram):
     """A call begins."""
 
     def generate(self, routine: Enter) -> Code:
+        self.classes = self.setting.kept_classes(routine.layout.operation_id)
         self.start()
         self.counters()
         self.goroutine("lost", depth=True)
@@ -29,11 +30,10 @@ class EnterProgram(CallProgram):
         if self.setting.thinning:
             self.weigh()
         self.condition(routine.when, self.steps, "release")
-        keeping = bool(routine.captures or routine.values or routine.stacks)
-        if keeping:
+        if self.classes:
             self.events.fill(routine.captures, routine.values, routine.stacks)
         self.identify()
-        self.open(routine.layout, keeping)
+        self.open(routine.layout)
         self.lost()
         return self.complete()
 
@@ -45,12 +45,12 @@ class EnterProgram(CallProgram):
             self.count(Counter.NO_GOROUTINE)
             asm.jump("exit")
 
-    def open(self, layout: Layout, keeping: bool) -> None:
+    def open(self, layout: Layout) -> None:
         """The frame's record becomes an open call, the innermost of its goroutine."""
         asm = self.asm
         full, opened, named = asm.new_label("full"), asm.new_label("opened"), asm.new_label("named")
         self.call_key(layout)
-        self.kept_class(keeping)
+        self.kept_class()
         asm.store(R7, script_frame.LINK + script_frame.CALL_PROBE, self.probe, 2)
         asm.load(R1, R6, PT_REGS["rip"])
         asm.store(R7, script_frame.LINK + script_frame.ENTRY_IP, R1)
@@ -59,15 +59,15 @@ class EnterProgram(CallProgram):
         asm.jeq(R0, 0, opened)
         self.find(script_frame.CALLS, script_frame.CALL_KEY)
         asm.jeq(R0, 0, full)
-        self.replace(keeping)
+        self.replace()
         asm.jump(named)
         asm.label(opened)
         unkept, unnamed = asm.new_label("unkept"), asm.new_label("unnamed")
-        if keeping:
+        if self.classes:
             self.keep(unkept)
         self.name(layout, unnamed, named)
         asm.label(unnamed)
-        if keeping:
+        if self.classes:
             self.forget_kept()
             asm.label(unkept)
         self.key(script_frame.CALLS, script_frame.CALL_KEY)
@@ -76,12 +76,12 @@ class EnterProgram(CallProgram):
         self.count(Counter.CALLS_FULL)
         asm.label(named)
 
-    def replace(self, keeping: bool) -> None:
+    def replace(self) -> None:
         """R0 is an earlier call of this key, whose end was missed: this one takes its place in the chain."""
         asm, kept, unkept = self.asm, self.asm.new_label("kept"), self.asm.new_label("unkept")
         asm.mov(R8, R0)
         self.count(Counter.STALE)
-        if not keeping:
+        if not self.classes:
             self.replace_words()
             return
         asm.load(R9, R8, script_frame.KEPT_CLASS, 2)
@@ -103,12 +103,12 @@ class EnterProgram(CallProgram):
             asm.load(R1, R7, script_frame.LINK + offset)
             asm.store(R8, offset, R1)
 
-    def kept_class(self, keeping: bool) -> None:
+    def kept_class(self) -> None:
         asm, chosen = self.asm, self.asm.new_label("class")
         asm.mov(R1, 0)
-        if keeping:
+        if self.classes:
             asm.load(R2, R7, script_frame.field("used"), 2)
-            for number, size in enumerate(self.setting.kept_sizes, 1):
+            for number, size in enumerate(self.setting.kept_sizes[: self.classes], 1):
                 asm.mov(R1, number)
                 asm.jle(R2, size, chosen)
         asm.label(chosen)
@@ -130,7 +130,7 @@ class EnterProgram(CallProgram):
     def keep(self, full: str) -> None:
         """What was captured goes to the map of its class."""
         asm, done = self.asm, self.asm.new_label("kept")
-        for number in range(1, 1 + len(self.setting.kept_sizes)):
+        for number in range(1, 1 + self.classes):
             other = asm.new_label("class")
             asm.load(R1, R7, script_frame.LINK + script_frame.KEPT_CLASS, 2)
             asm.jne(R1, number, other)
@@ -142,7 +142,7 @@ class EnterProgram(CallProgram):
 
     def forget_kept(self) -> None:
         asm = self.asm
-        for number in range(1, 1 + len(self.setting.kept_sizes)):
+        for number in range(1, 1 + self.classes):
             self.key(f"{script_frame.KEPT}{number}", script_frame.CALL_KEY)
             asm.call(Helper.MAP_DELETE)
 
@@ -171,6 +171,7 @@ class LeaveProgram(CallProgram):
 
     def generate(self, routine: Leave) -> Code:
         asm, layout = self.asm, routine.layout
+        self.classes = self.setting.kept_classes(layout.operation_id)
         self.words.moment = "return"
         self.start()
         self.counters()
@@ -182,7 +183,7 @@ class LeaveProgram(CallProgram):
         self.find(script_frame.CALLS, script_frame.CALL_KEY)
         asm.jeq(R0, 0, "unpaired")
         asm.mov(R8, R0)
-        self.take(layout.operation_id in self.setting.keeping)
+        self.take()
         asm.call(Helper.KTIME_GET_NS)
         asm.store(R7, script_frame.field("end"), R0)
         asm.store(R7, script_frame.field("ended"), int(Ended.RETURN), 1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gotap.kernel.codegen import script_frame
 from gotap.probe.script.bound import BoundScript, MapSpec
@@ -27,9 +27,9 @@ class ScriptSetting(Struct, frozen=True):
     """Constants of the programs. The maps' sizes follow from it, see `gotap.kernel.codegen.script_frame`.
 
     `frame_size`: bytes of the largest record; `slots`: frames, a power of two; `filtered`: layouts whose calls are not
-    all followed, so that a return without a call tells nothing; `keeping`: those of whose entries more is kept than
-    when and where it was; `traces`: whether the catalogue's maps of open server
-    operations are at hand, under the names of `gotap.kernel.codegen.frame`, and `scoping` as of their programs.
+    all followed, so that a return without a call tells nothing; `keeping`: of those of whose entries more is kept
+    than when and where it was, how many bytes of the record at most; `traces`: whether the catalogue's maps of open
+    server operations are at hand, under the names of `gotap.kernel.codegen.frame`, and `scoping` as of their programs.
     `pid_namespace`: device and inode of gotap's own, None where it is the first one.
     """
 
@@ -40,7 +40,7 @@ class ScriptSetting(Struct, frozen=True):
     own_texts: frozenset[int] = frozenset()
     maps: tuple[MapSpec, ...] = ()
     filtered: frozenset[int] = frozenset()
-    keeping: frozenset[int] = frozenset()
+    keeping: Mapping[int, int] = field(default_factory=dict)
     has_loop: bool = True
     has_cookie: bool = True
     cpus: int = 0  # possible CPUs; 0: programs cannot look at other CPUs' values (bpf_map_lookup_percpu_elem)
@@ -65,6 +65,12 @@ class ScriptSetting(Struct, frozen=True):
     def own_size(self) -> int:
         return script_frame.own_offsets(self.own, self.own_texts)[1]
 
+    def kept_classes(self, layout: int | None = None) -> int:
+        """How many of the classes of `kept_sizes` matter for calls of a layout, or for all calls."""
+        sizes = [size for number, size in self.keeping.items() if layout in (None, number)]
+        most = min(max(sizes, default=0), self.record_size)
+        return next(number for number, size in enumerate((0, *self.kept_sizes)) if most <= size)
+
     @property
     def kept_sizes(self) -> tuple[int, ...]:
         """Bytes of a value of KEPT1, KEPT2, …: what is kept of a call from its entry, by class."""
@@ -82,10 +88,17 @@ def filtered_layouts(routines: Iterable[Routine]) -> frozenset[int]:
     return frozenset(one.layout.operation_id for one in routines if isinstance(one, Enter) and one.when)
 
 
-def keeping_layouts(routines: Iterable[Routine]) -> frozenset[int]:
-    """Layouts of calls whose entries fill columns."""
-    enters = (one for one in routines if isinstance(one, Enter))
-    return frozenset(one.layout.operation_id for one in enters if one.captures or one.values or one.stacks)
+def keeping_layouts(routines: Iterable[Routine]) -> dict[int, int]:
+    """Layouts of calls whose entries fill columns, and how many bytes of the record those are at most."""
+    enters = [one for one in routines if isinstance(one, Enter) and (one.captures or one.values or one.stacks)]
+    return {one.layout.operation_id: _kept(one) for one in enters}
+
+
+def _kept(enter: Enter) -> int:
+    if enter.values:
+        return script_frame.LARGEST_FRAME
+    texts = sum(one.column.limit for one in enter.captures)
+    return enter.layout.heap_offset + texts + sum(8 + 8 * one.stack.frames for one in enter.stacks)
 
 
 def script_setting(script: BoundScript, *, slots: int = 16, has_loop: bool = True, has_cookie: bool = True,

@@ -27,6 +27,7 @@ class EndingProgram(CallProgram):
         """`again`: this program's number in UNWINDERS, by which it comes back where the kernel has no bpf_loop."""
         asm = self.asm
         stop = asm.new_label("stop")
+        self.classes = self.setting.kept_classes()
         self.claim()
         self.words.moment = "unwound"
         self.far = True  # each call is counted for its own probe
@@ -101,7 +102,7 @@ class EndingProgram(CallProgram):
         asm.jump(stop)
         asm.label(found)
         asm.mov(R8, R0)
-        self.take(bool(self.setting.keeping))
+        self.take()
         asm.call(Helper.KTIME_GET_NS)
         asm.store(R7, script_frame.field("end"), R0)
         asm.store(R7, script_frame.field("ended"), int(ended), 1)
