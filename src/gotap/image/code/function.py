@@ -206,17 +206,29 @@ class FunctionCode:
         return found
 
     def return_sites(
-        self, results: Sequence[Word] = (), *, idle_hits: int = 1, allow_faults: bool = False
+        self,
+        results: Sequence[Word] = (),
+        *,
+        idle_hits: int = 1,
+        allow_faults: bool = False,
+        settled: bool = False,
     ) -> list[ReturnSite]:
         """Sites of which exactly one fires, once, whenever the function is left other than by a panic.
 
         `results`: registers, or offsets from SP at entry, that hold the results at the return. A conditional jump
         fires for its other direction too: no path hits more than `idle_hits` of them in vain. `allow_faults`: memory
         that a pointer leads to may be touched between site and return; should that fault, the site has fired and a
-        panic follows. Two sites of one address are the two directions of one jump.
+        panic follows. `settled`: nothing is written any more behind the site, but in the function's own frame: what
+        results lead to is as the caller finds it. Two sites of one address are the two directions of one jump.
         """
         finder = ReturnFinder(
-            self.graph, self.depths, self._tracker, self._callees, self._cost, allow_faults=allow_faults
+            self.graph,
+            self.depths,
+            self._tracker,
+            self._callees,
+            self._cost,
+            allow_faults=allow_faults,
+            settled=settled,
         )
         return finder.find(results, idle_hits)
 

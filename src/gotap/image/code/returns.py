@@ -82,7 +82,7 @@ def before(location: Location, effect: Effect) -> Location | None:
 
 
 class ReturnFinder:
-    """Finds return sites for one list of result words. `allow_faults`: see FunctionCode.return_sites."""
+    """Finds return sites for one list of result words. `allow_faults`, `settled`: see FunctionCode.return_sites."""
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class ReturnFinder:
         cost: Callable[[int], Cost],
         *,
         allow_faults: bool,
+        settled: bool = False,
     ) -> None:
         self._graph = graph
         self._depths = depths
@@ -100,6 +101,7 @@ class ReturnFinder:
         self._callees = callees
         self._cost = cost
         self._allow_faults = allow_faults
+        self._settled = settled
 
     def find(self, words: Sequence[Word], idle_hits: int) -> list[ReturnSite]:
         sites: list[ReturnSite] = []
@@ -176,12 +178,23 @@ class ReturnFinder:
         effect = self._tracker.effect(index)
         if effect.opaque or effect.sp_change is None or (effect.may_fault and not self._allow_faults):
             return None
+        if self._settled and not self._stays_inside(index, effect):
+            return None
         earlier = [before(location, effect) for location in results]
         known = tuple(location for location in earlier if location is not None)
         return (known, effect.sp_change) if len(known) == len(earlier) else None
 
+    def _stays_inside(self, index: int, effect: Effect) -> bool:
+        """Whether an instruction writes no memory but the function's own frame, below its return address."""
+        depth = self._depths.before(index)
+        return all(
+            store.on_stack and depth is not None and store.offset + store.size <= depth for store in effect.stores
+        )
+
     def _cross_call(self, call: Instruction, results: _Results) -> tuple[_Results, int] | None:
         target = call.near_branch_target
+        if self._settled and call.ip in self._callees.harmless_calls:
+            return None
         if call.ip in self._callees.harmless_calls or target in self._callees.harmless:
             ok = not any(isinstance(location, RegisterLocation) for location in results)
         elif target in self._callees.write_barriers:

@@ -26,11 +26,13 @@ from gotap.probe.script.inlined import InlinedProbes
 from gotap.probe.script.points import Names
 from gotap.probe.script.routine import Emit, Enter, Leave, Unwound
 from gotap.probe.script.source import ScriptError
-from gotap.probe.script.stage import Stage, is_of_goroutine, needs_only_args, only_args, reads_signature
+from gotap.probe.script.stage import Stage, is_of_goroutine, mentions, needs_only_args, only_args, reads_signature
 from gotap.probe.script.watches import all_args, dictionary, result, watch
 from gotap.probe.signature import package_of
 from gotap.probe.value import Value
 
+#: What is read when a call returns: results, and what arguments lead to by then.
+_AT_THE_END = ("ret", "err", "now")
 #: Functions that a notice names.
 _NAMED = 3
 
@@ -224,7 +226,7 @@ class FunctionProbes:
         """A call from its entry to its end."""
         context = self.context
         sites, args = self.entries(group)
-        returns, results = self.returns(group)
+        returns, results = self.returns(probe, group)
         if not sites:
             return
         if not returns and spec.point != "panic":
@@ -285,12 +287,13 @@ class FunctionProbes:
         bare = Emit(emit.event)
         return ((bare,), ()) if spec.point == "panic" else ((emit,), (bare,) if spec.point == "call" else ())
 
-    def returns(self, group: Group) -> tuple[list[tuple[BoundSite, int]], Names]:
+    def returns(self, probe: tree.Probe, group: Group) -> tuple[list[tuple[BoundSite, int]], Names]:
         sites: list[tuple[BoundSite, int]] = []
         names: Names = {}
+        settled = probe.block is None or mentions(probe.block, *_AT_THE_END) or mentions(probe.predicate, *_AT_THE_END)
         for body in group.bodies:
             try:
-                points = self.context.points.returns(body.function, group.signature)
+                points = self.context.points.returns(body.function, group.signature, settled=settled)
             except NotInBinary as error:
                 self.context.shared.notices.append(f"returns cannot be probed: {body.name}: {error}")
                 continue

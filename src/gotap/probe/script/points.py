@@ -62,8 +62,11 @@ class GoPoints:
         variables = [*parameters_at_entry(signature, site.sp_offset), *_dictionary(signature)]
         return self.at(function, site, "argument", variables)
 
-    def returns(self, function: Function, signature: FunctionSignature) -> list[Point]:
-        """Where calls return: exactly one of them fires for each. Empty: it never returns."""
+    def returns(self, function: Function, signature: FunctionSignature, *, settled: bool) -> list[Point]:
+        """Where calls return: exactly one of them fires for each. Empty: it never returns.
+
+        `settled`: results and what they lead to are read there, so that nothing may be written any more.
+        """
         assignment = signature.assignment()
         assigned = assignment.results if assignment is not None else ()
         wanted = [
@@ -73,7 +76,7 @@ class GoPoints:
             if piece.register is not None and not piece.register.startswith("xmm")
         ]
         points = []
-        for site in self.places.code(function).return_sites(wanted, allow_faults=True):
+        for site in self.places.code(function).return_sites(wanted, allow_faults=True, settled=settled):
             if site.sp_offset is None:
                 raise NotInBinary(f"the stack of {function.name} could not be followed", "")
             known = {name: place for name, place in zip(wanted, site.results, strict=True) if place is not None}

@@ -93,9 +93,11 @@ def names_in(node: object) -> frozenset[str]:
 
 
 def mentions(node: object, *names: str) -> bool:
-    """Whether one of these names stands anywhere in a tree: of expressions, statements, tuples of them."""
+    """Whether one of these names stands anywhere in a tree, as one or as a call: of expressions, statements, tuples."""
     if isinstance(node, tree.Name):
         return node.name in names
+    if isinstance(node, tree.Call) and node.function in names:
+        return True
     if isinstance(node, tuple):
         return any(mentions(one, *names) for one in node)
     if isinstance(node, Struct):
