@@ -39,8 +39,8 @@ class WorkMaps:
     """Frames, open calls, goroutines, counters, the ring. Closing it closes all of them."""
 
     def __init__(self, setting: ScriptSetting, probes: int, programs: int, features: HasFeatures, *,
-                 ring_size: int = RING_SIZE) -> None:
-        """`probes`: how many are counted."""
+                 calls: bool = True, ring_size: int = RING_SIZE) -> None:
+        """`probes`: how many are counted; `programs`: how many there can be; `calls`: some follow calls."""
         self._undo = contextlib.ExitStack()
         self.maps: dict[str, Map] = {}
         grows = features.has("no_prealloc")
@@ -48,25 +48,29 @@ class WorkMaps:
         self._share = 1 if grows else _LESS
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
-            self._make(setting, probes, programs)
+            self._make(setting, probes)
+            if calls:
+                self._make_calls(setting, programs)
             self.ring = self._undo.enter_context(Ring.create(ring_size, "gotap_ring"))
             self.maps[sf.RING] = self.ring.map
             undo.pop_all()
         #: Tail calls go to programs of one type only, so that each type has a program array of its own.
         self._no_programs: dict[ProgramType, Map] = {}
 
-    def _make(self, setting: ScriptSetting, probes: int, programs: int) -> None:
+    def _make(self, setting: ScriptSetting, probes: int) -> None:
         self._map(sf.FRAMES, MapType.ARRAY, 4, setting.frame_value_size, setting.slots)
-        self._hash(sf.CALLS, sf.CALL_KEY_SIZE, sf.CALL_SIZE, OPEN_CALLS)
-        for number, size in enumerate(setting.kept_sizes, 1):
-            self._hash(f"{sf.KEPT}{number}", sf.CALL_KEY_SIZE, size, min(OPEN_CALLS, _KEPT_BYTES // size))
-        self._hash(sf.HEADS, sf.GOROUTINE_KEY_SIZE, sf.HEAD_SIZE, GOROUTINES)
         if setting.own:
             self._hash(sf.OWN, sf.GOROUTINE_KEY_SIZE, setting.own_size, GOROUTINES)
             self._map(sf.OWN_TEMPLATE, MapType.ARRAY, 4, setting.own_size, 1)
         self._map(sf.COUNTERS, MapType.PERCPU_ARRAY, 4, 8 * sf.COUNTER_COUNT, max(probes, 1))
         if setting.thinning:
             self._map(sf.THIN, MapType.ARRAY, 4, 4, max(probes, 1))
+
+    def _make_calls(self, setting: ScriptSetting, programs: int) -> None:
+        self._hash(sf.CALLS, sf.CALL_KEY_SIZE, sf.CALL_SIZE, OPEN_CALLS)
+        for number, size in enumerate(setting.kept_sizes, 1):
+            self._hash(f"{sf.KEPT}{number}", sf.CALL_KEY_SIZE, size, min(OPEN_CALLS, _KEPT_BYTES // size))
+        self._hash(sf.HEADS, sf.GOROUTINE_KEY_SIZE, sf.HEAD_SIZE, GOROUTINES)
         if setting.unwinder:
             self._map(sf.UNWINDERS, MapType.PROG_ARRAY, 4, 4, 1 + programs)
 

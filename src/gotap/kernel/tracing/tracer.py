@@ -88,7 +88,8 @@ class Tracer:
         with contextlib.ExitStack() as undo:
             probes = max(self.names, default=0) + 1
             maps = _for_maps(script, features)
-            self.work = WorkMaps(self.setting, probes, len(self._parts), maps, ring_size=ring_size)
+            calls = any(isinstance(one.routine, Enter | Leave | Unwind) for one in script.routines)
+            self.work = WorkMaps(self.setting, probes, len(self._parts), maps, calls=calls, ring_size=ring_size)
             undo.callback(self.work.close)
             if script.shapes is not None:
                 self.work.add_shapes(script.shapes)
