@@ -1,0 +1,3 @@
+module results
+
+go 1.18
