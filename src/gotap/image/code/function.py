@@ -10,10 +10,10 @@ from gotap.image.errors import NoCode
 
 from .callees import NO_CALLEES, Callees
 from .cost import cost_of
-from .effects import CALLS, REGISTER_NUMBERS, RSP, combines
+from .effects import CALLS, REGISTER_NAMES, REGISTER_NUMBERS, RSP, Mem, Reg, combines
 from .flow import FlowGraph, Leave, Reader
 from .frame import ARGUMENT_REGISTERS, CLOSURE_REGISTER, StackDepths, WordTracker
-from .model import CallSite, Cost, Edge, EntrySite, Location, ReturnSite, Site, Word
+from .model import CallSite, Cost, Edge, EntrySite, Location, Restart, ReturnSite, Site, Word
 from .returns import ReturnFinder
 
 #: What an entry site must find untouched: Go's ABIInternal (cmd/compile/abi-internal.md, Go 1.18–1.27).
@@ -145,6 +145,25 @@ class FunctionCode:
         if effect.opaque or effect.may_fault or depth is None or not _ENTRY_REGISTERS.isdisjoint(effect.written):
             return False
         return all(store.on_stack and store.offset - depth + store.size <= 0 for store in effect.stores)
+
+    def restarts(self) -> list[Restart]:
+        """The places from which the function begins anew; none in one that does not check its stack."""
+        found = []
+        for block in self.graph.blocks:
+            if not block.restart:
+                continue
+            inside = range(block.first, block.last + 1)
+            call = next((i for i in inside if self.graph.instructions[i].flow_control in CALLS), None)
+            if call is None:
+                continue
+            kept = set()
+            for i in range(call + 1, block.last + 1):
+                copy = self._tracker.effect(i).copy
+                if copy is not None and isinstance(copy.target, Reg) and isinstance(copy.source, Mem):
+                    kept.add(REGISTER_NAMES[copy.target.number])
+            site = Site(self.graph.instructions[call].ip, self._cost(call), self.depths.before(call))
+            found.append(Restart(site, frozenset(kept)))
+        return found
 
     def call_sites(self, targets: Collection[int] | None = None) -> list[CallSite]:
         """Direct calls of these functions, in address order; None: every call, those through pointers with target 0."""

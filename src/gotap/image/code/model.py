@@ -127,6 +127,17 @@ class CallSite(Site, frozen=True):
     once: bool = False
 
 
+class Restart(Struct, frozen=True):
+    """Where a function asks for a larger stack, or is preempted, at its entry, and then begins anew.
+
+    `site`: the call that does so. `kept`: the registers that are as the caller left them when it begins anew; of
+    arguments that the function does not use the compiler keeps nothing.
+    """
+
+    site: Site
+    kept: frozenset[str]
+
+
 class Exit(Enum):
     RETURN = "return"
     RECOVERED = "recovered"  # a return that only a recovered panic leads to; it is a return to the caller all the same
