@@ -40,3 +40,29 @@ def test_attaching_loads_no_more_than_it_needs(server: Server) -> None:
     assert {"numpy", "gotap.kernel.watch"} <= loaded
     loaded -= imported("-c", "pass")  # what the interpreter's site brings along by itself
     assert {name: why for name, why in NOT_LOADED.items() if name in loaded} == {}
+
+
+#: The same for `gotap trace`, of a script that prints calls.
+NOT_LOADED_TO_TRACE = {
+    "dataclasses": "value classes that are compiled at every start",
+    "numpy.ma": "np.unique",
+    "logging": "concurrent.futures",
+    "tempfile": "importlib.resources",
+    "difflib": "suggestions of an error",
+    "ssl": "a destination that is not https",
+    "rich": "a live table",
+    "gotap.kernel.watch": "what attach and run have of their own",
+    "gotap.sinks.otlp": "a destination that was not chosen",
+    "gotap.sinks.otlp_json": "a destination that was not chosen",
+    "gotap.signals.maps": "maps, of which the script has none",
+    "gotap.commands.trace.graph": "--graph",
+    "gotap.commands.trace.servers": "traceid",
+    "gotap.process.symbols": "functions of C",
+}
+
+
+def test_tracing_loads_no_more_than_it_needs(server: Server) -> None:
+    loaded = imported("-m", "gotap", "trace", "-p", str(server.pid), "--duration", "1ms", "main.descend:entry")
+    assert {"numpy", "gotap.kernel.tracing.tracer"} <= loaded
+    loaded -= imported("-c", "pass")
+    assert {name: why for name, why in NOT_LOADED_TO_TRACE.items() if name in loaded} == {}

@@ -139,7 +139,7 @@ def test_a_command_that_cannot_be_traced_does_not_run(program: Path, tmp_path: P
         (["--to", "events.txt", "main.work"], "is no destination"),
         (["--tool", "slowhtp"], "there is no tool 'slowhtp'; did you mean slowhttp"),
         (["--tool", "funclatency"], "funclatency needs an argument"),
-        (["--tool", "bashreadline", "what"], "bashreadline does not take 'what'"),
+        (["--tool", "gcpauses", "what"], "gcpauses does not take 'what'"),
         (["no-such-script.gt"], "cannot read the script no-such-script.gt"),
         (["-l", "main.*"], "-l needs an executable, or a process"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 
@@ -92,6 +91,8 @@ class Lines:
         return frozenset(at for at, number in found.items() if number == line and function.address <= at < function.end)
 
     def _no_such_file(self, path: str) -> NoSuchLine:
+        import difflib  # for an error alone
+
         files = {file.rpartition("/")[2]: file for file in self._table.files}
         close = difflib.get_close_matches(path.rpartition("/")[2], files, 3)
         remedy = f"did you mean {' or '.join(f'`{files[one]}`' for one in close)}?" if close else ""

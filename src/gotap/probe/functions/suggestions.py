@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 from gotap.errors import GotapError
@@ -24,6 +23,8 @@ class NoSuchFunction(GotapError):
 
 def no_such_function(image: Image, pattern: str) -> NoSuchFunction:
     """The error for a pattern without a match, with what is likely meant."""
+    import difflib  # for an error alone
+
     found = suggestions(image, pattern)
     if found:
         return NoSuchFunction(f"no function matches `{pattern}`", f"did you mean {_listed(found)}?", tuple(found))
@@ -59,11 +60,15 @@ def suggestions(image: Image, pattern: str) -> list[str]:
 
 
 def _alike(name: bytes, wanted: str) -> float:
+    import difflib  # for an error alone
+
     return difflib.SequenceMatcher(None, name.decode("utf-8", "replace"), wanted).ratio()
 
 
 def _misspelt(table: bytes, wanted: str) -> list[bytes]:
     """Names of the same package, closest first; of any package those with the same beginning."""
+    import difflib  # for an error alone
+
     package = package_of(wanted)
     beginning = re.escape(f"{package}.".encode()) if package else re.escape(wanted[:1].encode())
     names = [match[1].decode("utf-8", "replace") for match in re.finditer(rb"\0(" + beginning + rb"[^\0]*)", table)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct, field
@@ -117,6 +116,8 @@ class Maps:
         return list(self._kinds).index(name)
 
     def _known(self, name: str) -> None:
+        import difflib  # for an error alone
+
         if name not in self._kinds:
             near = difflib.get_close_matches(name, self._kinds, 1)
             raise ExpressionError(
@@ -295,6 +296,8 @@ class Globals(Struct):
         return found
 
     def similar(self, name: str, known: Iterable[str]) -> str:
+        import difflib  # for an error alone
+
         near = difflib.get_close_matches(name, list(known), 1)
         return f"did you mean `{near[0]}`?" if near else ""
 
