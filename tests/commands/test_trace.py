@@ -416,3 +416,11 @@ def test_count_counts_trees(orders: Orders) -> None:
         events = calls_of(tracing.finish().out)
     assert [one["args"] for one in events if one["depth"] == 0] == [{"n": 1}, {"n": 2}]
     assert len(events) == (1 + 2 + 1) + (1 + 4 + 1)
+
+
+def test_variables_are_there_until_a_goroutines_calls_have_ended(orders: Orders) -> None:
+    script = "main.leaves:entry { self.n = args.n * 2 }; main.leaves:panic { print(args.n, self.n) }"
+    with started("trace", "-p", str(orders.pid), script, "--count", "1") as tracing:
+        tracing.attached()
+        orders.give("leaves 4")
+        assert tracing.finish().out == b"4 8\n"
