@@ -25,8 +25,8 @@ _LOADING = 4
 #: Seconds between two calls of what is done meanwhile.
 _MEANWHILE = 0.02
 
-#: What goes in first: a call that begins must find its end watched, and what unwinds it. At one instruction, what went in
-#: last runs first (kernel/events/uprobes.c, consumer_add): variables are needed until open calls have ended.
+#: What goes in first: a call that begins must find its end watched, and what unwinds it. At one instruction, what went
+#: in last runs first (kernel/events/uprobes.c, consumer_add): variables are needed until open calls have ended.
 _ORDER: dict[type, int] = {Forget: 0, Unwind: 1, Leave: 2, Watch: 3, Enter: 4}
 
 _ANYWHERE = Place({}, None, None)
