@@ -13,6 +13,7 @@ import numpy as np
 
 import fuzz_functions
 import fuzz_scripts
+import fuzz_symbols
 import fuzz_values
 from fuzz_mutations import Seed
 from fuzz_runner import Target
@@ -50,7 +51,7 @@ _MOST_TYPES = 50
 @cache
 def all_targets() -> tuple[Target, ...]:
     return (*_of_images(), *_of_code(), *_of_types(), *_of_texts(), *_of_processes(), *fuzz_scripts.targets(),
-            *fuzz_values.targets(), *fuzz_functions.targets())  # fmt: skip
+            *fuzz_values.targets(), *fuzz_functions.targets(), *fuzz_symbols.targets())  # fmt: skip
 
 
 def target(name: str) -> Target:

@@ -68,12 +68,16 @@ def _functions(
     sections = rows["section"]
     wanted = (kinds == _FUNC) | (kinds == _GNU_IFUNC) | ((kinds == _NOTYPE) & (rows["value"] != 0))
     wanted &= (rows["name"] != 0) & (sections < _FIRST_RESERVED)
+    left = 8 * len(names) + (1 << 16)  # names may share their ends, which a hostile table could unfold to gigabytes
     for index in np.flatnonzero(wanted).tolist():
         row = rows[index]
         at = int(row["name"])
         end = names.find(b"\0", at, at + _MAX_NAME)
         if end <= at:
             continue
+        left -= end - at
+        if left < 0:
+            return
         name, _, version = names[at:end].decode("utf-8", "replace").partition("@")  # linkers write them into .symtab
         default = not version or version.startswith("@")
         if numbers is not None and index < len(numbers) and versions is not None:
