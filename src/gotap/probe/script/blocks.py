@@ -99,7 +99,7 @@ class Block:
                 return self.print(node)
             case script.If(condition, then, otherwise):
                 words = self.truth(condition)
-                return [Branch(_all(words), self.statements(then), self.statements(otherwise))]
+                return [Branch(all_of(words), self.statements(then), self.statements(otherwise))]
             case script.For():
                 return [self.loop(node)]
             case script.Delete(target):
@@ -232,7 +232,8 @@ def _stored(value: Value) -> ir.Word | ir.AnyText:
     return text if text is not None else value.word(0, min(value.type.size, 8))
 
 
-def _all(words: Sequence[ir.Word]) -> ir.Word:
+def all_of(words: Sequence[ir.Word]) -> ir.Word:
+    """One word that holds when all do."""
     word = words[0]
     for one in words[1:]:
         word = ir.Logic("&&", word, one)
@@ -241,4 +242,4 @@ def _all(words: Sequence[ir.Word]) -> ir.Word:
 
 def _guarded(conditions: Sequence[ir.Word], statements: Sequence[Statement]) -> list[Statement]:
     """The statements, where the conditions hold."""
-    return [Branch(_all(conditions), tuple(statements), ())] if conditions else list(statements)
+    return [Branch(all_of(conditions), tuple(statements), ())] if conditions else list(statements)

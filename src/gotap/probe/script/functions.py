@@ -19,12 +19,13 @@ from gotap.probe.functions.suggestions import no_such_function
 from gotap.probe.places import BoundSite, NotInBinary
 from gotap.probe.script import tree
 from gotap.probe.script.blocks import Block
-from gotap.probe.script.bound import EventKind, EventSpec, Part
+from gotap.probe.script.bound import BoundRoutine, EventKind, EventSpec, Part
 from gotap.probe.script.context import Context, NothingFound
 from gotap.probe.script.frames import Captured, FrameBuilder
 from gotap.probe.script.inlined import InlinedProbes
 from gotap.probe.script.points import Names
-from gotap.probe.script.routine import Emit, Enter, Leave, Unwound
+from gotap.probe.script.restarts import Guard, guard
+from gotap.probe.script.routine import Emit, Enter, Leave, Unwound, Watch
 from gotap.probe.script.source import ScriptError
 from gotap.probe.script.stage import Stage, is_of_goroutine, mentions, needs_only_args, only_args, reads_signature
 from gotap.probe.script.watches import all_args, dictionary, result, watch
@@ -55,6 +56,14 @@ class Group(Struct, frozen=True):
     signature: FunctionSignature
     name: str
     chosen: bool = False  # only the instances of the match are meant
+
+
+class Entries(Struct, frozen=True):
+    """Where calls begin, with their arguments. `guard`: what must be done so that none is read that was lost."""
+
+    sites: list[tuple[BoundSite, int]]
+    args: Names
+    guard: Guard | None
 
 
 class FunctionProbes:
@@ -172,9 +181,12 @@ class FunctionProbes:
             self.numbers[body.function.address] = self.context.shared.sites.add(info)
         return self.numbers[body.function.address]
 
-    def entries(self, group: Group) -> tuple[list[tuple[BoundSite, int]], Names]:
+    def entries(self, group: Group) -> Entries:
         """Sites at which calls begin, and the arguments there; what cannot be probed is told."""
-        sites, names, failed = [], {}, []
+        sites: list[tuple[BoundSite, int]] = []
+        names: Names = {}
+        failed = []
+        watched = guard(self.context, [body.function for body in group.bodies], group.signature)
         self.context.points.foresee([body.function for body in group.bodies])
         for body in group.bodies:
             try:
@@ -184,8 +196,10 @@ class FunctionProbes:
                 continue
             sites.append(self.site(body, point.bound))
             names = point.names()
+            if watched is not None:
+                names = watched.guarded(names, point.bound.inputs)
         self.tell_failed(failed)
-        return sites, names
+        return Entries(sites, names, watched)
 
     def tell_failed(self, failed: Sequence[str]) -> None:
         if failed:
@@ -217,15 +231,16 @@ class FunctionProbes:
         return (found,)
 
     def entry(self, number: int, probe: tree.Probe, group: Group) -> None:
-        sites, args = self.entries(group)
-        if not sites:
-            return
-        watch(self.context, number, probe, self.stage(group, args), sites, group.name)
+        found = self.entries(group)
+        if found.sites:
+            stage = self.stage(group, found.args)
+            watch(self.context, number, probe, stage, found.sites, group.name, guard=found.guard)
 
     def call(self, number: int, probe: tree.Probe, spec: tree.Function, group: Group) -> None:
         """A call from its entry to its end."""
         context = self.context
-        sites, args = self.entries(group)
+        found = self.entries(group)
+        sites, args = found.sites, found.args
         returns, results = self.returns(probe, group)
         if not sites:
             return
@@ -255,6 +270,10 @@ class FunctionProbes:
         context.add(probe, number, enters, sites)
         panics = spec.point == "panic"
         context.add(probe, number, Leave(layout, () if panics else late, () if panics else body), returns)
+        if found.guard is not None:
+            settled = context.frame(group.name)
+            after = Watch(context.layout(settled), (), (found.guard.forget(),))
+            context.routines.append(BoundRoutine("(begins anew)", 0, after, tuple(returns)))
         ended = body if panics else unwound
         context.unwound.append(Unwound(layout, late if panics or unwound else (), ended))
 

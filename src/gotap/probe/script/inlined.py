@@ -9,16 +9,24 @@ from functools import cached_property
 from gotap.errors import GotapError
 from gotap.image.code.inlined import InlinedCopy, InlinedSite
 from gotap.image.functions.inlinetree import InlinedCall
+from gotap.probe import ir
 from gotap.probe.functions.locations import Locations
 from gotap.probe.functions.pattern import plain_name
 from gotap.probe.functions.signatures import Signatures
 from gotap.probe.places import BoundSite
 from gotap.probe.script import tree
 from gotap.probe.script.context import Context
+from gotap.probe.script.kinds import CODE
 from gotap.probe.script.points import Point
-from gotap.probe.script.stage import Stage, reads_signature
+from gotap.probe.script.stage import Stage, mentions, reads_signature
 from gotap.probe.script.watches import watch
 from gotap.probe.signature import package_of
+from gotap.probe.value import Value
+
+
+def names_caller(probe: tree.Probe) -> bool:
+    """Whether a probe says `caller`: of a copy that is the function it was put into, which no register tells."""
+    return mentions((probe.predicate, probe.block), "caller")
 
 
 class InlinedProbes:
@@ -52,9 +60,9 @@ class InlinedProbes:
                 f"`{spec.pattern}` has no inlined copy" + (" that can be probed" if copies else ""),
                 f"its calls are probed by {spec.pattern}:entry",
             )
-        if reads:
+        if reads or names_caller(probe):
             for call, place in found:
-                self.one(number, probe, call, place)
+                self.one(number, probe, call, place, reads=reads)
         elif found:
             sites = [self.numbered(call, self.point(call, place, reads=False)) for call, place in found]
             watch(self.context, number, probe, Stage(package=package_of(found[0][0].name)), sites, probe.text)
@@ -76,16 +84,18 @@ class InlinedProbes:
         info = self.context.points.info(plain_name(call.name), address, inlined_into=plain_name(call.caller))
         return point.bound, self.context.shared.sites.add(info)
 
-    def one(self, number: int, probe: tree.Probe, call: InlinedCall, place: InlinedSite) -> None:
-        """A routine of its own, since arguments stand elsewhere in every copy."""
-        point = self.point(call, place, reads=True)
+    def one(self, number: int, probe: tree.Probe, call: InlinedCall, place: InlinedSite, *, reads: bool) -> None:
+        """A routine of its own, since arguments stand elsewhere in every copy, and each has its own caller."""
+        point = self.point(call, place, reads=reads)
         signature = self.locations.inlined_signature(call)
         named = {one.name for one in signature.arguments}
+        caller = ir.StaticAddress(call.function.address)
         names = {name: value for name, value in point.names().items() if name in named}
         stage = Stage(
             package=package_of(call.name),
             args=names if signature.known else None,
             no_args=signature.reason or f"{call.name} takes no arguments",
             functions=frozenset({plain_name(call.name)}),
+            words={"caller": lambda: Value(CODE, {0: caller})} if names_caller(probe) else {},
         )
         watch(self.context, number, probe, stage, [self.numbered(call, point)], call.name)

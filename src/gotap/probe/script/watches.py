@@ -6,11 +6,12 @@ from gotap.probe import expression as expressions
 from gotap.probe.functions.model import DICTIONARY
 from gotap.probe.record import Column
 from gotap.probe.script import tree
-from gotap.probe.script.blocks import Block
+from gotap.probe.script.blocks import Block, all_of
 from gotap.probe.script.bound import EventKind, EventSpec, Origin, Part
 from gotap.probe.script.context import Context, Sites
 from gotap.probe.script.frames import Captured
-from gotap.probe.script.routine import Watch
+from gotap.probe.script.restarts import Guard
+from gotap.probe.script.routine import Branch, Watch
 from gotap.probe.script.stage import Stage
 
 
@@ -22,6 +23,7 @@ def watch(
     sites: Sites,
     name: str,
     origin: Origin | None = None,
+    guard: Guard | None = None,
 ) -> None:
     """Adds a routine that fires once each time one of the sites, or the origin, is passed."""
     frame = context.frame(name)
@@ -44,6 +46,9 @@ def watch(
             func=func,
         )
         body = (block.emit(spec, into),)
+    if guard is not None:  # whether the predicate holds or not, the call has begun
+        body = (*((Branch(all_of(when), tuple(body), ()),) if when else body), guard.forget())
+        when = ()
     context.locals = max(context.locals, block.locals.slots)
     context.add(probe, number, Watch(context.layout(frame), when, body), sites, origin)
 
