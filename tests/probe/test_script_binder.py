@@ -221,6 +221,17 @@ def test_words_of_the_goroutine(article: Image) -> None:
     assert enter.routine.captures
 
 
+def test_the_caller_of_an_inlined_copy_is_the_function_it_was_put_into(functions: Image) -> None:
+    script = bound("main.*:inline { @[func, caller] = count() }", functions)
+    names = {one.address: one.name for one in functions.pclntab.functions()}
+    pairs = set()
+    for one in script.routines:
+        (caller,) = re.findall(r"StaticAddress\(address=(\d+)\)", repr(one.routine))
+        pairs |= {(script.sites[number].inlined_into, names[int(caller)]) for _, number in one.sites}
+    assert any(into == caller for into, caller in pairs)
+    assert {caller for _, caller in pairs} <= set(names.values())
+
+
 @pytest.mark.parametrize("tool", sorted(path.stem for path in Path("src/gotap/tools").glob("*.gt")))
 def test_every_tool_can_be_read(tool: str) -> None:
     text = (Path(__file__).parents[2] / "src/gotap/tools" / f"{tool}.gt").read_text()
