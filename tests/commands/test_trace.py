@@ -424,3 +424,15 @@ def test_variables_are_there_until_a_goroutines_calls_have_ended(orders: Orders)
         tracing.attached()
         orders.give("leaves 4")
         assert tracing.finish().out == b"4 8\n"
+
+
+def test_probes_at_one_place_run_in_the_order_of_the_script(orders: Orders) -> None:
+    script = """
+        begin { printf("a ") } begin { printf("b\\n") }
+        main.work:entry { self.n = 1; printf("c ") } main.work:entry { self.n += 1; printf("d ") }
+        main.work:return { printf("e ") } main.work:return { printf("%d\\n", self.n) }
+    """
+    with started("trace", "-p", str(orders.pid), script, "--count", "6") as tracing:
+        tracing.attached()
+        orders.give("work a 1")
+        assert tracing.finish().out.decode() == "a b\nc d e 2\n"

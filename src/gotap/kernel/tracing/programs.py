@@ -26,7 +26,8 @@ _LOADING = 4
 _MEANWHILE = 0.02
 
 #: What goes in first: a call that begins must find its end watched, and what unwinds it. At one instruction, what went
-#: in last runs first (kernel/events/uprobes.c, consumer_add): variables are needed until open calls have ended.
+#: in last runs first (kernel/events/uprobes.c, consumer_add, up to Linux 6.18): variables are needed until open calls
+#: have ended.
 _ORDER: dict[type, int] = {Forget: 0, Unwind: 1, Leave: 2, Watch: 3, Enter: 4}
 
 _ANYWHERE = Place({}, None, None)
@@ -50,13 +51,19 @@ class Loaded(Struct, frozen=True):
 def parts_of(routines: Iterable[BoundRoutine]) -> list[Part]:
     """In the order of attaching."""
     parts: list[Part] = []
-    for routine in sorted(routines, key=lambda one: _ORDER[type(one.routine)]):
+    for routine in sorted(routines, key=_place_in_order):
         if routine.origin is None:
             parts.extend(_by_place(routine))
         else:
             begins = routine.origin.kind == "uprobe" and not routine.origin.returns
             parts.append(Part(routine, _FIRST_INSTRUCTION if begins else _ANYWHERE))
     return parts
+
+
+def _place_in_order(routine: BoundRoutine) -> tuple[int, int]:
+    """Of probes at one instruction the script's first one is to run first, so it goes in last."""
+    breakpoints = routine.origin is None or routine.origin.kind == "uprobe"
+    return _ORDER[type(routine.routine)], -routine.number if breakpoints else routine.number
 
 
 def _by_place(routine: BoundRoutine) -> Iterator[Part]:
