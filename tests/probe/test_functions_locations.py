@@ -15,16 +15,18 @@ import pytest
 from msgspec import Struct
 
 from everystd import everystd
-from gobuild import every_version
+from gobuild import NEWEST, every_version
 from gotap.image import abi
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.image.types.dwarf import DwarfError, Parameter
 from gotap.image.types.dwarf.expressions import InFrame, InRegister, Nowhere, Placed, placed
 from gotap.probe.catalogue import runtime
+from gotap.probe.functions.locations import Locations
 from gotap.probe.functions.matching import FunctionKind, Functions
 from gotap.probe.functions.model import DICTIONARY, FunctionSignature
 from gotap.probe.functions.signatures import Signatures
+from gotap.probe.places import Places
 from gotap.probe.sources import types_of
 
 
@@ -119,3 +121,19 @@ def test_the_standard_library_follows_the_calling_convention(go: str) -> None:
     assert counts["unknown"] < 5
     assert counts["without Go code"] < 400
     assert counts["optimised out"] + counts["nonsense"] + counts["excused"] < counts["same"] / 15
+
+
+def test_contradictions_are_told() -> None:
+    """DWARF of Go 1.27 has `cause` of context.(*cancelCtx).cancel where `err` is, from the entry on."""
+    image = Image.open(everystd(NEWEST))
+    signatures = opened(image)
+    cancel = signatures.functions.named("context.(*cancelCtx).cancel")
+    assert cancel is not None
+    places = Places(image, signatures.types)
+    code = places.code(cancel.bodies[0])
+    site = code.entry_site()
+    assert site is not None
+    found = Locations(signatures).at(cancel.bodies[0], site.address, code)
+    assert found["err"].available
+    assert not found["cause"].available
+    assert "another variable in its place" in found["cause"].reason

@@ -7,6 +7,7 @@ proves of the registers and stack words that they came in. Nothing is guessed: w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
@@ -28,6 +29,7 @@ from gotap.probe.functions.model import FunctionSignature, Part, Variable
 from gotap.probe.functions.pattern import without_arguments
 from gotap.probe.functions.signatures import UNNAMED, Signatures, is_method
 
+_CONTRADICTION = "the debug information has another variable in its place"
 OPTIMISED_OUT = "optimised out here"
 _DEREF = bytes([Operation.DEREF])
 _POINTER = Type("unsafe.Pointer", Kind.UNSAFE_POINTER, abi.WORD)
@@ -54,10 +56,13 @@ class Locations:
         if scopes is not None:
             found = self._visible(scopes, function, pc, list(scopes[1].chain(pc)), function.name)
         signature = self._signatures.of(function)
+        uses = Counter(part.location for one in found.values() for part in one.parts)
         for variable in self._followed(signature, function, pc, code):
             known = found.get(variable.name)
             if known is None or not known.available:
                 found[variable.name] = variable if known is None else _merged(known, variable)
+            elif _contradicts(known, variable, uses):
+                found[variable.name] = Variable(variable.name, variable.type, (), _CONTRADICTION)
         return found
 
     def inlined(self, call: InlinedCall, pc: int) -> dict[str, Variable]:
@@ -272,6 +277,20 @@ def _part(one: Placed, depth: int | None) -> Part:
     if isinstance(place, Known):
         return Part(one.offset, one.size, ConstantLocation(place.value & ((1 << 8 * min(one.size, 8)) - 1)))
     return Part(one.offset, one.size, None, OPTIMISED_OUT)
+
+
+def _contradicts(told: Variable, followed: Variable, uses: Counter[Location | None]) -> bool:
+    """Whether a parameter is still where it came in, and DWARF has it where it has another variable too.
+
+    It does so for parameters that are assigned later (seen in Go 1.18–1.27: context.(*cancelCtx).cancel), from where
+    they then are; which of both it is cannot be told.
+    """
+    places = [part.location for part in told.parts]
+    return (
+        followed.available
+        and places != [part.location for part in followed.parts]
+        and any(uses[place] > 1 for place in places)
+    )
 
 
 def _merged(told: Variable, followed: Variable) -> Variable:
