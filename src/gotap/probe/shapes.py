@@ -47,6 +47,8 @@ _LOCATION = "time.Location"
 _OPAQUE = ("internal/abi.Type", "internal/abi.ITab", "reflect.rtype", "runtime._type", "runtime.itab")
 
 _NO_POINTERS = frozenset({Kind.BOOL, Kind.INT, Kind.UINT, Kind.FLOAT, Kind.COMPLEX, Kind.UNSAFE_POINTER})
+#: Sizes have 32 bits; the runtime has types of petabytes, of which there are no values.
+_LARGEST = (1 << 32) - 1
 #: How deep structures of declared types may be nested; deeper parts have no pointers.
 _DEEPEST = 64
 
@@ -93,7 +95,8 @@ class Shapes:
         own = np.zeros(len(self._declared), HEAD)
         rows: list[tuple[int, int, int, int, int, int]] = []
         for place, shape in enumerate(self._declared):
-            own[place] = (shape.size, shape.kept, len(pointers) + len(rows), len(shape.pointers), shape.flags)
+            first = len(pointers) + len(rows)
+            own[place] = (min(shape.size, _LARGEST), shape.kept, first, len(shape.pointers), shape.flags)
             rows += [pointer.row() for pointer in shape.pointers]
         return np.concatenate([heads, own]), np.concatenate([pointers, np.array(rows, POINTER)])
 

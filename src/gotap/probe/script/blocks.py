@@ -173,6 +173,10 @@ class Block:
             )
         into = Captured()
         arguments = tuple(self.argument(one, into) for one in node.arguments)
+        for directive, part, one in zip(wanted, arguments, node.arguments, strict=True):
+            if directive.verb in _OF_NUMBERS and _is_text(part):
+                what = f"%{directive.verb} writes a number, and this is a text"
+                raise self.shared.located(ExpressionError(what, "write %s or %v"), one)
         return self.emit(EventSpec(EventKind.PRINTF, self.probe.text, node.format, arguments), into)
 
     def print(self, node: script.Print) -> list[Statement]:
@@ -215,6 +219,16 @@ class Block:
             if isinstance(error.__context__, NotAtHand):
                 return Part(PartKind.UINT, reason=str(error.__context__))
             raise
+
+
+#: Verbs of printf that texts do not go with.
+_OF_NUMBERS = frozenset("ducft")
+
+
+def _is_text(part: Part) -> bool:
+    if part.kind is PartKind.SITE:
+        return part.facet != "line"
+    return part.kind in (PartKind.TEXT, PartKind.CODE, PartKind.STACK)
 
 
 def _added(operator: str, value: Value) -> tuple[Value, bool]:

@@ -29,8 +29,9 @@ from gotap.probe.script.kinds import (
 )
 from gotap.probe.script.locals import Locals
 from gotap.probe.script.stage import Stage
+from gotap.probe.signature import qualify
 from gotap.probe.typing import BOOL, INT, STRING, UnknownType
-from gotap.probe.value import Value, text_of
+from gotap.probe.value import Value, is_dynamic_type, text_of
 
 #: Labels of a goroutine that are looked through, from Go 1.24 on, where they are a list.
 _MOST_LABELS = 10
@@ -159,7 +160,7 @@ class ScriptExpression(ExpressionCompiler):
         if name in arguments:
             raise ExpressionError(f"`{name}` is not known here", f"write args.{name}")
         near = self.shared.similar(name, [*self.stage.names, *_AMBIENT, *_OF_GOROUTINES, "latency", "args", "ret"])
-        raise ExpressionError(f"`{name}` is not known here", near or "`gotap trace --help` names what is")
+        raise ExpressionError(f"`{name}` is not known here", near or "docs/trace-language.md lists the names that are")
 
     def argument(self, name: str) -> Value:
         if self.stage.args is None:
@@ -219,6 +220,14 @@ class ScriptExpression(ExpressionCompiler):
         if value.type.name == CODE.name:
             ranges = self.shared.code_ranges(constant.decode("utf-8", "replace"))
             return _in_ranges(value.word(0), ranges)
+        if is_dynamic_type(value.type):
+            name = qualify(constant.decode("utf-8", "replace"), self.stage.package, self.stage.imports)
+            address = self.compiler.types.address(name)
+            if address is None:
+                raise UnknownType(
+                    f"no value of type {name} is in any interface here", "the program does not use that type so"
+                )
+            return ir.Compare("==", value.word(0), ir.StaticAddress(address), False)
         if value.type is WAIT_REASON and self.shared.image is not None:
             names = wait_reasons(self.shared.image.go_version)
             wanted = constant.decode("utf-8", "replace")

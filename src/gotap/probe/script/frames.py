@@ -13,9 +13,10 @@ from gotap.probe.expression import ExpressionError
 from gotap.probe.record import Column, ColumnKind, Layout
 from gotap.probe.script.bound import EventSpec, Part, PartKind
 from gotap.probe.script.globals import Globals
-from gotap.probe.script.kinds import STACK, TRACE_ID, column_kind, scalar_part, text_part
+from gotap.probe.script.kinds import STACK, TRACE_ID, column_kind, is_special, scalar_part, text_part
 from gotap.probe.script.routine import CaptureStack, CaptureValue
 from gotap.probe.shapes import Shapes
+from gotap.probe.signature import UNIVERSE
 from gotap.probe.typing import pieces
 from gotap.probe.value import NotAtHand, Value, text_of
 
@@ -56,6 +57,8 @@ class FrameBuilder:
             return self._stack(value, into)
         if value.type is TRACE_ID:
             return self._trace_id(value, conditions, into)
+        if self._says_more(value):
+            return self._value(value, conditions, into)
         part = text_part(value, limit)
         text = text_of(value) if part is not None else None
         if isinstance(text, ir.ConstText):
@@ -77,6 +80,18 @@ class FrameBuilder:
         alternative = ir.Alternative(tuple(conditions), text if text is not None else word)
         into.captures.append(ir.Capture(column, (alternative,)))
         return _in_column(part, column)
+
+    def _says_more(self, value: Value) -> bool:
+        """Whether a value of one word, or a text, is written otherwise than that: bytes, and types with names of their
+        own, whose values may have texts (time.Month).
+        """
+        if self.shapes is None or value.text is not None or is_special(value.type):
+            return False
+        if text_of(value) is None and scalar_part(value) is None:
+            return False
+        if any(isinstance(word, ir.Kept | ir.Const) for word in (value.words or {}).values()):
+            return False
+        return value.type.name not in UNIVERSE
 
     def keep(self, value: Value, conditions: Sequence[ir.Word], into: Captured) -> Value:
         """Arranges that a value is stored at a call's entry; the result is that value at the call's end."""

@@ -83,10 +83,11 @@ class FunctionProbes:
         if spec.point in ("call", "return", "panic"):
             self.tell_missed(spec, matches)
         else:
-            InlinedProbes(self.context, lambda: self.signatures).bind(number, probe, spec, copies)
+            InlinedProbes(self.context, lambda: self.signatures).bind(number, probe, spec, copies, bodies=bool(bodies))
         if spec.point == "inline":
             return
         groups = self.groups(probe, bodies, matches.wanted)
+        self.tell_unknown(spec, groups)
         misfits: list[tuple[Group, ScriptError]] = []
         for group in groups:
             try:
@@ -153,6 +154,15 @@ class FunctionProbes:
                 f"{spec.pattern}: skipped, since inlined everywhere: {', '.join(only[:_NAMED])}{more}; "
                 "probe them with :inline"
             )
+
+    def tell_unknown(self, spec: tree.Function, groups: Sequence[Group]) -> None:
+        """Events of functions whose signature is not known have no arguments: not to be taken for none."""
+        unknown = [group for group in groups if group.signature.reason and not group.signature.known]
+        if unknown:
+            count = sum(len(group.bodies) for group in unknown)
+            more = f" (and of {count - 1} more)" if count > 1 else ""
+            why = unknown[0].signature.reason
+            self.context.shared.notices.append(f"{spec.pattern}: arguments are not known{more}: {why}")
 
     def groups(self, probe: tree.Probe, bodies: Sequence[Body], wanted: str) -> list[Group]:
         """One for each signature when arguments or results are read, else one of all."""

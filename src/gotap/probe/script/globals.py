@@ -151,7 +151,10 @@ class Maps:
                 continue
             part = text_part(value, KEY_TEXT_LIMIT) or scalar_part(value)
             if part is None:
-                raise ExpressionError(f"a {value.type.name} cannot be a key", "select a part of it")
+                typed = value.type.kind is Kind.INTERFACE
+                raise ExpressionError(
+                    f"{value.type.name} cannot be a key", "take typeof(…) of it" if typed else "select a part of it"
+                )
             parts.append(self._named(part))
         return tuple(parts)
 

@@ -38,8 +38,10 @@ class InlinedProbes:
     def locations(self) -> Locations:
         return Locations(self._signatures())
 
-    def bind(self, number: int, probe: tree.Probe, spec: tree.Function, copies: Sequence[InlinedCall]) -> None:
-        """Adds routines for the copies that can be probed, and tells how many those are."""
+    def bind(
+        self, number: int, probe: tree.Probe, spec: tree.Function, copies: Sequence[InlinedCall], *, bodies: bool
+    ) -> None:
+        """Adds routines for the copies that can be probed, and tells how many those are. `bodies`: there are others."""
         reads = reads_signature(probe)
         found: list[tuple[InlinedCall, InlinedSite]] = []
         reasons: Counter[str] = Counter()
@@ -54,12 +56,16 @@ class InlinedProbes:
                 f"{spec.pattern}: {len(found)} of {len(copies)} inlined copies can be probed; of the others: "
                 + ", ".join(f"{why} ({count})" for why, count in reasons.most_common(2))
             )
-        if spec.point == "inline" and not found:
+        if not found and not copies and spec.point == "inline":
             raise self.context.error(
-                spec.at,
-                f"`{spec.pattern}` has no inlined copy" + (" that can be probed" if copies else ""),
-                f"its calls are probed by {spec.pattern}:entry",
+                spec.at, f"`{spec.pattern}` has no inlined copy", f"its calls are probed by {spec.pattern}:entry"
             )
+        if not found and copies and (spec.point == "inline" or not bodies):
+            why = ", ".join(why for why, _ in reasons.most_common(2))
+            raise self.context.error(
+                spec.at, f"none of the {len(copies)} inlined copies of `{spec.pattern}` can be probed: {why}",
+                "probe the functions it was inlined into, or build with -gcflags=-l",
+            )  # fmt: skip
         if reads or names_caller(probe):
             for call, place in found:
                 self.one(number, probe, call, place, reads=reads)

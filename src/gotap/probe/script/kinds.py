@@ -48,6 +48,11 @@ COLUMN_KINDS = {
 }
 
 
+def is_special(type: Type) -> bool:
+    """Whether a type is none of the program's, or one that is written in a way of its own."""
+    return type.name in _PARTS or type.name == WAIT_REASON.name or is_dynamic_type(type)
+
+
 def scalar_part(value: Value) -> Part | None:
     """How a value of one word is written; None for texts and for values that take more to be shown."""
     type = value.type
