@@ -124,16 +124,21 @@ class ProgramNames(NoNames):
     def code(self, address: int) -> str:
         name = self._codes.get(address)
         if name is None:
-            function = self._image.pclntab.function_at(address - self.bias)
-            if function is None:
+            try:
+                name = self._function_at(address)
+            except GotapError:  # of a damaged table
                 name = f"{address:#x}"
-            elif function.address == address - self.bias:  # what a goroutine begins with may be made by the compiler
-                name = meant_name(self._functions, function)
-            else:
-                name = plain_name(function.name)
             if len(self._codes) < _MOST_NAMES:
                 self._codes[address] = name
         return name
+
+    def _function_at(self, address: int) -> str:
+        function = self._image.pclntab.function_at(address - self.bias)
+        if function is None:
+            return f"{address:#x}"
+        if function.address == address - self.bias:  # what a goroutine begins with may be made by the compiler
+            return meant_name(self._functions, function)
+        return plain_name(function.name)
 
     def type(self, address: int) -> str:
         try:
