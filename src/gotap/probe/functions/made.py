@@ -25,3 +25,8 @@ def meant_name(functions: Functions, function: Function) -> str:
         called = [table.function_at(target) for target in targets]
         meant = {plain_name(one.name) for one in called if one is not None and not one.name.startswith(_GROWS)}
     return meant.pop() if len(meant) == 1 else own
+
+
+def made_for(functions: Functions, name: str) -> list[Function]:
+    """The made functions that stand for the function of that name."""
+    return [one for one in functions.made() if meant_name(functions, one) == name]

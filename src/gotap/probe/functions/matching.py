@@ -135,6 +135,11 @@ class Functions:
         made = self._ids[function.index] == self._wrapper_id
         return _kind(function.name, bool(made), bool(self._flags[function.index] & _FLAG_ASSEMBLY))
 
+    def made(self) -> list[Function]:
+        """All functions that the compiler made."""
+        indices = np.flatnonzero(self._table.function_ids == self._wrapper_id)
+        return [self._table.function(index) for index in indices.tolist()]
+
     # -- names --------------------------------------------------------------------------------------------------
 
     def _offsets(self, pattern: Pattern) -> NDArray[np.int64]:

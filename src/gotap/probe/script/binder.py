@@ -13,6 +13,7 @@ from gotap.probe import ir
 from gotap.probe.catalogue import Choice, libraries, runtime, signatures_in_catalogue
 from gotap.probe.compiler import Compiler, Scope
 from gotap.probe.expression import parse
+from gotap.probe.functions.made import made_for
 from gotap.probe.functions.matching import Functions
 from gotap.probe.functions.signatures import Signatures
 from gotap.probe.functions.suggestions import NoSuchFunction
@@ -120,6 +121,7 @@ class _Binder:
         context, shared = self.context, self.context.shared
         moments, functions = MomentProbes(context), FunctionProbes(context, self.signatures)
         if context.image is not None:
+            shared.made_for = lambda name: made_for(context.functions, name)
             shared.package_variable = PackageVariables(functions).find
         origins = OriginProbes(context, self.options.tracepoints, self.options.symbols)
         binders = _Binders(functions, LineProbes(context, lambda: functions.signatures), moments, origins)

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from gotap.errors import GotapError
+from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import expression as tree
@@ -273,6 +274,7 @@ class Globals(Struct):
     maps: Maps
     image: Image | None = None
     compiler: Compiler | None = None
+    made_for: Callable[[str], list[Function]] = lambda name: []  # functions that the compiler made for that one
     package_variable: Callable[[str, str], Value | None] = lambda package, name: None
     sites: Sites = field(default_factory=Sites)
     own: Own = field(default_factory=Own)
@@ -310,6 +312,7 @@ class Globals(Struct):
     def code_ranges(self, function: str) -> list[tuple[int, int]]:
         if self.image is None:
             return []
-        return [(one.address, one.end) for one in self.image.pclntab.find_all(function)]
+        found = [*self.image.pclntab.find_all(function), *self.made_for(function)]
+        return [(one.address, one.end) for one in found]
 
 
