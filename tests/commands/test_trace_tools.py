@@ -334,6 +334,25 @@ class TestOfPrograms:
         seen = watched(gobuild.OLDEST, "stripped", ["request /slow/a"], "slowhttp")
         assert "left out: net/http.(*ServeMux).findHandler, net/http.(*serveMux121).findHandler\n" in seen.err
 
+    def test_variables_belong_to_the_goroutine_that_a_moment_is_about(self) -> None:
+        script = """
+            goroutine:park { self.mine = goid }
+            goroutine:ready / self.mine == goid / { @same = count() }
+            goroutine:ready / self.mine != goid / { @others = count() }
+            goroutine:create { self.by = caller }
+            goroutine:exit { @ended[func, self.by] = count() }
+        """
+        with (
+            taking_orders(gobuild.build("toolbox", gobuild.NEWEST)) as toolbox,
+            started("trace", "-p", str(toolbox.pid), "--json", script) as tracing,
+        ):
+            tracing.attached()
+            toolbox.give("births", "receive")
+            done = tracing.finish(signal.SIGINT)
+        seen = told(done.out, done.err)
+        assert seen.map("@same")[()] >= 1
+        assert seen.map("@ended")["main.worker", "main.hire"] == 2
+
     def test_bashreadline(self) -> None:
         with started("trace", "--json", "--tool", "bashreadline", "/bin/bash") as tracing:
             tracing.wait_for("gotap: attached: ")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gotap.kernel.asm import Code
+from gotap.kernel.asm import R0, R10, Code
+from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.calls import EnterProgram, LeaveProgram
 from gotap.kernel.codegen.routine_program import About, RoutineProgram
 from gotap.kernel.codegen.script_frame import Counter
@@ -71,6 +72,9 @@ class WatchProgram(RoutineProgram):
         self.counters()
         self.count(Counter.HITS)
         self.anyone()
+        if routine.owner is not None:
+            self.early.word(routine.owner, "exit")
+            self.asm.store(R10, frame.ROW_KEY + 8, R0)
         self.claim()
         self.keys()
         self.header(routine.layout)

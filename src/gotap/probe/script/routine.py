@@ -137,11 +137,15 @@ Statement = SetLocal | SetOwn | Store | Tally | Remove | ClearMap | Emit | Branc
 
 
 class Watch(Struct, frozen=True):
-    """Fires at its sites, once each time."""
+    """Fires at its sites, once each time.
+
+    `owner`: the id of the goroutine whose variables are meant, where that is not the one that runs.
+    """
 
     layout: Layout
     when: tuple[ir.Word, ...]
     body: tuple[Statement, ...]
+    owner: ir.Word | None = None
 
 
 class Enter(Struct, frozen=True):

@@ -92,6 +92,15 @@ def names_in(node: object) -> frozenset[str]:
     return frozenset()
 
 
+def uses_own(node: object) -> bool:
+    """Whether a tree reads or sets variables of the goroutine."""
+    if isinstance(node, tree.Own | script.OwnTarget):
+        return True
+    if isinstance(node, tuple):
+        return any(map(uses_own, node))
+    return isinstance(node, Struct) and any(uses_own(getattr(node, name)) for name in node.__struct_fields__)
+
+
 def mentions(node: object, *names: str) -> bool:
     """Whether one of these names stands anywhere in a tree, as one or as a call: of expressions, statements, tuples."""
     if isinstance(node, tree.Name):

@@ -12,7 +12,7 @@ from gotap.probe.script.context import Context, Sites
 from gotap.probe.script.frames import Captured
 from gotap.probe.script.restarts import Guard
 from gotap.probe.script.routine import Branch, Watch
-from gotap.probe.script.stage import Stage
+from gotap.probe.script.stage import Stage, uses_own
 
 
 def watch(
@@ -50,7 +50,9 @@ def watch(
         body = (*((Branch(all_of(when), tuple(body), ()),) if when else body), guard.forget())
         when = ()
     context.locals = max(context.locals, block.locals.slots)
-    context.add(probe, number, Watch(context.layout(frame), when, body), sites, origin)
+    other = "goid" in stage.words and uses_own((probe.predicate, probe.block))
+    owner = stage.words["goid"]().word(0) if other else None
+    context.add(probe, number, Watch(context.layout(frame), when, body, owner), sites, origin)
 
 
 def all_args(block: Block, stage: Stage, into: Captured) -> tuple[tuple[str, Part], ...]:
