@@ -82,7 +82,7 @@ class Tracer:
         self._links: dict[int, Link] = {}  # by index of _loaded
         self._timers: list[_Timer] = []
         self._past: dict[int, tuple[int, int]] = {}  # by probe: runs and run time of programs that are gone
-        self._late: dict[int, int] = {}  # by probe: returns of calls whose entries were no longer probed
+        self._late: dict[int, int] = {}  # by probe: returns of calls whose entries were not, or no longer, probed
         self._begun = False
         self.setting = _setting(script, features, thinning, servers)
         with contextlib.ExitStack() as undo:
@@ -111,8 +111,10 @@ class Tracer:
             if not self._begun:
                 self._begun = True
                 self._run("begin")
+            before = self._unpaired()
             for index, loaded in enumerate(self._loaded):
                 self._links[index] = self._link(loaded, executable)
+            self._set_aside(before)  # of short calls hundreds return until entries are probed as well
         except BaseException:
             self.detach()
             raise
@@ -179,8 +181,7 @@ class Tracer:
         before = self._unpaired()
         for group in (sorted(self._links.keys() - ends), sorted(ends)):
             close_all([self._links.pop(index) for index in reversed(group)], meanwhile)
-        for number, count in self._unpaired().items():
-            self._late[number] = self._late.get(number, 0) + count - before[number]
+        self._set_aside(before)
         self._timers.clear()
         for loaded in self._loaded:
             number = loaded.part.routine.number
@@ -190,6 +191,11 @@ class Tracer:
             if not _is_end(loaded.part.routine):
                 loaded.program.close()
         self._loaded = [one for one in self._loaded if _is_end(one.part.routine)]
+
+    def _set_aside(self, before: dict[int, int]) -> None:
+        """Returns without a call since then tell nothing."""
+        for number, count in self._unpaired().items():
+            self._late[number] = self._late.get(number, 0) + count - before[number]
 
     def _unpaired(self) -> dict[int, int]:
         """Returns without a call, by probe."""
