@@ -86,10 +86,10 @@ def test_stacks_are_below() -> None:
 
 
 def test_hostile_texts() -> None:
-    """Neither quoted nor other values, nor names of functions."""
+    """Neither quoted nor other values, nor names of functions and parameters."""
     text = "\x1b]0;owned\x07\x9b31m\r\n\u202e"
     field = Record(("A",), [text])
-    events = calls(args={"a": (PartKind.TEXT, [text]), "b": (PartKind.VALUE, [field]), "c": (PartKind.TYPE, [text])})
+    events = calls(args={"a": (PartKind.TEXT, [text]), "b": (PartKind.VALUE, [field]), text: (PartKind.TYPE, [text])})
     events.function[0] = text
     line = only(events)
     assert line.removesuffix("\n").isprintable()

@@ -23,14 +23,14 @@ class TraceGraph(TraceLines):
         """All lines of one tree."""
         lines: list[str] = []
         for node, depth, closes in preorder(tree):
-            call = self.call(node.events, node.row)
+            text, outcome = self.call(node.events, node.row)
             inner = "  " * depth
             if closes:
-                lines.append(f"{self.head(node.events, node.row, node.end)}{inner}}}{call.outcome}\n")
+                lines.append(f"{self.head(node.events, node.row, node.end)}{inner}}}{outcome}\n")
             elif node.calls:
-                lines.append(f"{self.head(node.events, node.row, node.begin)}{inner}{call.text} {{\n")
+                lines.append(f"{self.head(node.events, node.row, node.begin)}{inner}{text} {{\n")
             else:
-                lines.append(f"{self.head(node.events, node.row, node.begin)}{inner}{call.text}{call.outcome}\n")
+                lines.append(f"{self.head(node.events, node.row, node.begin)}{inner}{text}{outcome}\n")
         if tree.left_out:
             lines.append(f"… {tree.left_out:,} calls left out\n")
         return "".join(lines)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gotap.probe.script.bound import EventKind
 from gotap.probe.script.routine import Ended
@@ -52,7 +52,7 @@ class TraceLines:
         self._longest = longest
         self._colours = Colours(colour)
         self._clock = _clock()
-        self._latest: _Columns | None = None  # of the batch that was asked about last
+        self._latest: _Calls | None = None  # of the batch that was asked about last
 
     def events(self, events: Events) -> list[str]:
         """One text for each event."""
@@ -72,19 +72,18 @@ class TraceLines:
 
     def _calls(self, events: Events) -> Iterator[str]:
         dim, end = self._colours.dim, self._colours.end
-        columns = _Columns(events, self._longest)
+        calls = _Calls(events, self._longest, self._colours)
         for row, moment in enumerate(events.time):
-            call = self._call(events, columns, row)
             sampled = f" {dim}(1 of {events.weight[row]}){end}" if events.weight[row] > 1 else ""
             stack = "" if events.stack is None else stack_text(events.stack[row], printable)
-            yield f"{self.head(events, row, moment)}{call.text}{call.outcome}{sampled}{stack}\n"
+            yield f"{self.head(events, row, moment)}{calls.texts[row]}{calls.outcomes[row]}{sampled}{stack}\n"
 
-    def call(self, events: Events, row: int) -> Call:
-        """One call by itself."""
-        columns = self._latest
-        if columns is None or columns.events is not events:
-            columns = self._latest = _Columns(events, self._longest)
-        return self._call(events, columns, row)
+    def call(self, events: Events, row: int) -> tuple[str, str]:
+        """Texts of one call: its name with the arguments, and what follows at its end."""
+        calls = self._latest
+        if calls is None or calls.events is not events:
+            calls = self._latest = _Calls(events, self._longest, self._colours)
+        return calls.texts[row], calls.outcomes[row]
 
     def head(self, events: Events, row: int, moment: int) -> str:
         """What a line begins with: the moment, in Unix ns, and who."""
@@ -92,53 +91,55 @@ class TraceLines:
         who = f"g{goid}" if goid else f"t{events.tid[row]}"
         return f"{self._colours.dim}{self._clock(moment)} {who:<5}{self._colours.end} "
 
-    def _call(self, events: Events, columns: _Columns, row: int) -> Call:
-        one = self._colours
-        name = f"{one.bold}{printable(events.function[row]) or columns.probe}{one.end}"
-        if columns.elsewhere and events.function[row]:
-            name = f"{columns.probe} {name}"
-        operands = ", ".join(texts[row] for texts in columns.arguments)
-        text = f"{name}({operands})" if operands or not columns.elsewhere else name
-        return Call(text, self._outcome(events, columns, row))
 
-    def _outcome(self, events: Events, columns: _Columns, row: int) -> str:
-        """What follows the arguments: results or how else it ended, and the time it took."""
-        one, ended, results = self._colours, events.ended[row], columns.results
-        if ended == Ended.OPEN:
-            return ""
-        took = f"  {one.cyan}{duration_text(events.latency[row] / 1e9)}{one.end}" if events.latency else ""
-        if ended != Ended.RETURN:
-            return f" {one.red}! {Ended(ended).name.lower()}{one.end}{took}"
-        if not results:
-            return took
-        if len(results) == 1:
-            return f" = {results[0][row]}{took}"
-        return f" = ({', '.join(texts[row] for texts in results)}){took}"
+class _Calls:
+    """What is said of each call of a batch."""
 
-
-class Call(NamedTuple):
-    """Texts of one call: its name with the arguments; what follows at its end."""
-
-    text: str
-    outcome: str
-
-
-class _Columns:
-    """What is the same for all calls of a batch, and the texts of their values."""
-
-    def __init__(self, events: Events, longest: int) -> None:
+    def __init__(self, events: Events, longest: int, colours: Colours) -> None:
         self.events = events
-        self.probe = printable(events.spec.probe)
-        self.elsewhere = bool(_ELSEWHERE.match(self.probe))
-        self.arguments = _operands(events.fields, longest)
-        self.results = _operands(events.results, longest, named=len(events.results) > 1)
+        self._colours = colours
+        self.texts = self._texts(_operands(events.fields, longest))
+        self.outcomes = list(self._outcomes(_operands(events.results, longest, named=len(events.results) > 1)))
+
+    def _texts(self, arguments: Sequence[Sequence[str]]) -> list[str]:
+        """Names with arguments."""
+        events = self.events
+        probe = printable(events.spec.probe)
+        elsewhere = bool(_ELSEWHERE.match(probe))
+        names = {function: self._name(function, probe, elsewhere) for function in set(events.function)}
+        if not arguments:
+            brackets = "" if elsewhere else "()"
+            return [names[function] + brackets for function in events.function]
+        rows = zip(events.function, *arguments, strict=True)
+        return [f"{names[function]}({', '.join(texts)})" for function, *texts in rows]
+
+    def _name(self, function: str, probe: str, elsewhere: bool) -> str:
+        name = f"{self._colours.bold}{printable(function) or probe}{self._colours.end}"
+        return f"{probe} {name}" if elsewhere and function else name
+
+    def _outcomes(self, results: Sequence[Sequence[str]]) -> Iterator[str]:
+        """What follows the arguments: results or how else it ended, and the time it took."""
+        one, latency = self._colours, self.events.latency
+        for row, ended in enumerate(self.events.ended):
+            if ended == Ended.OPEN:
+                yield ""
+                continue
+            took = f"  {one.cyan}{duration_text(latency[row] / 1e9)}{one.end}" if latency else ""
+            if ended != Ended.RETURN:
+                yield f" {one.red}! {Ended(ended).name.lower()}{one.end}{took}"
+            elif not results:
+                yield took
+            elif len(results) == 1:
+                yield f" = {results[0][row]}{took}"
+            else:
+                yield f" = ({', '.join([texts[row] for texts in results])}){took}"
 
 
 def _operands(fields: Sequence[Field], longest: int, *, named: bool = True) -> list[list[str]]:
     """The texts of each field; unnamed parameters and results (`~r0`) go without a name."""
     texts = []
     for field in fields:
-        name = f"{field.name}=" if named and not re.match(r"~[ar]\d", field.name) else ""
+        name = f"{printable(field.name)}=" if named and not re.match(r"~[ar]\d", field.name) else ""
         texts.append([name + _cut(as_operand(field.part, value, printable), longest) for value in field.values])
     return texts
 
