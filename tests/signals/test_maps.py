@@ -118,6 +118,8 @@ def test_stored_values() -> None:
     assert as_json(found)["entries"] == [{"key": [1], "value": -2}]
     found = results(spec(MapKind.VALUE, value=TEXT), [entry(value=text(b"some"))], Names())
     assert as_json(found)["entries"] == [{"key": [], "value": "some"}]
+    found = results(spec(MapKind.VALUE, value=Part(PartKind.CODE)), [entry(value=word(0x1000))], Names())
+    assert [one.value for one in found.entries] == ["main.f"]
     found = results(spec(MapKind.VALUE, value=Part(PartKind.BOOL)), [entry(value=word(1))], Names())
     assert as_json(found)["entries"] == [{"key": [], "value": True}]
 

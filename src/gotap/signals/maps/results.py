@@ -32,9 +32,10 @@ class Resolver(Protocol):
 
 
 class _Gathered(Struct):
-    """What all entries of one user's key say. `counts`: by the bucket, raw for `top`."""
+    """What all entries of one user's key say. `counts`: by the bucket, raw for `top`; `names`: of `value`."""
 
     key: tuple[Any, ...]
+    names: Resolver
     count: int = 0
     sum: int = 0
     least: int | None = None
@@ -65,12 +66,12 @@ def _gather(
         names = resolver[entry.target] if isinstance(resolver, Mapping) else resolver
         parts = [decode_part(part, raw, names, offset) for part, raw in zip(spec.keys, entry.parts, strict=False)]
         key = tuple(parts)
-        one = found.setdefault(repr(key), _Gathered(key, counts={}, entries=[]))
+        one = found.setdefault(repr(key), _Gathered(key, names, counts={}, entries=[]))
         one.count += entry.count
         one.sum += entry.sum
         one.least = entry.least if one.least is None else min(one.least, entry.least)
         one.greatest = entry.greatest if one.greatest is None else max(one.greatest, entry.greatest)
-        one.value = entry.value
+        one.value, one.names = entry.value, names
         one.entries.append(entry)
         if spec.bucket is not None:
             bucket = _bucket(spec, spec.bucket, entry.parts[-1], names, offset)
@@ -152,22 +153,7 @@ def _average(total: int, count: int) -> int | float:
 
 
 def _stored(spec: MapSpec, one: _Gathered, offset: int) -> MapValue:
-    return decode_part(spec.value, one.value, _NoNames(), offset)
-
-
-class _NoNames:
-    """Addresses are stored as numbers."""
-
-    def code(self, address: int) -> str:
-        return f"{address:#x}"
-
-    type = code
-
-    def site(self, number: int) -> SiteInfo | None:
-        return None
-
-    def stack(self, addresses: Sequence[int]) -> list[Frame]:
-        return [Frame(self.code(one), "", 0) for one in addresses]
+    return decode_part(spec.value, one.value, one.names, offset)
 
 
 def _stats(spec: MapSpec, one: _Gathered, offset: int) -> Stats:
