@@ -52,12 +52,16 @@ class ReturnOfGo(ProcessError):
 
 
 class CSymbol(Struct, frozen=True):
-    """`path` leads to the file for whoever attaches; `file_offset` is what uprobes want; `address` is unrelocated."""
+    """`path` leads to the file for whoever attaches; `file_offset` is what uprobes want; `address` is unrelocated.
+
+    `is_go`: its file is a Go program, whose functions find arguments elsewhere than C's do.
+    """
 
     path: str
     name: str
     address: int
     file_offset: int
+    is_go: bool = False
 
 
 def find_symbol(
@@ -74,7 +78,8 @@ def find_symbol(
         elf = Elf.open(f"/proc/self/fd/{descriptor}", path)
     finally:
         os.close(descriptor)
-    if returns and _is_go(elf):
+    is_go = _is_go(elf)
+    if returns and is_go:
         raise ReturnOfGo(
             f"the return of {symbol} cannot be probed: {path} is a Go program, and the kernel's way to see a return is "
             "to change the return address on the stack, which Go moves and walks: it ends with `unexpected return pc`",
@@ -88,7 +93,7 @@ def find_symbol(
     segment = elf.segment_of(address)
     if segment is None or not segment.flags & PF_X:
         raise NotInFunction(f"{symbol} of {path} is not in the file's code", "name a function")
-    return CSymbol(found, symbol, address, address - segment.vaddr + segment.offset)
+    return CSymbol(found, symbol, address, address - segment.vaddr + segment.offset, is_go)
 
 
 def _is_go(elf: Elf) -> bool:

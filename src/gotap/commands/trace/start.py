@@ -181,7 +181,14 @@ class _Tracing:
 
         process = self.subject.process if self.subject is not None else None
         found = find_symbol(spec.path, spec.symbol, offset=spec.offset, returns=spec.returns, process=process)
-        return Origin("uprobe", path=found.path, name=spec.symbol, file_offset=found.file_offset, returns=spec.returns)
+        return Origin(
+            "uprobe",
+            path=found.path,
+            name=spec.symbol,
+            file_offset=found.file_offset,
+            returns=spec.returns,
+            is_go=found.is_go,
+        )
 
     def names(self, bound: BoundScript) -> NoNames:
         subject, image = self.subject, self.image

@@ -142,6 +142,7 @@ class Origin(Struct, frozen=True):
     file_offset: int = 0
     returns: bool = False
     cookie: int = 0
+    is_go: bool = False  # of uprobe: a Go program's function, which takes no arguments as C's do
 
 
 class BoundRoutine(Struct, frozen=True):

@@ -20,6 +20,7 @@ from gotap.probe.value import Value
 #: result: rdi, rsi, rdx, rcx, r8, r9; rax (System V ABI).
 _C_ARGUMENTS = (112, 104, 96, 88, 72, 64)
 _C_RESULT = 80
+_GO_ARGUMENTS = "this is a function of a Go program, whose arguments are not where C's are: probe it by its Go name"
 #: Bytes of a text that ends with a zero.
 _TEXT_LIMIT = 256
 
@@ -62,9 +63,12 @@ class OriginProbes:
             case tree.Tracepoint(category, name):
                 return Origin("tracepoint", category=category, name=name), self.stage(category, name)
             case tree.Uprobe():
-                return self.symbols(spec), Stage(
+                origin = self.symbols(spec)
+                unknown = spec.returns or origin.is_go
+                return origin, Stage(
                     is_go=False,
-                    args=None if spec.returns else {f"arg{i}": _register(i) for i in range(len(_C_ARGUMENTS))},
+                    args=None if unknown else {f"arg{i}": _register(i) for i in range(len(_C_ARGUMENTS))},
+                    no_args=_GO_ARGUMENTS if origin.is_go else "arguments are known at the entry",
                     results={"ret": _c_result} if spec.returns else None,
                 )
             case _:
