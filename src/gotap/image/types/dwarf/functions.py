@@ -17,6 +17,9 @@ _CALL_FRAME_CFA = b"\x9c"  # the frame base of every Go function
 _BASE_SELECTION = (1 << 64) - 1
 #: What the compiler calls a parameter without a name, counted from the receiver (Go ≥ 1.22).
 _UNNAMED = re.compile(r"~p(\d+)")
+_DICTIONARY = ".dict"
+#: `main.(*List[go.shape.int]).Push`
+_METHOD_OF_INSTANCE = re.compile(r"\]\)?\.[^.\]]+$")
 
 
 class Location(Struct, frozen=True):
@@ -108,17 +111,22 @@ def parameters(debug: DebugInfo, function: Subprogram, type_of: Callable[[Entry]
     ]
     results = [parameter for parameter in found if parameter.is_result]
     taken = [parameter for parameter in found if not parameter.is_result]
-    return [*(_in_place(taken) if unnamed else taken), *results]
+    return [*(_in_place(taken, function.signature.name) if unnamed else taken), *results]
 
 
-def _in_place(found: Iterable[Parameter]) -> list[Parameter]:
-    """Unnamed parameters where their numbers put them; they may have come last."""
+def _in_place(found: Iterable[Parameter], function: str) -> list[Parameter]:
+    """Unnamed parameters where their numbers put them; the dictionary, which came last, first or behind a receiver.
+
+    cmd/compile/internal/noder/reader.go, shapeSig, Go 1.20–1.27; DWARF tells of dictionaries from 1.27 on.
+    """
     ordered: list[Parameter] = []
     numbered: dict[int, Parameter] = {}
     for parameter in found:
         match = _UNNAMED.fullmatch(parameter.name)
         if match is not None:
             numbered[int(match[1])] = parameter
+        elif parameter.name == _DICTIONARY:
+            numbered[int(_METHOD_OF_INSTANCE.search(function) is not None)] = parameter
         else:
             ordered.append(parameter)
     for number, parameter in sorted(numbered.items()):
