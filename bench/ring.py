@@ -10,12 +10,12 @@ from bench.programs import process_cpu
 from bench.tracee import Tracee
 from gotap.commands.trace.names import NoNames
 from gotap.image.image import Image
-from gotap.kernel.codegen.script_frame import Counter
+from gotap.kernel.codegen.script.script_frame import Counter
 from gotap.kernel.executable import Executable
 from gotap.kernel.features import scripting
 from gotap.kernel.tracing.tracer import Tracer
-from gotap.probe.script.binder import bind_script
-from gotap.probe.script.parser import parse_script
+from gotap.probe.script.binding.binder import bind_script
+from gotap.probe.script.language.parser import parse_script
 from gotap.process.proc import Process
 from gotap.signals.clock import Clock
 from gotap.signals.events import EventDecoder

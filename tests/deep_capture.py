@@ -18,9 +18,9 @@ from bpf_interpreter import ArrayMap, Machine, UserMemory
 from gotap.kernel.asm import R0, R6, R7, Assembler, Code
 from gotap.kernel.asm import R1 as CONTEXT
 from gotap.kernel.bpf import Map, Program
-from gotap.kernel.codegen import deep_memory as memory
-from gotap.kernel.codegen.deep import DeepEmitter, DeepSetting
 from gotap.kernel.codegen.planner import Plan
+from gotap.kernel.codegen.script import deep_memory as memory
+from gotap.kernel.codegen.script.deep import DeepEmitter, DeepSetting
 from gotap.kernel.codegen.words import WordEmitter
 from gotap.kernel.shape_maps import descriptor_pairs, shape_maps
 from gotap.kernel.syscalls import MapType, ProgramType

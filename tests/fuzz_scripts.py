@@ -11,8 +11,8 @@ from fuzz_mutations import Seed
 from fuzz_runner import Target
 from gotap.errors import GotapError
 from gotap.probe.expression import parse
-from gotap.probe.script.format import parse_format
-from gotap.probe.script.parser import parse_script
+from gotap.probe.script.language.format import parse_format
+from gotap.probe.script.language.parser import parse_script
 from script_texts import ScriptWriter, expression, places_removed, written
 
 _SEEDS = Path(__file__).parent / "fuzzing" / "seeds" / "scripts"

@@ -13,8 +13,8 @@ from gotap.kernel.asm import R0, R1, R2, R3, R4, R6, R7, Assembler, Code, Helper
 from gotap.kernel.attach import attach_type, attach_uprobes
 from gotap.kernel.bpf import Map, Program
 from gotap.kernel.codegen.planner import Plan
-from gotap.kernel.codegen.script_frame import FRAME_SCRATCH, FRAMES, ON_STACK, RING
-from gotap.kernel.codegen.stacks import StackEmitter
+from gotap.kernel.codegen.script.script_frame import FRAME_SCRATCH, FRAMES, ON_STACK, RING
+from gotap.kernel.codegen.script.stacks import StackEmitter
 from gotap.kernel.codegen.words import WordEmitter
 from gotap.kernel.features import essential
 from gotap.kernel.ring import Ring

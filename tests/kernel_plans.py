@@ -24,8 +24,8 @@ from gotap.kernel.isa import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
 from gotap.kernel.syscalls import AttachType, MapType, ProgramType
 from gotap.kernel.tracing.tracer import Tracer
 from gotap.kernel.trials import Bench
-from gotap.probe.script.binder import bind_script
-from gotap.probe.script.parser import parse_script
+from gotap.probe.script.binding.binder import bind_script
+from gotap.probe.script.language.parser import parse_script
 
 #: What is tried: gotap's own trials, and whether uprobe_multi links can be made.
 _TRIALS: dict[str, Callable[[Bench], Iterator[object]]] = {

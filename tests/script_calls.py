@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gotap.image.code import Register
-from gotap.kernel.codegen import script_frame
-from gotap.kernel.codegen.setting import ScriptSetting, filtered_layouts, keeping_layouts
+from gotap.kernel.codegen.script import script_frame
+from gotap.kernel.codegen.script.setting import ScriptSetting, filtered_layouts, keeping_layouts
 from gotap.kernel.codegen.target import Place
 from gotap.probe import ir
 from gotap.probe.record import Column, ColumnKind, Layout

@@ -20,8 +20,8 @@ from bpf_interpreter import UserMemory
 from gotap.kernel.attach import Link, attach_type, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, Program
 from gotap.kernel.code import Code
-from gotap.kernel.codegen import script_frame
-from gotap.kernel.codegen.setting import ScriptSetting
+from gotap.kernel.codegen.script import script_frame
+from gotap.kernel.codegen.script.setting import ScriptSetting
 from gotap.kernel.features import scripting
 from gotap.kernel.findings import Features
 from gotap.kernel.isa import PT_REGS, PT_REGS_SIZE

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from bpf_interpreter import ArrayMap, EmulatedMap, HashMap, Machine, PerCpuHashMap, UserMemory
 from gotap.kernel.asm import R0, R1, R6, R7, Assembler, Code
 from gotap.kernel.bpf import Map, Program, possible_cpus
-from gotap.kernel.codegen.keys import KeyEmitter, Scratch, TextSources
 from gotap.kernel.codegen.planner import Plan
-from gotap.kernel.codegen.script_frame import (
+from gotap.kernel.codegen.script.keys import KeyEmitter, Scratch, TextSources
+from gotap.kernel.codegen.script.script_frame import (
     FRAME_SCRATCH,
     FRAMES,
     IN_FRAME,
@@ -30,8 +30,8 @@ from gotap.kernel.codegen.script_frame import (
     KEY_BUFFER_SIZE,
     VALUE_BUFFER_SIZE,
 )
-from gotap.kernel.codegen.scriptmaps import ScriptMapEmitter
-from gotap.kernel.codegen.stacks import StackEmitter
+from gotap.kernel.codegen.script.scriptmaps import ScriptMapEmitter
+from gotap.kernel.codegen.script.stacks import StackEmitter
 from gotap.kernel.codegen.words import WordEmitter
 from gotap.kernel.scriptmaps import ScriptMaps
 from gotap.kernel.syscalls import MapType, ProgramType

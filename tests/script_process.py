@@ -18,12 +18,12 @@ from bpf_interpreter import (
     UserMemory,
 )
 from codegen_samples import GOID, HERE, REQUEST, SP, STACK_HIGH, TARGET, TGID, G
-from gotap.kernel.codegen import script_frame
-from gotap.kernel.codegen.keys import EPOCHS, key_size
-from gotap.kernel.codegen.script import generate_routine
-from gotap.kernel.codegen.script_frame import Counter
-from gotap.kernel.codegen.scriptmaps import map_name, value_size
-from gotap.kernel.codegen.setting import ScriptSetting
+from gotap.kernel.codegen.script import script_frame
+from gotap.kernel.codegen.script.keys import EPOCHS, key_size
+from gotap.kernel.codegen.script.routines import generate_routine
+from gotap.kernel.codegen.script.script_frame import Counter
+from gotap.kernel.codegen.script.scriptmaps import map_name, value_size
+from gotap.kernel.codegen.script.setting import ScriptSetting
 from gotap.kernel.codegen.target import Place, Target
 from gotap.probe.record import TEXT, Column
 from gotap.probe.script.bound import MapKind

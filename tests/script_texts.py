@@ -9,7 +9,7 @@ from msgspec import Struct
 from expression_texts import Writer
 from gotap.probe import expression as tree
 from gotap.probe.expression import Expression
-from gotap.probe.script import tree as script
+from gotap.probe.script.language import tree as script
 
 _SPECS = (
     "begin", "end", "interval:1s", "interval:250ms", "profile:99hz", "main.*", "net/http.(*Transport).*:return",

@@ -13,10 +13,10 @@ import numpy as np
 import script_routines as world
 from bpf_interpreter import Machine
 from gotap.kernel.code import Code
-from gotap.kernel.codegen import script_frame
-from gotap.kernel.codegen.keys import PREFIX
-from gotap.kernel.codegen.scriptmaps import map_name
-from gotap.kernel.codegen.setting import ScriptSetting
+from gotap.kernel.codegen.script import script_frame
+from gotap.kernel.codegen.script.keys import PREFIX
+from gotap.kernel.codegen.script.scriptmaps import map_name
+from gotap.kernel.codegen.script.setting import ScriptSetting
 from gotap.kernel.codegen.target import Target
 from gotap.kernel.scriptmaps import Entry
 from gotap.probe import ir

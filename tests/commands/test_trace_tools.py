@@ -20,7 +20,7 @@ import gobuild
 from cli import gotap, started, text_is_original
 from gotap.commands.trace.script import with_arguments
 from gotap.commands.trace.tools import purpose, tools
-from gotap.probe.script.parser import parse_script
+from gotap.probe.script.language.parser import parse_script
 from kernel_access import needs_bpf
 from orders import taking_orders
 from processes import eventually

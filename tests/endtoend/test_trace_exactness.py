@@ -1,4 +1,4 @@
-"""Counts exact to the call, under recursion, stacks that grow, panics, Goexit, migration and collections all the time."""
+"""Counts exact to the call, under recursion, stacks that grow, panics, Goexit, migration, collections all the time."""
 
 import json
 import os

@@ -24,12 +24,13 @@ from codegen_samples import (
 )
 from gotap.image.code import Edge
 from gotap.kernel.asm import AssemblerError
-from gotap.kernel.codegen import frame, script_frame
-from gotap.kernel.codegen.keys import EPOCHS
-from gotap.kernel.codegen.script import generate_routine
-from gotap.kernel.codegen.script_frame import Counter
-from gotap.kernel.codegen.setting import ScriptSetting, ValueSetting
-from gotap.kernel.codegen.statements import SHORT_LOOP_LIMIT
+from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.script import script_frame
+from gotap.kernel.codegen.script.keys import EPOCHS
+from gotap.kernel.codegen.script.routines import generate_routine
+from gotap.kernel.codegen.script.script_frame import Counter
+from gotap.kernel.codegen.script.setting import ScriptSetting, ValueSetting
+from gotap.kernel.codegen.script.statements import SHORT_LOOP_LIMIT
 from gotap.kernel.codegen.target import Place, Target
 from gotap.kernel.isa import RingFlags
 from gotap.probe import ir
@@ -383,7 +384,7 @@ def test_loops_stand_in_loops() -> None:
 def test_loops_that_would_go_on_are_cut_and_counted(
     has_loop: bool, rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gotap.kernel.codegen.statements.LOOP_LIMIT", 200)
+    monkeypatch.setattr("gotap.kernel.codegen.script.statements.LOOP_LIMIT", 200)
     process = ScriptProcess(ScriptSetting(locals=1, maps=(COUNT,), has_loop=has_loop))
     process.run(watch(Loop(0, ir.Const(-3), ir.Const(rounds - 3), (SetLocal(0, ir.Const(0)),))))
     assert process.count(Counter.LOOP_CUT) == 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import script_calls
-from gotap.kernel.codegen import script_frame
-from gotap.kernel.codegen.script import generate_routine, generate_unwinder
-from gotap.kernel.codegen.script_frame import Counter
+from gotap.kernel.codegen.script import script_frame
+from gotap.kernel.codegen.script.routines import generate_routine, generate_unwinder
+from gotap.kernel.codegen.script.script_frame import Counter
 from script_calls import CALL_MAPS, PLACE, PROBE, Calls, Told, calls_setting
 from script_kernel import Heap
 from script_worlds import TARGET, Emulated

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import script_routines as world
-from gotap.kernel.codegen.script import generate_routine
+from gotap.kernel.codegen.script.routines import generate_routine
 from script_kernel import Heap
 from script_worlds import TARGET, Emulated, Goroutine, agrees, fresh, setting
 

@@ -15,9 +15,10 @@ from codegen_samples import ARGUMENT, BUCKETS, SWISS, load, text
 from compiled import has_private_stack
 from gotap.image.code import Edge, Register, Stack
 from gotap.kernel.bpf import Map, Program, possible_cpus
-from gotap.kernel.codegen import frame, script_frame
-from gotap.kernel.codegen.script import generate_routine, generate_unwinder
-from gotap.kernel.codegen.setting import ScriptSetting, ValueSetting
+from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.script import script_frame
+from gotap.kernel.codegen.script.routines import generate_routine, generate_unwinder
+from gotap.kernel.codegen.script.setting import ScriptSetting, ValueSetting
 from gotap.kernel.codegen.target import Place, Target
 from gotap.kernel.features import scripting
 from gotap.kernel.isa import STACK_SIZE

@@ -15,7 +15,7 @@ import pytest
 import probe_target
 from gotap.image.code import Cost, Site
 from gotap.kernel import features, syscalls
-from gotap.kernel.codegen.script_frame import Counter
+from gotap.kernel.codegen.script.script_frame import Counter
 from gotap.kernel.errors import AttachError, BadSiteError
 from gotap.kernel.executable import Executable
 from gotap.kernel.tracing.governor import Governor

@@ -9,11 +9,11 @@ from gobuild import NEWEST, OLDEST, build
 from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.probe import ir
-from gotap.probe.script.binder import Options, bind_script
+from gotap.probe.script.binding.binder import Options, bind_script
 from gotap.probe.script.bound import BoundScript, EventKind, MapKind, PartKind
-from gotap.probe.script.parser import parse_script
+from gotap.probe.script.language.parser import parse_script
+from gotap.probe.script.language.source import ScriptError
 from gotap.probe.script.routine import Branch, Emit, Enter, Leave, Store, Tally, Unwind, Watch
-from gotap.probe.script.source import ScriptError
 from gotap.probe.script.tracepoint import FieldInfo
 
 

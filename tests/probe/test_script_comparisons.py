@@ -9,7 +9,7 @@ import pytest
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import ir
 from gotap.probe.expression import ExpressionError
-from gotap.probe.script.comparisons import float_comparison, time_comparison
+from gotap.probe.script.compiling.comparisons import float_comparison, time_comparison
 from gotap.probe.value import Value
 
 MASK = (1 << 64) - 1

@@ -3,7 +3,7 @@
 import pytest
 
 from gotap.probe.literals import position_in_text, text
-from gotap.probe.script.format import MOST_WIDTH, Directive, FormatError, Plain, directives, parse_format
+from gotap.probe.script.language.format import MOST_WIDTH, Directive, FormatError, Plain, directives, parse_format
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from gotap.probe.expression import (
     Own,
     Select,
 )  # fmt: skip
-from gotap.probe.script import tree
-from gotap.probe.script.format import MOST_WIDTH
-from gotap.probe.script.parser import MOST_PROBES, MOST_TEXT, parse_script
-from gotap.probe.script.source import ScriptError
-from gotap.probe.script.specs import MOST_HERTZ
-from gotap.probe.script.vocabulary import (
+from gotap.probe.script.language import tree
+from gotap.probe.script.language.format import MOST_WIDTH
+from gotap.probe.script.language.parser import MOST_PROBES, MOST_TEXT, parse_script
+from gotap.probe.script.language.source import ScriptError
+from gotap.probe.script.language.specs import MOST_HERTZ
+from gotap.probe.script.language.vocabulary import (
     AGGREGATION_USES,
     BUILTINS,
     FUNCTIONS,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gotap.probe.script.parser import parse_script
-from gotap.probe.script.source import ScriptError, Source, error_at, suggestion
+from gotap.probe.script.language.parser import parse_script
+from gotap.probe.script.language.source import ScriptError, Source, error_at, suggestion
 
 
 def marked(error: ScriptError) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 import gobuild
 from gotap.probe.script.bound import EventKind, EventSpec, Part, PartKind
-from gotap.probe.script.format import directives, parse_format
+from gotap.probe.script.language.format import directives, parse_format
 from gotap.signals.events import Events, Field
 from gotap.signals.stacks import Frame
 from gotap.signals.trace_format import print_texts, printf_texts, verb

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gotap.errors import GotapError
 from gotap.kernel.bpf import Map
-from gotap.kernel.codegen.deep_memory import DESCRIPTORS, SHAPE_POINTERS, SHAPES
+from gotap.kernel.codegen.script.deep_memory import DESCRIPTORS, SHAPE_POINTERS, SHAPES
 from gotap.kernel.errors import MapError, errno_text
 from gotap.kernel.syscalls import MapFlags, MapType
 from gotap.probe.shapes import Dynamic

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gotap.probe.script.bound import Part, PartKind
-from gotap.probe.script.format import Directive, Plain, parse_format
+from gotap.probe.script.language.format import Directive, Plain, parse_format
 from gotap.signals.events import Events
 from gotap.signals.trace_values import Clean, as_operand, as_text, quoted
 from gotap.signals.values import Unavailable, to_text

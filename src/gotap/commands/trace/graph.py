@@ -18,8 +18,8 @@ from gotap.image.image import Image
 from gotap.probe.expression import parse
 from gotap.probe.functions.matching import Functions, Match
 from gotap.probe.functions.pattern import plain_name
-from gotap.probe.script import tree
-from gotap.probe.script.parser import parse_script
+from gotap.probe.script.language import tree
+from gotap.probe.script.language.parser import parse_script
 from gotap.probe.signature import package_of
 from gotap.signals.call_trees import CallNode, CallTrees, OpenRoots
 from gotap.signals.events import Events

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from gotap.commands.trace.options import UsageError
 from gotap.commands.trace.tools import purpose, tool_text
-from gotap.probe.script import tree
-from gotap.probe.script.parser import parse_script
-from gotap.probe.script.source import COMMAND_LINE
+from gotap.probe.script.language import tree
+from gotap.probe.script.language.parser import parse_script
+from gotap.probe.script.language.source import COMMAND_LINE
 
 #: Ends the names of scripts.
 SUFFIX = ".gt"

@@ -29,9 +29,9 @@ from gotap.image.image import Image
 from gotap.kernel.features import Features
 from gotap.kernel.tracing.governor import Governor
 from gotap.kernel.tracing.tracer import Tracer
-from gotap.probe.script import tree
-from gotap.probe.script.binder import Options, bind_script
+from gotap.probe.script.binding.binder import Options, bind_script
 from gotap.probe.script.bound import BoundScript, Origin
+from gotap.probe.script.language import tree
 from gotap.process.errors import gone
 from gotap.process.launch import Program
 from gotap.signals.clock import Clock

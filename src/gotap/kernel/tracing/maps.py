@@ -8,8 +8,8 @@ import struct
 
 from gotap.kernel.attach import HasFeatures
 from gotap.kernel.bpf import Map, Program
-from gotap.kernel.codegen import script_frame as sf
-from gotap.kernel.codegen.setting import ScriptSetting
+from gotap.kernel.codegen.script import script_frame as sf
+from gotap.kernel.codegen.script.setting import ScriptSetting
 from gotap.kernel.ring import Ring
 from gotap.kernel.shape_maps import shape_maps
 from gotap.kernel.syscalls import MapFlags, MapType, ProgramType

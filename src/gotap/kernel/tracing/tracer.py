@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from gotap.kernel.attach import HasFeatures, Link, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, possible_cpus
 from gotap.kernel.code import Code
-from gotap.kernel.codegen.script import generate_routine, generate_unwinder
-from gotap.kernel.codegen.script_frame import Counter
-from gotap.kernel.codegen.setting import ScriptSetting, script_setting
+from gotap.kernel.codegen.script.routines import generate_routine, generate_unwinder
+from gotap.kernel.codegen.script.script_frame import Counter
+from gotap.kernel.codegen.script.setting import ScriptSetting, script_setting
 from gotap.kernel.codegen.target import Target
 from gotap.kernel.executable import Executable
 from gotap.kernel.scriptmaps import ScriptMaps

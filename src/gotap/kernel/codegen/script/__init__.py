@@ -1,0 +1,1 @@
+"""Routines of scripts → BPF programs: words, statements, calls, maps, stacks, values."""

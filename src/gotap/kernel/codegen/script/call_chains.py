@@ -1,0 +1,274 @@
+"""Calls: what is kept from a function's entry to its return.
+
+The open calls of a goroutine are chained, innermost first: HEADS names the innermost, each call the one outside of it.
+Calls are found by goroutine, layout and depth (stack.hi − SP at the entry), so recursion, growing stacks and changes of
+thread do not matter. A goroutine runs one instruction at a time, and only programs that run for it touch its chain.
+"""
+
+from __future__ import annotations
+
+from gotap.kernel.codegen import frame
+from gotap.kernel.codegen.script import script_frame
+from gotap.kernel.codegen.script.routine_program import RoutineProgram
+from gotap.kernel.codegen.words import pack_key
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper
+from gotap.kernel.syscalls import Update
+from gotap.probe.record import Layout
+
+_POP = "pop"
+#: Calls at one depth that are looked through for one that ends: as many as there are probes of one function.
+_SAME_DEPTH = 8
+
+
+class CallProgram(RoutineProgram):
+    """A program about calls. CALL_KEY of the frame names one, GOROUTINE_KEY its goroutine."""
+
+    call = True
+    #: On the stack: the head of the goroutine's chain, or 0.
+    head = frame.LINK + 8
+    #: How many of the maps of what is kept calls of this program may be in.
+    classes = 0
+
+    # Maps
+
+    def key(self, map: str, key: int) -> None:
+        """R1 = the map, R2 = the key in the frame."""
+        self.asm.ld_map(R1, map)
+        self.asm.mov(R2, R7)
+        self.asm.add(R2, key)
+
+    def find(self, map: str, key: int) -> None:
+        """R0 = the value, or 0."""
+        self.key(map, key)
+        self.asm.call(Helper.MAP_LOOKUP)
+
+    def update(self, map: str, key: int, value: int, mode: Update) -> None:
+        """R0 = 0 when the value in the frame has been put into the map."""
+        asm = self.asm
+        self.key(map, key)
+        asm.mov(R3, R7)
+        if value:
+            asm.add(R3, value)
+        asm.mov(R4, int(mode))
+        asm.call(Helper.MAP_UPDATE)
+
+    def call_key(self, layout: Layout) -> None:
+        """CALL_KEY = this goroutine's call of the layout at DEPTH."""
+        asm, key = self.asm, script_frame.CALL_KEY
+        asm.constant(R1, pack_key(self.target.number, layout.operation_id))
+        asm.store(R7, key, R1)
+        for source, offset in ((frame.ROW_KEY + 8, 8), (frame.DEPTH, 16)):
+            asm.load(R1, R10, source)
+            asm.store(R7, key + offset, R1)
+
+    def call_key_of_head(self) -> None:
+        """CALL_KEY = the call that R0, a value of HEADS, names."""
+        asm, key = self.asm, script_frame.CALL_KEY
+        asm.store(R7, key, self.target.number, 4)
+        asm.load(R1, R0, script_frame.HEAD_LAYOUT, 4)
+        asm.store(R7, key + 4, R1, 4)
+        asm.load(R1, R7, script_frame.GOROUTINE_KEY + 8)
+        asm.store(R7, key + 8, R1)
+        asm.load(R1, R0, script_frame.HEAD_DEPTH)
+        asm.store(R7, key + 16, R1)
+
+    # Calls that are over
+
+    def find_head(self) -> None:
+        """R0 = the head of this goroutine's chain, or 0. It is remembered where the verifier knows it for a pointer."""
+        asm = self.asm
+        asm.ld_map(R1, script_frame.HEADS)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.ROW_KEY)
+        asm.call(Helper.MAP_LOOKUP)
+        asm.store(R10, self.head, R0)
+
+    def end_deeper(self, *, entering: bool) -> None:
+        """Calls deeper than this one that are still open have been unwound: the unwinder ends them, and starts this
+        program once more. There is no frame yet. The chain's head is remembered.
+
+        `entering`: neither is there a call of another function at this very depth any more.
+        """
+        asm = self.asm
+        self.find_head()
+        if not self.setting.unwinder:
+            return
+        clean, deeper, over = asm.new_label("clean"), asm.new_label("deeper"), asm.new_label("over")
+        asm.jeq(R0, 0, clean)
+        asm.load(R1, R0, script_frame.HEAD_DEPTH)
+        asm.load(R2, R10, frame.DEPTH)
+        asm.jgt(R1, R2, deeper)
+        if not entering:
+            asm.jump(clean)
+        else:
+            asm.jne(R1, R2, clean)
+            self.entered_elsewhere(clean)
+            asm.load(R0, R10, self.head)
+            asm.load(R2, R10, frame.DEPTH)
+            asm.sub(R2, 1)
+            asm.jne(R0, 0, over)
+            asm.jump(clean)
+        asm.label(deeper)
+        asm.label(over)
+        asm.store(R0, script_frame.HEAD_LIMIT, R2)
+        asm.store(R0, script_frame.HEAD_RESUME, 1 + self.number)
+        asm.mov(R1, R6)
+        asm.ld_map(R2, script_frame.UNWINDERS)
+        asm.mov(R3, 0)
+        asm.call(Helper.TAIL_CALL)  # it returns only when there is none, or after too many
+        asm.label(clean)
+
+    def entered_elsewhere(self, here: str) -> None:
+        """R0 is the chain's head: jumps to `here` if its call was entered where this program runs."""
+        asm, key = self.asm, frame.SCOPE_KEY
+        asm.store(R10, key, self.target.number, 4)
+        asm.load(R1, R0, script_frame.HEAD_LAYOUT, 4)
+        asm.store(R10, key + 4, R1, 4)
+        asm.load(R1, R0, script_frame.HEAD_DEPTH)
+        asm.store(R10, key + 16, R1)
+        asm.load(R1, R10, frame.ROW_KEY + 8)
+        asm.store(R10, key + 8, R1)
+        asm.ld_map(R1, script_frame.CALLS)
+        asm.mov(R2, R10)
+        asm.add(R2, key)
+        asm.call(Helper.MAP_LOOKUP)
+        asm.jeq(R0, 0, here)
+        asm.load(R1, R0, script_frame.ENTRY_IP)
+        asm.load(R2, R6, PT_REGS["rip"])
+        asm.jeq(R1, R2, here)
+
+    # One call
+
+    def take(self) -> None:
+        """The frame becomes what was kept of the call at R8, and the call is closed."""
+        asm = self.asm
+        for offset in range(0, script_frame.CALL_SIZE, 8):
+            asm.load(R1, R8, offset)
+            asm.store(R7, script_frame.LINK + offset, R1)
+        if self.classes:
+            self.take_kept()
+        self.pop()
+
+    def take_kept(self) -> None:
+        asm = self.asm
+        taken, lost = asm.new_label("taken"), asm.new_label("lost")
+        asm.load(R9, R7, script_frame.LINK + script_frame.KEPT_CLASS, 2)
+        for number, size in enumerate(self.setting.kept_sizes[: self.classes], 1):
+            other, fits = asm.new_label("class"), asm.new_label("fits")
+            asm.jne(R9, number, other)
+            self.find(f"{script_frame.KEPT}{number}", script_frame.CALL_KEY)
+            asm.jeq(R0, 0, lost)
+            asm.mov(R3, R0)
+            asm.mov(R1, R7)
+            asm.load(R2, R7, script_frame.field("used"), 2)
+            asm.jle(R2, size, fits)
+            asm.mov(R2, size)
+            asm.label(fits)
+            asm.call(Helper.PROBE_READ_KERNEL)
+            asm.jump(taken)
+            asm.label(other)
+        asm.label(lost)
+        asm.store(R7, script_frame.field("present"), 0)
+        asm.label(taken)
+
+    def pop(self) -> None:
+        """Closes the call of CALL_KEY, whose value is at R8: it leaves the chain, and what was kept of it goes."""
+        self.asm.mov(R1, R7)
+        self.asm.mov(R2, R8)
+        self.asm.load(R3, R10, self.head)
+        self._wants_pop = True
+        self.asm.call_subprogram(_POP)
+
+    _wants_pop = False
+
+    def subprograms(self) -> None:
+        super().subprograms()
+        if self._wants_pop:
+            self._pop()
+
+    def _pop(self) -> None:
+        """Places pop: (R1 frame, R2 call, R3 head of the chain or 0)."""
+        asm = self.asm
+        unlinked, inside, last = (asm.new_label(name) for name in ("unlinked", "inside", "last"))
+        key, depth = script_frame.CALL_KEY, script_frame.CALL_KEY + 16
+        asm.label(_POP)
+        asm.mov(R7, R1)
+        asm.mov(R8, R2)
+        asm.mov(R9, R3)
+        asm.jeq(R9, 0, unlinked)
+        asm.load(R1, R9, script_frame.HEAD_LAYOUT, 4)
+        asm.load(R2, R7, key + 4, 4)
+        asm.jne(R1, R2, inside)
+        asm.load(R3, R9, script_frame.HEAD_DEPTH)
+        asm.load(R4, R7, depth)
+        asm.jne(R3, R4, inside)
+        asm.load(R1, R8, script_frame.OUTER_LAYOUT, 4)
+        asm.load(R2, R8, script_frame.OUTER_DEPTH)
+        asm.mov32(R3, script_frame.NONE)
+        asm.jeq(R1, R3, last)
+        asm.store(R9, script_frame.HEAD_LAYOUT, R1, 4)
+        asm.store(R9, script_frame.HEAD_DEPTH, R2)
+        asm.jump(unlinked)
+        asm.label(last)
+        self.key(script_frame.HEADS, script_frame.GOROUTINE_KEY)
+        asm.call(Helper.MAP_DELETE)
+        asm.jump(unlinked)
+        asm.label(inside)
+        self._unlink_inside(unlinked)
+        asm.label(unlinked)
+        self._delete()
+        asm.mov(R0, 0)
+        asm.exit_()
+
+    def _unlink_inside(self, unlinked: str) -> None:
+        """R8 is the call, R9 the chain's head: the call further in that names it gets the one outside of it."""
+        asm = self.asm
+        key, walk = script_frame.CALL_KEY, script_frame.WALK_KEY
+        again, other = asm.new_label("further"), asm.new_label("other")
+        asm.store(R7, walk, self.target.number, 4)
+        asm.load(R1, R7, key + 8)
+        asm.store(R7, walk + 8, R1)
+        asm.load(R1, R9, script_frame.HEAD_LAYOUT, 4)
+        asm.load(R2, R9, script_frame.HEAD_DEPTH)
+        asm.mov(R6, 0)
+        asm.label(again)
+        asm.store(R7, walk + 4, R1, 4)
+        asm.store(R7, walk + 16, R2)
+        self.find(script_frame.CALLS, walk)
+        asm.jeq(R0, 0, unlinked)
+        asm.load(R1, R0, script_frame.OUTER_LAYOUT, 4)
+        asm.load(R2, R0, script_frame.OUTER_DEPTH)
+        asm.load(R3, R7, key + 4, 4)
+        asm.jne(R1, R3, other)
+        asm.load(R3, R7, key + 16)
+        asm.jne(R2, R3, other)
+        asm.load(R1, R8, script_frame.OUTER_LAYOUT, 4)
+        asm.store(R0, script_frame.OUTER_LAYOUT, R1, 4)
+        asm.load(R1, R8, script_frame.OUTER_DEPTH)
+        asm.store(R0, script_frame.OUTER_DEPTH, R1)
+        asm.jump(unlinked)
+        asm.label(other)
+        asm.add(R6, 1)
+        asm.jlt(R6, _SAME_DEPTH, again)
+
+    def _delete(self) -> None:
+        """R8 is the call: it goes, and with it what was kept of it. Its place in the chain is not looked at."""
+        asm = self.asm
+        if self.classes:
+            asm.load(R9, R8, script_frame.KEPT_CLASS, 2)
+        self.key(script_frame.CALLS, script_frame.CALL_KEY)
+        asm.call(Helper.MAP_DELETE)
+        if self.classes:
+            self.delete_kept()
+
+    def delete_kept(self) -> None:
+        """What is kept of the call of CALL_KEY goes; R9 is its class."""
+        asm, done = self.asm, self.asm.new_label("deleted")
+        asm.jeq(R9, 0, done)
+        for number in range(1, 1 + self.classes):
+            other = asm.new_label("class")
+            asm.jne(R9, number, other)
+            self.key(f"{script_frame.KEPT}{number}", script_frame.CALL_KEY)
+            asm.call(Helper.MAP_DELETE)
+            asm.label(other)
+        asm.label(done)

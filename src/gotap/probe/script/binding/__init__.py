@@ -1,0 +1,1 @@
+"""Probes of a script, kind by kind → routines at the sites of one program."""

@@ -1,0 +1,1 @@
+"""Expressions and statements of scripts → words and statements of routines."""
