@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the ring, at most: somebody waits for events, and being woken for each costs 0.1 ms.
 #: In the beginning they wait for the first one.
-GATHER, GATHER_FIRST, BEGINNING = 0.1, 0.02, 1.0
+GATHER, GATHER_FIRST, BEGINNING = 0.1, 0.01, 0.5
 #: The share of the ring that is read at once while something else takes long.
 FULL_ENOUGH = 1 / 16
 #: Seconds an output has at the end to hand on what it holds.

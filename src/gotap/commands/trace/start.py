@@ -250,7 +250,6 @@ class _Tracing:
         where = "" if self.subject is None else f" to PID {self.subject.pid} ({self.subject.name})"
         probes = sum(number > 0 for number in tracer.names)
         say(f"attached{where}: {counted(probes, 'probe')}, {counted(sites, 'site')}")
-        give_back()
         keep_for_batches()
 
     def govern(self) -> None:
