@@ -21,7 +21,7 @@ from gotap.commands.trace.names import NoNames, ProgramNames
 from gotap.commands.trace.options import UsageError, destinations, limits
 from gotap.commands.trace.outputs import open_outputs
 from gotap.commands.trace.script import needs_program, read_script
-from gotap.commands.trace.session import TraceSession
+from gotap.commands.trace.session import BEGINNING, TraceSession
 from gotap.commands.trace.subject import Subject, start, the_process
 from gotap.commands.trace.summary import costs, summary
 from gotap.errors import GotapError
@@ -91,6 +91,8 @@ class _Tracing:
         self.released = False  # what -c started may run
         self.lost = False  # the target has become another program
         self.next_look = 0.0
+        self.attached_at = 0.0
+        self.tidied = False
         self.governor: Governor | None = None
         self.graph: Graph | None = None
         self.servers: Servers | None = None
@@ -201,8 +203,9 @@ class _Tracing:
         """Attaches, moves events until the end, detaches, tells what was."""
         sites = self.attach(tracer)
         self.announce(tracer, sites)
-        started = time.monotonic()
+        self.attached_at = time.monotonic()
         session.ticks.append(lambda: self.follow(session, tracer, names))
+        session.ticks.append(self.tidy)
         if self.governor is not None:
             session.ticks.append(self.govern)
         if self.servers is not None:
@@ -217,7 +220,7 @@ class _Tracing:
             tracer.detach(session.keep_up)
         session.finish()
         losses = session.close()
-        say(*summary(session, tracer.counts(), losses, time.monotonic() - started))
+        say(*summary(session, tracer.counts(), losses, time.monotonic() - self.attached_at))
         if program is not None:
             return self.end(program)
         return OK if session.outputs else FAILED
@@ -251,6 +254,12 @@ class _Tracing:
         probes = sum(number > 0 for number in tracer.names)
         say(f"attached{where}: {counted(probes, 'probe')}, {counted(sites, 'site')}")
         keep_for_batches()
+
+    def tidy(self) -> None:
+        """Gives memory back, once: what began has shown its first events by now."""
+        if not self.tidied and time.monotonic() - self.attached_at > BEGINNING:
+            self.tidied = True
+            give_back()
 
     def govern(self) -> None:
         """Keeps probes below their budget, and says what was done for that."""
