@@ -146,6 +146,11 @@ class FunctionCode:
             return False
         return all(store.on_stack and store.offset - depth + store.size <= 0 for store in effect.stores)
 
+    def writes(self, register: str) -> bool:
+        """Whether an instruction of its own, no call, changes a register."""
+        number = REGISTER_NUMBERS[register]
+        return any(number in self._tracker.effect(i).written for i in range(len(self.graph.instructions)))
+
     def restarts(self) -> list[Restart]:
         """The places from which the function begins anew; none in one that does not check its stack."""
         found = []

@@ -256,9 +256,12 @@ class FunctionProbes:
     def call(self, number: int, probe: tree.Probe, spec: tree.Function, group: Group) -> None:
         """A call from its entry to its end."""
         context = self.context
+        returns, results, followed = self.returns(probe, group)
+        group = replace(group, bodies=followed)
+        if not followed:
+            return
         found = self.entries(group)
         sites, args = found.sites, found.args
-        returns, results = self.returns(probe, group)
         if not sites:
             return
         if not returns and spec.point != "panic":
@@ -323,20 +326,31 @@ class FunctionProbes:
         bare = Emit(emit.event)
         return ((bare,), ()) if spec.point == "panic" else ((emit,), (bare,) if spec.point == "call" else ())
 
-    def returns(self, probe: tree.Probe, group: Group) -> tuple[list[tuple[BoundSite, int]], Names]:
+    def check_goroutine(self, body: Body) -> None:
+        """Raises NotInBinary where a return would not know its goroutine: assembly need not keep R14."""
+        if body.match.kind is FunctionKind.ASSEMBLY and self.context.points.places.code(body.function).writes("r14"):
+            raise NotInBinary("it is assembly that uses R14, where Go keeps the goroutine", "")
+
+    def returns(
+        self, probe: tree.Probe, group: Group
+    ) -> tuple[list[tuple[BoundSite, int]], Names, tuple[Body, ...]]:
+        """Sites of returns, results there, and the functions that can be followed; of the others it is told."""
+        followed = []
         sites: list[tuple[BoundSite, int]] = []
         names: Names = {}
         settled = probe.block is None or mentions(probe.block, *_AT_THE_END) or mentions(probe.predicate, *_AT_THE_END)
         for body in group.bodies:
             try:
+                self.check_goroutine(body)
                 points = self.context.points.returns(body.function, group.signature, settled=settled)
             except NotInBinary as error:
                 self.context.shared.notices.append(f"returns cannot be probed: {body.name}: {error}")
                 continue
+            followed.append(body)
             for point in points:
                 names = point.names()
                 sites.append((point.bound, self.number(body)))
-        return sites, names
+        return sites, names, tuple(followed)
 
 
 class Kept:
