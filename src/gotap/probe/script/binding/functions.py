@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from gotap.image.functions.pclntab import Function
 from gotap.probe import expression as expressions
 from gotap.probe import ir
-from gotap.probe.functions.matching import Match, Matches
+from gotap.probe.functions.matching import FunctionKind, Match, Matches
 from gotap.probe.functions.model import DICTIONARY, FunctionSignature
 from gotap.probe.functions.signatures import Signatures
 from gotap.probe.functions.suggestions import no_such_function
@@ -259,7 +259,7 @@ class FunctionProbes:
         returns, results, followed = self.returns(probe, group)
         group = replace(group, bodies=followed)
         if not followed:
-            return
+            raise self.context.error(spec.at, self.context.shared.notices.pop(), f"probe {spec.pattern}:entry")
         found = self.entries(group)
         sites, args = found.sites, found.args
         if not sites:

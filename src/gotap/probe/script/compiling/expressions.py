@@ -228,7 +228,7 @@ class ScriptExpression(ExpressionCompiler):
                     f"no value of type {name} is in any interface here", "the program does not use that type so"
                 )
             return ir.Compare("==", value.word(0), ir.StaticAddress(address), False)
-        if value.type is WAIT_REASON and self.shared.image is not None:
+        if value.type.name == WAIT_REASON.name and self.shared.image is not None:
             names = wait_reasons(self.shared.image.go_version)
             wanted = constant.decode("utf-8", "replace")
             word = value.word(0, value.type.size)
