@@ -9,6 +9,7 @@ from typing import cast
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gotap.errors import GotapError
 from gotap.image.functions.pclntab import Function
 from gotap.probe import expression as expressions
 from gotap.probe import ir
@@ -93,7 +94,7 @@ class FunctionProbes:
             InlinedProbes(self.context, lambda: self.signatures).bind(number, probe, spec, copies, bodies=bool(bodies))
         if spec.point == "inline":
             return
-        groups = self.groups(probe, bodies, matches.wanted)
+        groups = self.groups(probe, spec, bodies, matches.wanted)
         self.tell_unknown(spec, groups)
         misfits: list[tuple[Group, ScriptError]] = []
         for group in groups:
@@ -171,7 +172,16 @@ class FunctionProbes:
             why = unknown[0].signature.reason
             self.context.shared.notices.append(f"{spec.pattern}: arguments are not known{more}: {why}")
 
-    def groups(self, probe: tree.Probe, bodies: Sequence[Body], wanted: str) -> list[Group]:
+    def signature(self, spec: tree.Function, body: Body) -> FunctionSignature:
+        """What a function takes and gives. A `sig` line that the program contradicts is pointed at by its probe."""
+        try:
+            return self.signatures.of(body.function)
+        except ScriptError:
+            raise
+        except GotapError as error:
+            raise self.context.error(spec.at, str(error), error.remedy) from None
+
+    def groups(self, probe: tree.Probe, spec: tree.Function, bodies: Sequence[Body], wanted: str) -> list[Group]:
         """One for each signature when arguments or results are read, else one of all."""
         reads = bool(wanted) or reads_signature(probe)
         if not reads:
@@ -180,7 +190,7 @@ class FunctionProbes:
         groups: dict[tuple[str, str], list[Body]] = {}
         signatures: dict[tuple[str, str], FunctionSignature] = {}
         for body in bodies:
-            signature = self.signatures.of(body.function)
+            signature = self.signature(spec, body)
             key = body.name if body.match.instances else package_of(body.name), signature.text("")
             signatures[key] = signature
             groups.setdefault(key, []).append(body)
