@@ -7,7 +7,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -194,13 +194,13 @@ class Bench:
 
     interpreted = False
 
-    def __init__(self, *specs: MapSpec) -> None:
+    def __init__(self, *specs: MapSpec, cleared: Collection[int] = ()) -> None:
         self.specs = specs
         create: Any = _Emulated if self.interpreted else Map.create
         with pytest.MonkeyPatch.context() as patch:
             if self.interpreted:
                 patch.setattr("gotap.kernel.scriptmaps.Map", _Emulated)
-            self.maps = ScriptMaps(specs, AllFeatures())
+            self.maps = ScriptMaps(specs, AllFeatures(), cleared)
         self.frames = create(MapType.ARRAY, 4, FRAME_SCRATCH + RECORD + FRAME_TAIL, 1)
 
     def do(self, *statements: Statement, cpu: int | None = None) -> bool:

@@ -283,15 +283,47 @@ def test_what_is_stored_after_a_clear_belongs_to_the_next_epoch() -> None:
         assert bench.stored(0, ir.Const(1)) == 0  # it was cleared
 
 
-def test_epochs_that_ended_are_given_up_when_their_events_have_been_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gotap.kernel.scriptmaps._TIDY_INTERVAL", 0)
-    with Bench(spec(MapKind.COUNT, UINT)) as bench:
+class Positions:
+    """A ring that somebody writes and reads."""
+
+    def __init__(self) -> None:
+        self.read_bytes = self.written_bytes = 0
+
+
+def test_epochs_that_ended_are_given_up_when_their_events_have_been_read() -> None:
+    ring = Positions()
+    with Bench(spec(MapKind.COUNT, UINT), cleared=[0]) as bench:
         for epoch in range(4):
             bench.do(tally(1, ir.Const(epoch)))
             left = [bool(bench.maps.read(0, one)) for one in range(epoch + 1)]
             assert left == [one >= epoch - 1 for one in range(epoch + 1)]
             bench.do(ClearMap(0))
-            bench.maps.tidy()
+            ring.written_bytes += 64
+            bench.maps.tidy(ring)
+            ring.read_bytes = ring.written_bytes
+
+
+def test_epochs_stay_as_long_as_events_of_theirs_have_not_been_read() -> None:
+    ring = Positions()
+    with Bench(spec(MapKind.COUNT, UINT), cleared=[0]) as bench:
+        bench.do(tally(1, ir.Const(1)))
+        bench.do(ClearMap(0))
+        ring.written_bytes = 64
+        for read in (0, 8, 56):
+            ring.read_bytes = read
+            bench.maps.tidy(ring)
+            assert bench.maps.read(0, 0)
+        ring.read_bytes = 64
+        bench.maps.tidy(ring)
+        assert not bench.maps.read(0, 0)
+
+
+def test_a_map_that_is_cleared_has_room_for_what_has_not_been_read_yet() -> None:
+    with Bench(spec(MapKind.COUNT, UINT, entries=8), cleared=[0]) as bench:
+        for epoch in range(2):
+            assert all(bench.do(tally(1, ir.Const(key))) for key in range(8))
+            assert len(bench.maps.read(0, epoch)) == 8
+            bench.do(ClearMap(0))
 
 
 def test_old_intervals_of_a_time_series_are_given_up() -> None:

@@ -92,6 +92,16 @@ class Ring:
         """Bytes between the two positions: records, discarded ones and those still being written."""
         return int(self._end[0]) - self._at
 
+    @property
+    def read_bytes(self) -> int:
+        """Where the reader is: bytes since the ring was made."""
+        return self._at
+
+    @property
+    def written_bytes(self) -> int:
+        """Where the writers are; a record that is still being written counts."""
+        return int(self._end[0])
+
     def wait(self, timeout: float) -> bool:
         """Until a complete record or a discarded one is there, `timeout` seconds at most; False: nothing came.
 

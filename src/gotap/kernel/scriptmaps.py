@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from msgspec import Struct
 
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIGN = 1 << 63
-#: Seconds between two looks for what nobody will ask for any more.
+#: Seconds between two looks for intervals of time series that nobody will ask for any more.
 _TIDY_INTERVAL = 1.0
+#: How many times as large maps are that a script clears: what was cleared takes room until its events have been read.
+#: Maps that have their memory from the start grow less.
+_CLEARED_ROOM, _CLEARED_ROOM_PREALLOCATED = 4, 2
 
 
 class Entry(Struct, frozen=True):
@@ -43,21 +46,42 @@ class Entry(Struct, frozen=True):
     greatest: int = 0
 
 
+class Reading(Protocol):
+    """How far a ring has been read: bytes since it was made."""
+
+    @property
+    def read_bytes(self) -> int: ...
+
+    @property
+    def written_bytes(self) -> int: ...
+
+
+class _Ended(Struct, frozen=True):
+    """Events that ask for epochs before `epoch` were written before this place of the ring."""
+
+    epoch: int = 0
+    place: int = 0
+
+
 class ScriptMaps:
     """Owns the maps of one script, whatever it watches. `descriptors`: by the names that programs use."""
 
-    def __init__(self, specs: Sequence[MapSpec], features: HasFeatures) -> None:
+    def __init__(self, specs: Sequence[MapSpec], features: HasFeatures, cleared: Collection[int] = ()) -> None:
+        """`cleared`: numbers of the maps that the script clears."""
         self.specs = {spec.number: spec for spec in specs}
         self._maps: dict[str, Map] = {}
         self._tidied = time.monotonic()
-        self._ended: dict[int, int] = {}  # map → its epoch when it was tidied last
+        self._cleared = frozenset(cleared)
+        self._ended: dict[int, _Ended] = {}  # by map: what is to be given up next
         self._forgotten: dict[int, int] = {}  # map → the epoch before which nothing is left
+        room = _CLEARED_ROOM if features.has("no_prealloc") else _CLEARED_ROOM_PREALLOCATED
         lazily = MapFlags.NO_PREALLOC if features.has("no_prealloc") else 0
         try:
             self._maps[EPOCHS] = Map.create(MapType.ARRAY, 4, 8 * (max(self.specs, default=0) + 1), 1, 0, EPOCHS)
             for spec in specs:
                 kind = MapType.HASH if spec.kind is MapKind.VALUE else MapType.PERCPU_HASH
-                sizes = key_size(spec), value_size(spec), spec.entries
+                entries = spec.entries * (room if spec.number in self._cleared else 1)
+                sizes = key_size(spec), value_size(spec), entries
                 self._maps[map_name(spec)] = Map.create(kind, *sizes, lazily, f"gotap_{map_name(spec)}")
         except BaseException:
             self.close()
@@ -103,21 +127,30 @@ class ScriptMaps:
         old = [key for key in keys if _interval(key) <= latest - spec.parameters[1]]
         return sum(map.delete(key) for key in old)
 
-    def tidy(self) -> None:
-        """Once a second, however often it is called, gives up what nobody will ask for any more: intervals of time
-        series, and epochs that had ended at the last time, whose events have been read since.
+    def tidy(self, ring: Reading) -> None:
+        """Gives up what nobody will ask for any more. To be called before each reading of the ring, when everything
+        that was read before has been dealt with.
+
+        Epochs go as soon as all events have been read that were written while they lasted; intervals of time series
+        once a second, however often this is called.
         """
+        for number in self._cleared:
+            self._forget_ended(number, ring)
         now = time.monotonic()
-        if now - self._tidied < _TIDY_INTERVAL:
+        if now - self._tidied >= _TIDY_INTERVAL:
+            self._tidied = now
+            for number in self.specs:
+                self.trim(number)
+
+    def _forget_ended(self, number: int, ring: Reading) -> None:
+        ended = self._ended.get(number, _Ended())
+        if ring.read_bytes < ended.place:
             return
-        self._tidied = now
-        for number in self.specs:
-            self.trim(number)
-            epoch, ended = self.epoch(number), self._ended.get(number, 0)
-            if ended > self._forgotten.get(number, 0):
-                self.forget(number, ended)
-                self._forgotten[number] = ended
-            self._ended[number] = epoch
+        if ended.epoch != self._forgotten.get(number, 0):
+            self.forget(number, ended.epoch)
+            self._forgotten[number] = ended.epoch
+        epoch = self.epoch(number)  # before the place: what asks for the epoch before was written by then
+        self._ended[number] = _Ended(epoch, ring.written_bytes)
 
     def memory(self) -> int:
         """Bytes of kernel memory."""

@@ -21,6 +21,7 @@ from gotap.kernel.codegen.target import Target
 from gotap.kernel.executable import Executable
 from gotap.kernel.scriptmaps import ScriptMaps
 from gotap.kernel.syscalls import ProgramType
+from gotap.kernel.tracing.feeding import cleared_maps
 from gotap.kernel.tracing.maps import RING_SIZE, WorkMaps, frame_slots
 from gotap.kernel.tracing.origins import attach_origin, program_type, run
 from gotap.kernel.tracing.programs import Loaded, Part, load, load_one, parts_of
@@ -93,7 +94,7 @@ class Tracer:
             undo.callback(self.work.close)
             if script.shapes is not None:
                 self.work.add_shapes(script.shapes)
-            self.maps = ScriptMaps(script.maps, maps)
+            self.maps = ScriptMaps(script.maps, maps, cleared_maps(script))
             self._undo = undo.pop_all()
             self._undo.callback(self.maps.close)
         self.ring = self.work.ring
@@ -240,7 +241,11 @@ class Tracer:
         self._run("end")
 
     def events(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """(layout number, rows) of what has arrived: rows of one size each, EVENT.sequence says in which order."""
+        """(layout number, rows) of what has arrived: rows of one size each, EVENT.sequence says in which order.
+
+        When this is called what was read before has been dealt with: epochs of maps that it asked for are given up.
+        """
+        self.maps.tidy(self.ring)
         for rows, places in self.ring.read_placed():
             head = rows[:, : EVENT.itemsize].view(EVENT)[:, 0]
             head["sequence"] = places
@@ -250,7 +255,6 @@ class Tracer:
                 continue
             for layout in sorted(set(layouts.tolist())):
                 yield layout, rows[layouts == layout]
-        self.maps.tidy()  # what events may still ask for is of later epochs than what goes
 
     # -- counting -----------------------------------------------------------------------------------------------------
 
