@@ -31,8 +31,8 @@ NAME = Column("name", ColumnKind.TEXT, 1, 2000)
 ANSWER = Column("answer", ColumnKind.INT, 2)
 TWICE = Column("twice", ColumnKind.INT, 3)
 
-#: Function → the layouts of the probes on it. The last keeps nothing of its entry.
-FUNCTIONS = ((1,), (2, 3), (4,))
+#: Function → the layouts of the probes on it. The third keeps nothing of its entry, the fourth has many probes.
+FUNCTIONS = ((1,), (2, 3), (4,), tuple(range(5, 15)))
 UNFOLLOWED = 3  # of layout 4 calls with this argument are not followed
 PLAIN = 4
 PROBE = 1
@@ -60,7 +60,7 @@ def leave(number: int) -> Leave:
 
 
 def unwound() -> tuple[Unwound, ...]:
-    return tuple(Unwound(layout(number), (), (Emit(1),)) for number in range(1, 1 + PLAIN))
+    return tuple(Unwound(layout(number), (), (Emit(1),)) for numbers in FUNCTIONS for number in numbers)
 
 
 def unwind(above: bool) -> Unwind:
@@ -138,9 +138,7 @@ class Calls:
         elif kind < 0.95:
             del thread.stack[self.rng.randrange(deep) :]  # a panic that nobody saw
         else:
-            thread.stack.clear()
-            self.close(thread, told, 0, Ended.GOEXIT)
-            run("goexit", 0, {**thread.goroutine.registers(), "rbx": thread.goid})
+            self.goexit(thread, run, told)
         return sorted(told, key=repr)
 
     def call(self, thread: _Thread, run: Run, told: list[Told]) -> None:
@@ -148,9 +146,9 @@ class Calls:
         depth = (thread.stack[-1][1] if thread.stack else 0) + 8 * self.rng.randrange(1, 4)
         text, address = self.rng.choice(self.texts)
         thread.stack.append((function, depth, argument))
-        self.close(thread, told, depth, Ended.PANIC)
+        self.give_up(thread, depth)
         if thread.chain and thread.chain[-1].depth == depth and thread.chain[-1].function != function:
-            self.close(thread, told, depth - 1, Ended.PANIC)
+            self.give_up(thread, depth - 1)
         for number in FUNCTIONS[function]:
             if number == PLAIN and argument == UNFOLLOWED:
                 continue
@@ -165,7 +163,7 @@ class Calls:
 
     def returns(self, thread: _Thread, run: Run, told: list[Told]) -> None:
         function, depth, argument = thread.stack.pop()
-        self.close(thread, told, depth, Ended.PANIC)
+        self.give_up(thread, depth)
         for number in FUNCTIONS[function]:
             mine = [one for one in thread.chain if one.depth == depth and one.layout == number]
             for one in mine:
@@ -179,6 +177,19 @@ class Calls:
         del thread.stack[level + 1 :]
         self.close(thread, told, above, Ended.PANIC)
         run("recovered", 0, {**thread.goroutine.registers(), "rbx": thread.goid, "rcx": above})
+
+    def goexit(self, thread: _Thread, run: Run, told: list[Told]) -> None:
+        """Called by the innermost function, or by one outside of it, when those inside are gone and nobody saw it."""
+        inside = thread.stack[self.rng.randrange(len(thread.stack))][1] + 4
+        thread.stack.clear()
+        self.give_up(thread, inside)
+        self.close(thread, told, 0, Ended.GOEXIT)
+        run("goexit", 0, {**thread.goroutine.registers(inside), "rbx": thread.goid})
+
+    def give_up(self, thread: _Thread, above: int) -> None:
+        while thread.chain and thread.chain[-1].depth > above:
+            thread.chain.pop()
+            self.stale += 1
 
     def close(self, thread: _Thread, told: list[Told], above: int, ended: Ended) -> None:
         while thread.chain and thread.chain[-1].depth > above:

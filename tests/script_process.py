@@ -35,7 +35,7 @@ def emulated_maps(setting: ScriptSetting, ring: int = 1 << 16, probes: int = 4) 
     """All maps that programs of the setting may refer to."""
     made: dict[str, EmulatedMap] = {
         script_frame.FRAMES: ArrayMap(setting.frame_value_size, setting.slots),
-        script_frame.CALLS: HashMap(script_frame.CALL_KEY_SIZE, script_frame.CALL_SIZE, 64),
+        script_frame.CALLS: HashMap(script_frame.CALL_KEY_SIZE, script_frame.CALL_SIZE, 512),
         script_frame.HEADS: HashMap(script_frame.GOROUTINE_KEY_SIZE, script_frame.HEAD_SIZE, 64),
         script_frame.OWN: HashMap(script_frame.GOROUTINE_KEY_SIZE, setting.own_size, 8),
         script_frame.OWN_TEMPLATE: ArrayMap(setting.own_size, 1),
@@ -43,11 +43,11 @@ def emulated_maps(setting: ScriptSetting, ring: int = 1 << 16, probes: int = 4) 
         script_frame.COUNTERS: PerCpuArrayMap(8 * script_frame.COUNTER_COUNT, probes),
         script_frame.THIN: ArrayMap(4, probes),
         script_frame.NO_PROGRAMS: ProgramArrayMap(1),
-        script_frame.UNWINDERS: ProgramArrayMap(16),
+        script_frame.UNWINDERS: ProgramArrayMap(64),
         EPOCHS: ArrayMap(8 * 16, 1),
     }
     for number, size in enumerate(setting.kept_sizes, 1):
-        made[f"{script_frame.KEPT}{number}"] = HashMap(script_frame.CALL_KEY_SIZE, size, 64)
+        made[f"{script_frame.KEPT}{number}"] = HashMap(script_frame.CALL_KEY_SIZE, size, 512)
     for spec in setting.maps:
         kind = HashMap if spec.kind is MapKind.VALUE else PerCpuHashMap
         made[map_name(spec)] = kind(key_size(spec), value_size(spec), spec.entries)

@@ -162,7 +162,7 @@ class Enter(Struct, frozen=True):
 
 
 class Leave(Struct, frozen=True):
-    """A call returns: calls deeper in the same stack that are still open were unwound, and end first, by panic."""
+    """A call returns. Calls deeper in the same stack that are still open ended unseen: they are counted, not told."""
 
     layout: Layout
     when: tuple[ir.Word, ...]
@@ -180,7 +180,8 @@ class Unwound(Struct, frozen=True):
 class Unwind(Struct, frozen=True):
     """Calls of a goroutine end without returning.
 
-    `goid`: whose; `above`: calls whose frames lie deeper than this depth (stack.hi − SP); None: all of them.
+    `goid`: whose; `above`: calls whose frames lie deeper than this depth (stack.hi − SP). None: all calls of the
+    running goroutine that this place's frame is inside of; what is open deeper than that ended unseen before.
     """
 
     goid: ir.Word

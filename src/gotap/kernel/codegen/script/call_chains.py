@@ -3,6 +3,9 @@
 The open calls of a goroutine are chained, innermost first: HEADS names the innermost, each call the one outside of it.
 Calls are found by goroutine, layout and depth (stack.hi − SP at the entry), so recursion, growing stacks and changes of
 thread do not matter. A goroutine runs one instruction at a time, and only programs that run for it touch its chain.
+
+As many probes as follow a function, as many calls are open at one depth. They return in any order, so each also names
+the one inside of it at its depth; and whatever is deeper has been given up before a call returns.
 """
 
 from __future__ import annotations
@@ -10,14 +13,13 @@ from __future__ import annotations
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.script import script_frame
 from gotap.kernel.codegen.script.routine_program import RoutineProgram
+from gotap.kernel.codegen.script.script_frame import Counter
 from gotap.kernel.codegen.words import pack_key
 from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper
 from gotap.kernel.syscalls import Update
 from gotap.probe.record import Layout
 
 _POP = "pop"
-#: Calls at one depth that are looked through for one that ends: as many as there are probes of one function.
-_SAME_DEPTH = 8
 
 
 class CallProgram(RoutineProgram):
@@ -84,8 +86,8 @@ class CallProgram(RoutineProgram):
         asm.store(R10, self.head, R0)
 
     def end_deeper(self, *, entering: bool) -> None:
-        """Calls deeper than this one that are still open have been unwound: the unwinder ends them, and starts this
-        program once more. There is no frame yet. The chain's head is remembered.
+        """Calls deeper than this one that are still open ended without anybody seeing it: the unwinder gives them up,
+        and starts this program once more. There is no frame yet. The chain's head is remembered.
 
         `entering`: neither is there a call of another function at this very depth any more.
         """
@@ -173,11 +175,15 @@ class CallProgram(RoutineProgram):
 
     def pop(self) -> None:
         """Closes the call of CALL_KEY, whose value is at R8: it leaves the chain, and what was kept of it goes."""
-        self.asm.mov(R1, R7)
-        self.asm.mov(R2, R8)
-        self.asm.load(R3, R10, self.head)
+        asm, whole = self.asm, self.asm.new_label("whole")
+        asm.mov(R1, R7)
+        asm.mov(R2, R8)
+        asm.load(R3, R10, self.head)
         self._wants_pop = True
-        self.asm.call_subprogram(_POP)
+        asm.call_subprogram(_POP)
+        asm.jeq(R0, 0, whole)
+        self.count(Counter.STALE)
+        asm.label(whole)
 
     _wants_pop = False
 
@@ -187,21 +193,71 @@ class CallProgram(RoutineProgram):
             self._pop()
 
     def _pop(self) -> None:
-        """Places pop: (R1 frame, R2 call, R3 head of the chain or 0)."""
+        """Places pop: (R1 frame, R2 call, R3 head of the chain or 0) → 1 if the chain has lost calls, else 0."""
         asm = self.asm
         unlinked, inside, last = (asm.new_label(name) for name in ("unlinked", "inside", "last"))
-        key, depth = script_frame.CALL_KEY, script_frame.CALL_KEY + 16
         asm.label(_POP)
         asm.mov(R7, R1)
         asm.mov(R8, R2)
         asm.mov(R9, R3)
+        asm.mov(R6, 0)
+        self._unlink_outer()
+        asm.load(R1, R8, script_frame.INNER_LAYOUT, 4)
+        asm.mov32(R3, script_frame.NONE)
+        asm.jne(R1, R3, inside)
         asm.jeq(R9, 0, unlinked)
+        self._leave_head(unlinked, last)
+        asm.label(last)
+        self.key(script_frame.HEADS, script_frame.GOROUTINE_KEY)
+        asm.call(Helper.MAP_DELETE)
+        asm.jump(unlinked)
+        asm.label(inside)
+        self.beside()
+        asm.mov(R6, 1)
+        asm.jeq(R0, 0, unlinked)
+        asm.mov(R6, 0)
+        asm.load(R1, R8, script_frame.OUTER_LAYOUT, 4)
+        asm.store(R0, script_frame.OUTER_LAYOUT, R1, 4)
+        asm.load(R1, R8, script_frame.OUTER_DEPTH)
+        asm.store(R0, script_frame.OUTER_DEPTH, R1)
+        asm.label(unlinked)
+        self._delete()
+        asm.mov(R0, R6)
+        asm.exit_()
+
+    def _unlink_outer(self) -> None:
+        """The call outside of the one at R8, if it is at the same depth, gets the one inside of it."""
+        asm = self.asm
+        done = asm.new_label("outer")
+        asm.load(R1, R8, script_frame.OUTER_LAYOUT, 4)
+        asm.mov32(R3, script_frame.NONE)
+        asm.jeq(R1, R3, done)
+        asm.load(R2, R8, script_frame.OUTER_DEPTH)
+        asm.load(R3, R7, script_frame.CALL_KEY + 16)
+        asm.jne(R2, R3, done)
+        self.beside()
+        asm.jeq(R0, 0, done)
+        asm.load(R1, R8, script_frame.INNER_LAYOUT, 4)
+        asm.store(R0, script_frame.INNER_LAYOUT, R1, 4)
+        asm.label(done)
+
+    def _leave_head(self, unlinked: str, last: str) -> None:
+        """The chain at R9 begins with the call outside of the one at R8; jumps to `last` when there is none.
+
+        If calls deeper than this one were too many to be given up, the chain goes on without them.
+        """
+        asm = self.asm
+        mine = asm.new_label("mine")
+        asm.load(R1, R9, script_frame.HEAD_DEPTH)
+        asm.load(R2, R7, script_frame.CALL_KEY + 16)
+        asm.mov(R6, 1)
+        asm.jgt(R1, R2, mine)
+        asm.mov(R6, 0)
+        asm.jne(R1, R2, unlinked)
         asm.load(R1, R9, script_frame.HEAD_LAYOUT, 4)
-        asm.load(R2, R7, key + 4, 4)
-        asm.jne(R1, R2, inside)
-        asm.load(R3, R9, script_frame.HEAD_DEPTH)
-        asm.load(R4, R7, depth)
-        asm.jne(R3, R4, inside)
+        asm.load(R2, R7, script_frame.CALL_KEY + 4, 4)
+        asm.jne(R1, R2, unlinked)
+        asm.label(mine)
         asm.load(R1, R8, script_frame.OUTER_LAYOUT, 4)
         asm.load(R2, R8, script_frame.OUTER_DEPTH)
         asm.mov32(R3, script_frame.NONE)
@@ -209,47 +265,16 @@ class CallProgram(RoutineProgram):
         asm.store(R9, script_frame.HEAD_LAYOUT, R1, 4)
         asm.store(R9, script_frame.HEAD_DEPTH, R2)
         asm.jump(unlinked)
-        asm.label(last)
-        self.key(script_frame.HEADS, script_frame.GOROUTINE_KEY)
-        asm.call(Helper.MAP_DELETE)
-        asm.jump(unlinked)
-        asm.label(inside)
-        self._unlink_inside(unlinked)
-        asm.label(unlinked)
-        self._delete()
-        asm.mov(R0, 0)
-        asm.exit_()
 
-    def _unlink_inside(self, unlinked: str) -> None:
-        """R8 is the call, R9 the chain's head: the call further in that names it gets the one outside of it."""
-        asm = self.asm
-        key, walk = script_frame.CALL_KEY, script_frame.WALK_KEY
-        again, other = asm.new_label("further"), asm.new_label("other")
+    def beside(self) -> None:
+        """R0 = this goroutine's call of the layout in R1 at the depth of CALL_KEY, or 0."""
+        asm, key, walk = self.asm, script_frame.CALL_KEY, script_frame.WALK_KEY
         asm.store(R7, walk, self.target.number, 4)
-        asm.load(R1, R7, key + 8)
-        asm.store(R7, walk + 8, R1)
-        asm.load(R1, R9, script_frame.HEAD_LAYOUT, 4)
-        asm.load(R2, R9, script_frame.HEAD_DEPTH)
-        asm.mov(R6, 0)
-        asm.label(again)
         asm.store(R7, walk + 4, R1, 4)
-        asm.store(R7, walk + 16, R2)
+        for offset in (8, 16):
+            asm.load(R1, R7, key + offset)
+            asm.store(R7, walk + offset, R1)
         self.find(script_frame.CALLS, walk)
-        asm.jeq(R0, 0, unlinked)
-        asm.load(R1, R0, script_frame.OUTER_LAYOUT, 4)
-        asm.load(R2, R0, script_frame.OUTER_DEPTH)
-        asm.load(R3, R7, key + 4, 4)
-        asm.jne(R1, R3, other)
-        asm.load(R3, R7, key + 16)
-        asm.jne(R2, R3, other)
-        asm.load(R1, R8, script_frame.OUTER_LAYOUT, 4)
-        asm.store(R0, script_frame.OUTER_LAYOUT, R1, 4)
-        asm.load(R1, R8, script_frame.OUTER_DEPTH)
-        asm.store(R0, script_frame.OUTER_DEPTH, R1)
-        asm.jump(unlinked)
-        asm.label(other)
-        asm.add(R6, 1)
-        asm.jlt(R6, _SAME_DEPTH, again)
 
     def _delete(self) -> None:
         """R8 is the call: it goes, and with it what was kept of it. Its place in the chain is not looked at."""

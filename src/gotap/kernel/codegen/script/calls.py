@@ -127,6 +127,8 @@ class EnterProgram(CallProgram):
         asm.label(linked)
         asm.store(R7, script_frame.LINK + script_frame.OUTER_LAYOUT, R1, 4)
         asm.store(R7, script_frame.LINK + script_frame.OUTER_DEPTH, R2)
+        asm.constant(R1, script_frame.NONE)
+        asm.store(R7, script_frame.LINK + script_frame.INNER_LAYOUT, R1)
 
     def keep(self, full: str) -> None:
         """What was captured goes to the map of its class."""
@@ -155,6 +157,12 @@ class EnterProgram(CallProgram):
         asm.store(R8, script_frame.HEAD_LAYOUT, layout.operation_id, 4)
         asm.load(R1, R10, frame.DEPTH)
         asm.store(R8, script_frame.HEAD_DEPTH, R1)
+        asm.load(R2, R7, script_frame.LINK + script_frame.OUTER_DEPTH)
+        asm.jne(R1, R2, done)
+        asm.load(R1, R7, script_frame.LINK + script_frame.OUTER_LAYOUT, 4)
+        self.beside()
+        asm.jeq(R0, 0, done)
+        asm.store(R0, script_frame.INNER_LAYOUT, layout.operation_id, 4)
         asm.jump(done)
         asm.label(new)
         asm.store(R7, head + script_frame.HEAD_LAYOUT, layout.operation_id)

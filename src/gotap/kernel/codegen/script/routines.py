@@ -50,15 +50,14 @@ def generate_routine(
 
 
 def generate_unwinder(routines: Iterable[Routine], target: Target, setting: ScriptSetting) -> Code | None:
-    """The program that UNWINDERS holds at 0: ends the calls of which another program finds that they are over.
+    """The program that UNWINDERS holds at 0: gives up calls of which another program finds that they are over.
 
     None when the script follows no calls. Load it like the programs at the target's sites; it is attached nowhere.
     """
-    calls = tuple(dict.fromkeys(call for one in routines if isinstance(one, Unwind) for call in one.calls))
-    if not calls:
+    if not any(isinstance(one, Unwind) and one.calls for one in routines):
         return None
     about = About(_ANYWHERE, target, setting, 0, 0, True, 0)
-    routine = Unwind(ir.Const(0), None, "panic", calls)
+    routine = Unwind(ir.Const(0), None, "panic", ())
     return UnwinderProgram(routine, about).generate(routine)
 
 

@@ -53,7 +53,8 @@ LOCAL_COUNT = 64
 WALK_KEY = LOCALS + 8 * LOCAL_COUNT  # a call key, of another call than CALL_KEY
 HEAD = WALK_KEY + CALL_KEY_SIZE  # a value of HEADS
 LIMIT = HEAD + 32  # of an unwinding: calls above this depth have ended
-RESUME = LIMIT + 8  # of the unwinder: number in UNWINDERS of the program to go back to
+MISSED = LIMIT + 8  # and those above this one had ended before, which nobody saw
+RESUME = MISSED + 8  # of the unwinder: number in UNWINDERS of the program to go back to
 LOOPS = RESUME + 8  # of each loop around: its first value
 LOOP_DEPTH = 4
 BUFFER = LOOPS + 8 * LOOP_DEPTH  # a group or bucket of a Go map
@@ -69,13 +70,16 @@ VALUE_BUFFER = KEY_BUFFER + KEY_BUFFER_SIZE  # value of a script's map
 VALUE_BUFFER_SIZE = 544
 QUEUE = VALUE_BUFFER + VALUE_BUFFER_SIZE  # of a deep capture: what is still to be followed
 QUEUE_SIZE = 2560
-LINK_SIZE = 24
+LINK_SIZE = 32
 LINK = -LINK_SIZE  # of a call: what CALL holds before the record's header
 assert QUEUE + QUEUE_SIZE <= LINK
 
 #: Value of CALLS: layout (u32, or NONE) and depth (u64) of the call outside of this one on the same goroutine, u16
-#: class of what was kept, u16 number of the probe, u64 address of the entry's instruction; then the record's header.
-OUTER_LAYOUT, KEPT_CLASS, CALL_PROBE, OUTER_DEPTH, ENTRY_IP, CALL_HEADER = 0, 4, 6, 8, 16, 24
+#: class of what was kept, u16 number of the probe, layout (u32, or NONE) of the call inside of this one at the same
+#: depth, which another probe of the same function follows, u64 address of the entry's instruction; then the record's
+#: header.
+OUTER_LAYOUT, KEPT_CLASS, CALL_PROBE, OUTER_DEPTH, INNER_LAYOUT, ENTRY_IP, CALL_HEADER = 0, 4, 6, 8, 16, 24, 32
+assert CALL_HEADER == LINK_SIZE
 CALL_SIZE = CALL_HEADER + EVENT.itemsize
 NONE = 0xFFFFFFFF
 

@@ -1,4 +1,4 @@
-"""Calls that end without returning: a panic, recovered or not, or runtime.Goexit has unwound them."""
+"""Calls that end without returning: a panic, recovered or not, or runtime.Goexit has unwound them, or nobody knows."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ from gotap.kernel.asm import Code
 from gotap.kernel.codegen import frame
 from gotap.kernel.codegen.script import script_frame
 from gotap.kernel.codegen.script.call_chains import CallProgram
+from gotap.kernel.codegen.script.script_frame import Counter
 from gotap.kernel.codegen.script.script_program import below, serves
 from gotap.kernel.codegen.script.script_roots import roots_of_call
 from gotap.kernel.codegen.words import pack_key
-from gotap.kernel.isa import R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper
+from gotap.kernel.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper
 from gotap.probe.script.routine import LOOP_LIMIT, Ended, Forget, Unwind, Unwound
 
 _ENDED = {"panic": Ended.PANIC, "goexit": Ended.GOEXIT}
 _STEP = "unwind"
 
 #: On the stack until there is a frame: the depth above which calls have ended, and where the unwinder goes back to.
-_LIMIT, _RESUME = frame.PAIR, frame.PAIR + 8
+_LIMIT, _RESUME, _MISSED = frame.PAIR, frame.PAIR + 8, frame.DEPTH
+_ASKED = ((_LIMIT, script_frame.LIMIT), (_MISSED, script_frame.MISSED), (_RESUME, script_frame.RESUME))
 
 
 class EndingProgram(CallProgram):
     """Ends calls of the goroutine in ROW_KEY, from the innermost outwards, as long as they are deeper than LIMIT."""
 
-    def end_calls(self, calls: Sequence[Unwound], ended: Ended, again: int) -> None:
+    def end_call(self, routine: Unwind) -> None:
+        """What is to be done for the call at R8, whose key is CALL_KEY."""
+        raise NotImplementedError
+
+    def end_calls(self, routine: Unwind, again: int) -> None:
         """`again`: this program's number in UNWINDERS, by which it comes back where the kernel has no bpf_loop."""
         asm = self.asm
         stop = asm.new_label("stop")
@@ -33,7 +39,7 @@ class EndingProgram(CallProgram):
         self.words.moment = "unwound"
         self.far = True  # each call is counted for its own probe
         self.keys()
-        for source, place in ((_LIMIT, script_frame.LIMIT), (_RESUME, script_frame.RESUME)):
+        for source, place in _ASKED:
             asm.load(R1, R10, source)
             asm.store(R7, place, R1)
         if self.setting.has_loop:
@@ -47,7 +53,7 @@ class EndingProgram(CallProgram):
             asm.call(Helper.LOOP)
             return
         with self.inside(1):
-            self.end_one(calls, ended, stop)
+            self.end_one(routine, stop)
         self.innermost(stop)
         asm.store(R7, script_frame.CLAIM, 0)
         self.tail_call(again)
@@ -72,7 +78,7 @@ class EndingProgram(CallProgram):
         asm.mov(R3, R9 if number is None else number)
         asm.call(Helper.TAIL_CALL)
 
-    def place_step(self, calls: Sequence[Unwound], ended: Ended) -> None:
+    def place_step(self, routine: Unwind) -> None:
         """Callback (R1 round, R2 state), behind the program."""
         asm = self.asm
         if not self.setting.has_loop:
@@ -83,14 +89,14 @@ class EndingProgram(CallProgram):
         asm.load(R7, R2, 8)
         self.head = -8
         with self.inside(1):
-            self.end_one(calls, ended, stop)
+            self.end_one(routine, stop)
         asm.mov(R0, 0)
         asm.exit_()
         asm.label(stop)
         asm.mov(R0, 1)
         asm.exit_()
 
-    def end_one(self, calls: Sequence[Unwound], ended: Ended, stop: str) -> None:
+    def end_one(self, routine: Unwind, stop: str) -> None:
         """Ends the innermost call; jumps to `stop` when there is none left that is deep enough."""
         asm = self.asm
         found = asm.new_label("open")
@@ -100,15 +106,19 @@ class EndingProgram(CallProgram):
         asm.jne(R0, 0, found)
         self.key(script_frame.HEADS, script_frame.GOROUTINE_KEY)  # a chain that leads nowhere
         asm.call(Helper.MAP_DELETE)
+        asm.store(R7, script_frame.LINK + script_frame.CALL_PROBE, self.probe, 2)
+        self.count(Counter.STALE)
         asm.jump(stop)
         asm.label(found)
         asm.mov(R8, R0)
-        self.take()
-        asm.call(Helper.KTIME_GET_NS)
-        asm.store(R7, script_frame.field("end"), R0)
-        asm.store(R7, script_frame.field("ended"), int(ended), 1)
-        self.clear_locals()
-        self.dispatch(calls)
+        self.end_call(routine)
+
+    def give_up(self) -> None:
+        """The call at R8 ended without anybody seeing how: that is counted, and nothing is said of it."""
+        self.asm.load(R1, R8, script_frame.CALL_PROBE, 2)
+        self.asm.store(R7, script_frame.LINK + script_frame.CALL_PROBE, R1, 2)
+        self.pop()
+        self.count(Counter.STALE)
 
     def dispatch(self, calls: Sequence[Unwound]) -> None:
         """Does what is to be done for calls of this layout: layouts with the same to do share it."""
@@ -133,10 +143,10 @@ class EndingProgram(CallProgram):
             asm.label(other)
         asm.label(done)
 
-    def complete_with(self, calls: Sequence[Unwound], ended: Ended, *, release: bool) -> Code:
+    def complete_with(self, routine: Unwind, *, release: bool) -> Code:
         """The end of the program, and what it calls."""
         self.finish(release=release)
-        self.place_step(calls, ended)
+        self.place_step(routine)
         self.subprograms()
         return self.asm.finish()
 
@@ -160,18 +170,55 @@ class UnwindProgram(EndingProgram):
         asm.add(R2, frame.ROW_KEY)
         asm.call(Helper.MAP_LOOKUP)
         asm.jeq(R0, 0, "exit")
-        asm.mov(R0, 0)
-        if routine.above is not None:
+        if routine.above is None:
+            self.own_depth()
+            asm.store(R10, _MISSED, R0)
+            asm.store(R10, _LIMIT, 0)
+        else:
             self.early.word(routine.above, "exit")
-        asm.store(R10, _LIMIT, R0)
+            asm.store(R10, _LIMIT, R0)
+            asm.store(R10, _MISSED, -1)
         asm.store(R10, _RESUME, 0)
-        ended = _ENDED[routine.ended]
-        self.end_calls(routine.calls, ended, 1 + self.number)
-        return self.complete_with(routine.calls, ended, release=True)
+        self.end_calls(routine, 1 + self.number)
+        return self.complete_with(routine, release=True)
+
+    def own_depth(self) -> None:
+        """R0 = how deep in the goroutine's stack this place's function is."""
+        asm = self.asm
+        assert self.target.stack_high is not None
+        self.early.word(self.target.stack_high, "exit")
+        asm.load(R1, R6, PT_REGS["rsp"])
+        asm.sub(R0, R1)
+        if self.place.sp_offset:
+            asm.sub(R0, self.place.sp_offset)
+
+    def end_call(self, routine: Unwind) -> None:
+        asm = self.asm
+        seen, done = asm.new_label("seen"), asm.new_label("given_up")
+        asm.load(R1, R7, script_frame.CALL_KEY + 16)
+        asm.load(R2, R7, script_frame.MISSED)
+        asm.jle(R1, R2, seen)
+        self.give_up()
+        asm.jump(done)
+        asm.label(seen)
+        self.take()
+        asm.call(Helper.KTIME_GET_NS)
+        asm.store(R7, script_frame.field("end"), R0)
+        asm.store(R7, script_frame.field("ended"), int(_ENDED[routine.ended]), 1)
+        self.clear_locals()
+        self.dispatch(routine.calls)
+        asm.label(done)
 
 
 class UnwinderProgram(EndingProgram):
-    """Where another program finds open calls that are deeper than where it runs: it goes on there afterwards."""
+    """Where another program finds open calls that are deeper than where it runs: it goes on there afterwards.
+
+    The calls are over, and no panic, Goexit or return of theirs was seen: assembly that jumps, a return that could not
+    be probed or whose goroutine could not be read.
+    """
+
+    def end_call(self, routine: Unwind) -> None:
+        self.give_up()
 
     def generate(self, routine: Unwind) -> Code:
         asm = self.asm
@@ -186,12 +233,12 @@ class UnwinderProgram(EndingProgram):
         for source, place in ((script_frame.HEAD_LIMIT, _LIMIT), (script_frame.HEAD_RESUME, _RESUME)):
             asm.load(R1, R0, source)
             asm.store(R10, place, R1)
-        ended = _ENDED[routine.ended]
-        self.end_calls(routine.calls, ended, 0)
+        asm.store(R10, _MISSED, 0)
+        self.end_calls(routine, 0)
         asm.load(R9, R7, script_frame.RESUME)
         asm.store(R7, script_frame.CLAIM, 0)
         self.tail_call()
-        return self.complete_with(routine.calls, ended, release=False)
+        return self.complete_with(routine, release=False)
 
 
 class ForgetProgram(CallProgram):
