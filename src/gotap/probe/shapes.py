@@ -96,8 +96,9 @@ class Shapes:
         rows: list[tuple[int, int, int, int, int, int]] = []
         for place, shape in enumerate(self._declared):
             first = len(pointers) + len(rows)
-            own[place] = (min(shape.size, _LARGEST), shape.kept, first, len(shape.pointers), shape.flags)
-            rows += [pointer.row() for pointer in shape.pointers]
+            near = [pointer.row() for pointer in shape.pointers if max(pointer.offset, pointer.extra) <= _LARGEST]
+            own[place] = (min(shape.size, _LARGEST), min(shape.kept, _LARGEST), first, len(near), shape.flags)
+            rows += near
         return np.concatenate([heads, own]), np.concatenate([pointers, np.array(rows, POINTER)])
 
     @property

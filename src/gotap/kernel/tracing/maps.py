@@ -16,11 +16,11 @@ from gotap.kernel.syscalls import MapFlags, MapType, ProgramType
 from gotap.probe.shapes import Shapes
 
 #: Calls that are open at once, over all goroutines; more are counted and not followed.
-OPEN_CALLS = 32768
+OPEN_CALLS = 65536
 #: Of those that keep much from their entry, by how much: the more, the fewer.
 _KEPT_BYTES = 32 << 20
 #: Goroutines that have open calls, or variables of their own.
-GOROUTINES = 16384
+GOROUTINES = 65536
 #: Without maps that grow, all memory is taken from the start.
 _LESS = 16
 

@@ -38,6 +38,10 @@ from gotap.probe.sources import types_of
 from gotap.probe.typing import Types
 
 
+#: Maps of one script: a program may use 64 of the kernel's (MAX_USED_MAPS, Linux 5.15 to 6.18), gotap's own included.
+MOST_MAPS = 40
+
+
 class NoKernel(GotapError):
     """A tracepoint or a C function in a script that is only listed."""
 
@@ -118,6 +122,9 @@ class _Binder:
         return map_layout(type, self.context.program.go_version)
 
     def bind(self) -> BoundScript:
+        count = self.context.shared.maps.count
+        if count > MOST_MAPS:
+            raise GotapError(f"the script has {count} maps, and {MOST_MAPS} is the most", "use more keys in fewer maps")
         context, shared = self.context, self.context.shared
         moments, functions = MomentProbes(context), FunctionProbes(context, self.signatures)
         if context.image is not None:

@@ -108,6 +108,11 @@ class Maps:
         self._known(name)
         return self._spec(name, self.parts(keys)).number if keys else self._mention(name)
 
+    @property
+    def count(self) -> int:
+        """How many maps the script stores into."""
+        return len(self._kinds)
+
     def is_single(self, name: str) -> bool:
         """Whether a map has no keys and one value: `@x = 1`."""
         self._known(name)
