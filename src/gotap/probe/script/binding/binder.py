@@ -37,7 +37,6 @@ from gotap.probe.signature import Signature
 from gotap.probe.sources import types_of
 from gotap.probe.typing import Types
 
-
 #: Maps of one script: a program may use 64 of the kernel's (MAX_USED_MAPS, Linux 5.15 to 6.18), gotap's own included.
 MOST_MAPS = 40
 
