@@ -280,6 +280,7 @@ def test_a_probe_that_is_dropped_stays_away(target: Target, executable: Path) ->
     target.do("ms")
     assert sum(entry.count for entry in tracer.maps.read(0) if entry.parts[0][0] == 7) == 1
     assert [told.probe for told in tracer.counts()] == ["probe 1", "probe 2"]
+    assert [told.detached is None for told in tracer.counts()] == [False, True]
     tracer.close()
 
 
@@ -295,6 +296,7 @@ def test_thinned_counts_are_scaled(target: Target, executable: Path) -> None:
     taken = told.counts[Counter.HITS] - 10
     assert 0 < taken < 200
     assert counts(tracer) == {7: 10 + 4 * taken}
+    assert tracer.sampling.factor(0, tracer.maps.epoch(0)) == 4
     tracer.close()
 
 

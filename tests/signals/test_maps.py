@@ -48,6 +48,11 @@ def test_counts_with_the_largest_first() -> None:
     }
 
 
+def test_what_thinned_probes_feed_carries_the_fraction() -> None:
+    estimate = results(spec(MapKind.COUNT), [entry(count=4)], Names(), sampled_of=8)
+    assert to_json(estimate) == {"map": "@m", "kind": "count", "sampled": 0.125, "entries": [{"key": [], "value": 4}]}
+
+
 def test_every_kind_of_key() -> None:
     keys: list[tuple[Part, bytes, Any]] = [
         (INT, word(-5), -5),

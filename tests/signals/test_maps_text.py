@@ -21,6 +21,13 @@ def test_the_largest_stands_last() -> None:
     assert shown(spec(MapKind.COUNT)) == ""
 
 
+def test_what_thinned_probes_feed_says_so() -> None:
+    one = spec(MapKind.COUNT)
+    estimate = results(one, [entry(count=4)], Names(), sampled_of=8)
+    assert to_text(estimate, str) == "@m is an estimate: probes were thinned, to one firing of 8\n@m: 4\n"
+    assert to_text(results(one, [], Names(), sampled_of=8), str) == ""
+
+
 def test_durations_have_units() -> None:
     one = entry(count=2, sum=3_000_000, least=1_000, greatest=2_999_000)
     assert shown(spec(MapKind.AVG, value=DURATION), one) == "@m: 1.5ms\n"

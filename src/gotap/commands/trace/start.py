@@ -326,7 +326,9 @@ def read_map(tracer: Tracer, names: NoNames, clock: Clock, number: int, epoch: i
     """What a map of the script holds; `epoch` None: now."""
     from gotap.signals.maps import results
 
-    return results(tracer.maps.specs[number], tracer.maps.read(number, epoch), names, clock.offset())
+    chosen = tracer.maps.epoch(number) if epoch is None else epoch
+    factor = tracer.sampling.factor(number, chosen)
+    return results(tracer.maps.specs[number], tracer.maps.read(number, chosen), names, clock.offset(), factor)
 
 
 def _tracepoint_fields(category: str, name: str) -> Mapping[str, FieldInfo]:

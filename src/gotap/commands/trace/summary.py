@@ -73,6 +73,8 @@ def _by_probe(counts: Sequence[ProbeCounts]) -> Iterator[str]:
         told = [f"{one.counts[cause]:,} {words}" for cause, words in TOLD.items() if one.counts[cause]]
         if dropped:
             told.insert(0, f"{sum(dropped.values()):,} dropped{_causes(dropped)}")
+        if one.detached is not None:
+            told.insert(0, f"detached after {seconds(one.detached)}, to stay below --max-overhead")
         if told:
             yield f"{one.probe}: {', '.join(told)}"
 

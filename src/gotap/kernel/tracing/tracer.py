@@ -21,10 +21,11 @@ from gotap.kernel.codegen.target import Target
 from gotap.kernel.executable import Executable
 from gotap.kernel.scriptmaps import ScriptMaps
 from gotap.kernel.syscalls import ProgramType
-from gotap.kernel.tracing.feeding import cleared_maps
+from gotap.kernel.tracing.feeding import cleared_maps, feeding_probes
 from gotap.kernel.tracing.maps import RING_SIZE, WorkMaps, frame_slots
 from gotap.kernel.tracing.origins import attach_origin, program_type, run
 from gotap.kernel.tracing.programs import Loaded, Part, load, load_one, parts_of
+from gotap.kernel.tracing.sampling import Sampling
 from gotap.probe.script.bound import BoundRoutine, BoundScript, Origin
 from gotap.probe.script.record import EVENT
 from gotap.probe.script.routine import Enter, Forget, Leave, Routine, Unwind
@@ -38,7 +39,7 @@ _EVERYWHERE = ("profile", "tracepoint", "syscall")
 
 class ProbeCounts(Struct, frozen=True):
     """What was counted for a probe, as the user wrote it. `runs` and `run_time` (ns): of its programs, 0 where the
-    kernel does not measure them.
+    kernel does not measure them. `detached`: it was dropped after so many seconds; None: it was not.
     """
 
     probe: str
@@ -46,6 +47,7 @@ class ProbeCounts(Struct, frozen=True):
     counts: dict[Counter, int]
     runs: int = 0
     run_time: int = 0
+    detached: float | None = None
 
 
 class OpenServers(Struct, frozen=True):
@@ -56,6 +58,13 @@ class OpenServers(Struct, frozen=True):
     maps: Mapping[str, Map]
     number: int
     scoping: int | None
+
+
+class _Dropped(Struct, frozen=True):
+    """A probe that is gone for good, after so many seconds. `stale`: as counted then; what was open is no loss."""
+
+    after: float
+    stale: int
 
 
 class _Timer(Struct):
@@ -85,6 +94,8 @@ class Tracer:
         self._past: dict[int, tuple[int, int]] = {}  # by probe: runs and run time of programs that are gone
         self._late: dict[int, int] = {}  # by probe: returns of calls whose entries were not, or no longer, probed
         self._begun = False
+        self._begun_at = 0.0
+        self._dropped: dict[int, _Dropped] = {}  # by probe
         self.setting = _setting(script, features, thinning, servers)
         with contextlib.ExitStack() as undo:
             probes = max(self.names, default=0) + 1
@@ -95,6 +106,7 @@ class Tracer:
             if script.shapes is not None:
                 self.work.add_shapes(script.shapes)
             self.maps = ScriptMaps(script.maps, maps, cleared_maps(script))
+            self.sampling = Sampling(feeding_probes(script), self.maps.epoch)
             self._undo = undo.pop_all()
             self._undo.callback(self.maps.close)
         self.ring = self.work.ring
@@ -110,7 +122,7 @@ class Tracer:
         self.load(executable, meanwhile)
         try:
             if not self._begun:
-                self._begun = True
+                self._begun, self._begun_at = True, time.monotonic()
                 self._run("begin")
             before = self._unpaired()
             for index, loaded in enumerate(self._loaded):
@@ -194,9 +206,10 @@ class Tracer:
         self._loaded = [one for one in self._loaded if _is_end(one.part.routine)]
 
     def _set_aside(self, before: dict[int, int]) -> None:
-        """Returns without a call since then tell nothing."""
-        for number, count in self._unpaired().items():
-            self._late[number] = self._late.get(number, 0) + count - before[number]
+        """Returns without a call since then tell nothing, of the probes that are named."""
+        now = self._unpaired()
+        for number, count in before.items():
+            self._late[number] = self._late.get(number, 0) + now[number] - count
 
     def _unpaired(self) -> dict[int, int]:
         """Returns without a call, by probe."""
@@ -209,13 +222,16 @@ class Tracer:
         """Takes one probe out for good: it has become too dear. What others need to end their calls stays."""
         gone = [index for index, one in enumerate(self._loaded)
                 if one.part.routine.number == number and not _ends_others(one.part.routine)]
+        counts = self.work.counts(number)
         close_all([self._links.pop(index) for index in reversed(gone) if index in self._links])
+        self._set_aside({number: counts[Counter.UNPAIRED]})
+        self._dropped[number] = _Dropped(time.monotonic() - self._begun_at, counts[Counter.STALE])
         self._timers = [timer for timer in self._timers if timer.loaded.part.routine.number != number]
         self._parts = [one for one in self._parts if one.routine.number != number or _ends_others(one.routine)]
 
     def thin(self, number: int, factor: int) -> None:
         """From now on one firing of `factor` of this probe is taken; the tracer was made with `thinning`."""
-        self.work.thin(number, factor)
+        self.sampling.thin(number, factor, lambda: self.work.thin(number, factor))
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -270,7 +286,11 @@ class Tracer:
             words = self.work.counts(number)
             counts = {counter: words[counter] for counter in Counter}
             counts[Counter.UNPAIRED] -= self._late.get(number, 0)
-            found.append(ProbeCounts(name, number, counts, *measured.get(number, (0, 0))))
+            dropped = self._dropped.get(number)
+            if dropped is not None:
+                counts[Counter.STALE] = min(counts[Counter.STALE], dropped.stale)
+            found.append(ProbeCounts(name, number, counts, *measured.get(number, (0, 0)),
+                                     None if dropped is None else dropped.after))  # fmt: skip
         return found
 
     def loaded(self) -> Sequence[Loaded]:

@@ -1,4 +1,7 @@
-"""Maps as JSON: {"map": "@name", "kind": "hist", "entries": [{"key": […], "value": …}]}; docs/trace-maps.md."""
+"""Maps as JSON: {"map": "@name", "kind": "hist", "entries": [{"key": […], "value": …}]}; docs/trace-maps.md.
+
+Where probes that store into it were thinned, "sampled" comes after the kind: the least fraction of firings taken.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ def to_json(result: MapResult) -> dict[str, Any]:
     return {
         "map": spec.name,
         "kind": spec.kind.value,
+        **({"sampled": 1 / result.sampled_of} if result.sampled_of > 1 else {}),
         "entries": [
             {
                 "key": [as_json(part, value) for part, value in zip(spec.keys, entry.key, strict=True)],

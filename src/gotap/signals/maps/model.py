@@ -75,7 +75,11 @@ class MapEntry(Struct, frozen=True):
 
 
 class MapResult(Struct, frozen=True):
-    """`entries`: the largest first: by their value, or by how many values they are made of."""
+    """`entries`: the largest first: by their value, or by how many values they are made of.
+
+    `sampled_of`: one firing of so many was taken when least were, of those probes that store into it; 1: all were.
+    """
 
     spec: MapSpec
     entries: tuple[MapEntry, ...]
+    sampled_of: int = 1

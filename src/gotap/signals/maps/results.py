@@ -45,9 +45,10 @@ class _Gathered(Struct):
     entries: list[Entry] = []
 
 
-def results(spec: MapSpec, entries: Sequence[Entry], resolver: Resolver | Mapping[int, Resolver], offset: int = 0
-            ) -> MapResult:  # fmt: skip
+def results(spec: MapSpec, entries: Sequence[Entry], resolver: Resolver | Mapping[int, Resolver], offset: int = 0,
+            sampled_of: int = 1) -> MapResult:  # fmt: skip
     """`resolver`: of the one target, or of each by its number. `offset`: from CLOCK_MONOTONIC to Unix time, ns.
+    `sampled_of`: as in MapResult.
 
     Entries whose keys mean the same, though their addresses differ, become one.
     """
@@ -55,7 +56,7 @@ def results(spec: MapSpec, entries: Sequence[Entry], resolver: Resolver | Mappin
     value = _VALUES[spec.kind]
     found = [(_weight(spec, one), MapEntry(one.key, value(spec, one, offset))) for one in gathered]
     found.sort(key=lambda pair: (_descending(pair[0]), repr(pair[1].key)))
-    return MapResult(spec, tuple(entry for _, entry in found))
+    return MapResult(spec, tuple(entry for _, entry in found), sampled_of)
 
 
 def _gather(

@@ -32,11 +32,15 @@ _Number = Callable[[int | float], str]
 
 
 def to_text(result: MapResult, clean: Clean, width: int = 0) -> str:
-    """Whole lines; empty when the map is. `clean` makes texts of the program safe to print.
+    """Whole lines; empty when the map is. `clean` makes texts of the program safe to print. A map that thinned probes
+    feed has a line before it that says so.
 
     `width`: of the terminal; 0: there is none.
     """
-    return "".join(_entry(result.spec, entry, clean, width or _WIDTH) for entry in reversed(result.entries))
+    lines = "".join(_entry(result.spec, entry, clean, width or _WIDTH) for entry in reversed(result.entries))
+    if not lines or result.sampled_of == 1:
+        return lines
+    return f"{result.spec.name} is an estimate: probes were thinned, to one firing of {result.sampled_of}\n{lines}"
 
 
 def _entry(spec: MapSpec, entry: MapEntry, clean: Clean, width: int) -> str:
