@@ -271,6 +271,8 @@ def test_the_same_file_executed_again_is_traced_on(mode: str) -> None:
         done = tracing.finish(signal.SIGINT)
         assert text_is_original(orders.pid)
     assert done.code == 0
+    assert re.search(r"executed the same program again, which is traced now; up to \d[\d,]* ms of it were not seen",
+                     done.err)  # fmt: skip
     texts = [one["text"] for one in lines_of(done.out) if "text" in one]
     assert texts == ["0 main.work a", "1 main.work a", "0 main.work b", "1 main.work b", "2 main.work b"]
     assert maps_of(done.out) == {"@": {"[]": 5}}

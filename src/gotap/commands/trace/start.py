@@ -7,8 +7,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from gotap.commands.descriptors import raise_limit, set_limit
@@ -27,6 +27,8 @@ from gotap.commands.trace.summary import costs, summary
 from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.kernel.features import Features
+from gotap.kernel.pool import Pool
+from gotap.kernel.tracing.executions import Executions, watch_executions
 from gotap.kernel.tracing.governor import Governor
 from gotap.kernel.tracing.tracer import Tracer
 from gotap.probe.script.binding.binder import Options, bind_script
@@ -91,6 +93,8 @@ class _Tracing:
         self.released = False  # what -c started may run
         self.lost = False  # the target has become another program
         self.next_look = 0.0
+        self.executions: Executions | None = None
+        self.executed: list[float] = []  # when the target executed what is not traced yet
         self.attached_at = 0.0
         self.tidied = False
         self.governor: Governor | None = None
@@ -204,6 +208,8 @@ class _Tracing:
         sites = self.attach(tracer)
         self.announce(tracer, sites)
         self.attached_at = time.monotonic()
+        if self.subject is not None:
+            self.executions = watch_executions(self.subject.process.initial_tgid, tracer.ring, self.features)
         session.ticks.append(lambda: self.follow(session, tracer, names))
         session.ticks.append(self.tidy)
         if self.governor is not None:
@@ -217,7 +223,8 @@ class _Tracing:
                 program.release()
             session.run(lambda: self.ended, *([self.subject.process] if self.subject is not None else []))
         finally:
-            tracer.detach(session.keep_up)
+            with self.unwatched():
+                tracer.detach(session.keep_up)
         session.finish()
         losses = session.close()
         say(*summary(session, tracer.counts(), losses, time.monotonic() - self.attached_at))
@@ -274,17 +281,22 @@ class _Tracing:
 
     def follow(self, session: TraceSession, tracer: Tracer, names: NoNames) -> None:
         """When the target executes a program: goes on if it is the same file."""
-        subject = self.subject
-        if subject is None or time.monotonic() < self.next_look or self.ended:
+        subject, now = self.subject, time.monotonic()
+        if subject is None or self.ended:
             return
-        self.next_look = time.monotonic() + _LOOK
+        self.note_executions()
+        if not self.executed and now < self.next_look:
+            return
+        unchanged, self.next_look = self.next_look - _LOOK, now + _LOOK
         if not subject.has_become_another():
             return
+        self.executed = self.executed or [unchanged]
         tracer.detach(session.keep_up)
         session.drain()
         if not subject.runs_same_file():
             if subject.is_alive():
                 say(f"{subject.pid} executed another program ({subject.current_name()}): tracing ends")
+                self.executed.clear()
             self.lost = True
             return
         try:
@@ -293,7 +305,29 @@ class _Tracing:
             if subject.is_alive():
                 raise
         else:
-            say(f"{subject.pid} executed the same program again, which is traced now")
+            say(again(subject.pid, self.executed, time.monotonic()))
+            self.executed.clear()
+
+    def note_executions(self) -> None:
+        if self.executions is not None:
+            self.executed += self.executions.new()
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Nobody waits for the target's executions any more; tells of those that came too fast. To give a tracepoint
+        back takes a tenth of a second, in which other things can be done.
+        """
+        self.note_executions()
+        if self.executed and self.subject is not None:
+            say(f"{self.subject.pid} executed a program {counted(len(self.executed), 'more time')}, of which nothing "
+                "was seen")  # fmt: skip
+        if self.executions is None:
+            yield
+            return
+        with Pool(1, "gotap-close") as pool:
+            call = pool.start(self.executions.close)
+            yield
+            call.result()
 
     def renew(self, subject: Subject, tracer: Tracer, names: NoNames) -> None:
         """Attaches to what the target executes now."""
@@ -320,6 +354,17 @@ class _Tracing:
             if received:
                 return 128 + received[-1]
         return code
+
+
+def again(pid: int, executed: Sequence[float], traced: float) -> str:
+    """What is told when the same file was executed at these moments, and is traced from another one on.
+
+    Without the kernel's help the moment is the last at which it had not happened, so that this is the most that was
+    missed; and probes may stay in place over an execution.
+    """
+    times = "" if len(executed) == 1 else f" {len(executed)} times"
+    missed = f"up to {1000 * (traced - executed[0]):,.0f} ms of it were not seen"
+    return f"{pid} executed the same program again{times}, which is traced now; {missed}"
 
 
 def read_map(tracer: Tracer, names: NoNames, clock: Clock, number: int, epoch: int | None) -> MapResult:
