@@ -42,6 +42,7 @@ def emulated_maps(setting: ScriptSetting, ring: int = 1 << 16, probes: int = 4) 
         script_frame.RING: RingMap(ring),
         script_frame.COUNTERS: PerCpuArrayMap(8 * script_frame.COUNTER_COUNT, probes),
         script_frame.THIN: ArrayMap(4, probes),
+        script_frame.STOPPED: ArrayMap(8, 1),
         script_frame.NO_PROGRAMS: ProgramArrayMap(1),
         script_frame.UNWINDERS: ProgramArrayMap(64),
         EPOCHS: ArrayMap(8 * 16, 1),

@@ -29,6 +29,7 @@ from gotap.kernel.codegen.script import script_frame
 from gotap.kernel.codegen.script.keys import EPOCHS
 from gotap.kernel.codegen.script.routines import generate_routine
 from gotap.kernel.codegen.script.script_frame import Counter
+from gotap.kernel.codegen.script.scriptmaps import map_name
 from gotap.kernel.codegen.script.setting import ScriptSetting, ValueSetting
 from gotap.kernel.codegen.script.statements import SHORT_LOOP_LIMIT
 from gotap.kernel.codegen.target import Place, Target
@@ -213,6 +214,29 @@ def test_a_full_ring_is_counted() -> None:
     for _ in range(4):
         process.run(watch(emit()))
     assert (process.count(Counter.EVENTS), process.count(Counter.RING_FULL)) == (2, 2)
+
+
+def test_nothing_fires_after_stop_but_what_is_for_the_end() -> None:
+    setting = ScriptSetting(maps=(COUNT,), stops=True)
+    process = ScriptProcess(setting)
+    one, stop = Tally(0, (), ir.Const(1), signed=False), Emit(2, stop=True)
+    last = ir.Compare("==", ARGUMENT, ir.Const(3), False)
+    for number in range(1, 9):
+        process.run(watch(one, Branch(last, (stop,), ())), HERE, rax=number)
+    process.run(watch(emit(event=4)))
+    assert [event.header["event"] for event in process.events()] == [2]
+    process.setting = replace(setting, stops=False)
+    process.run(watch(emit(event=4)))
+    assert process.events()[-1].header["event"] == 4
+    [value] = process.machine.maps[map_name(COUNT)].values.values()
+    assert struct.unpack("<Q", value) == (3,)
+
+
+def test_what_stops_goes_on_where_nobody_is_told() -> None:
+    process = ScriptProcess(ScriptSetting(stops=True), ring=64)
+    for _ in range(2):
+        process.run(watch(Emit(2, stop=True)))
+    assert process.count(Counter.RING_FULL) == 2
 
 
 def test_a_reader_can_be_woken_at_once() -> None:

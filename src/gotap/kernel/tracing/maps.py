@@ -63,6 +63,8 @@ class WorkMaps:
             self._hash(sf.OWN, sf.GOROUTINE_KEY_SIZE, setting.own_size, GOROUTINES)
             self._map(sf.OWN_TEMPLATE, MapType.ARRAY, 4, setting.own_size, 1)
         self._map(sf.COUNTERS, MapType.PERCPU_ARRAY, 4, 8 * sf.COUNTER_COUNT, max(probes, 1))
+        if setting.stops:
+            self._map(sf.STOPPED, MapType.ARRAY, 4, 8, 1)
         if setting.thinning:
             self._map(sf.THIN, MapType.ARRAY, 4, 4, max(probes, 1))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from gotap.kernel.attach import HasFeatures, Link, attach_uprobes, close_all
@@ -154,7 +155,8 @@ class Tracer:
         target = _target(self.script, executable, self._number, origin)
         site = origin.cookie if origin is not None else None
         registers = program_type(origin) in (ProgramType.KPROBE, ProgramType.PERF_EVENT)
-        return generate_routine(bound.routine, part.place, target, self.setting, bound.number, site,
+        setting = replace(self.setting, stops=False) if _is_end(bound) else self.setting
+        return generate_routine(bound.routine, part.place, target, setting, bound.number, site,
                                 registers=registers, program=number)  # fmt: skip
 
     def _load_unwinder(self, executable: Executable | None) -> None:

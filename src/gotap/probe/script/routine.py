@@ -107,7 +107,8 @@ class CaptureStack(Struct, frozen=True):
 class Emit(Struct, frozen=True):
     """Sends an event. Columns that were filled before (at a call's entry) go along.
 
-    `event`: what it is, see gotap.probe.script.bound.EventSpec. `wake`: the reader should come at once.
+    `event`: what it is, see gotap.probe.script.bound.EventSpec. `wake`: the reader should come at once. `stop`: once it
+    has been sent no other firing does anything, but those of `end`.
     """
 
     event: int
@@ -115,6 +116,7 @@ class Emit(Struct, frozen=True):
     values: tuple[CaptureValue, ...] = ()
     stacks: tuple[CaptureStack, ...] = ()
     wake: bool = False
+    stop: bool = False
     epoch_of: int | None = None  # print(@m): the map's epoch at this moment goes into EVENT.weight
 
 

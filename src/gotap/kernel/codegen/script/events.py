@@ -54,7 +54,7 @@ class EventEmitter:
         if emit.epoch_of is not None:
             self.maps.epoch(emit.epoch_of)
             asm.store(R7, script_frame.field("weight"), R0, 4)
-        self.send(emit.wake)
+        self.send(emit.wake, stop=emit.stop and self.program.setting.stops)
         for index, word in enumerate(_WORDS):
             asm.load(R1, R7, script_frame.SAVED + 8 * index)
             asm.store(R7, word, R1)
@@ -80,7 +80,7 @@ class EventEmitter:
         elif late and (captures or stacks):
             self.deep.close()
 
-    def send(self, wake: bool) -> None:
+    def send(self, wake: bool, *, stop: bool) -> None:
         """The record in the smallest size that holds it. The reader is woken when much waits, or when it should be."""
         asm, program = self.asm, self.program
         sized, lost, sent = asm.new_label("sized"), asm.new_label("lost"), asm.new_label("sent")
@@ -103,6 +103,9 @@ class EventEmitter:
         asm.mov(R2, R7)
         asm.call(Helper.RINGBUF_OUTPUT)
         asm.jne(R0, 0, lost)
+        if stop:
+            asm.ld_map_value(R1, script_frame.STOPPED, 0)
+            asm.store(R1, 0, 1)
         program.count(Counter.EVENTS)
         self.count_cuts(sent)
         asm.jump(sent)

@@ -27,6 +27,7 @@ RING = "ring"
 COUNTERS = "counters"  # per-CPU array: number of the probe → u64 for each Counter
 THIN = "thin"  # array: number of the probe → u32, one firing of so many is taken
 UNWINDERS = "unwinders"  # program array: 0: unwinder, 1 + number: the program that it goes back to
+STOPPED = "stopped"  # array of one u64: 1 after `stop`
 NO_PROGRAMS = frame.NO_PROGRAMS
 
 #: Bytes of a record that travel at once: few sizes, so that a ring's content can be gathered in columns.

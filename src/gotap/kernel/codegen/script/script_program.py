@@ -67,7 +67,7 @@ class ScriptProgram:
         self._wants_count = False
 
     def start(self) -> None:
-        """Leaves where the hit is not meant: the other edge of a jump, another process."""
+        """Leaves where the hit is not meant: the other edge of a jump, another process, after `stop`."""
         asm = self.asm
         asm.mov(R6, R1)
         if self.setting.has_loop:
@@ -80,6 +80,10 @@ class ScriptProgram:
             asm.jne(R0, self.target.tgid, "exit")
         elif self.target.is_sought and self.setting.pid_namespace is not None:
             self.require_process(*self.setting.pid_namespace)
+        if self.setting.stops:
+            asm.ld_map_value(R1, script_frame.STOPPED, 0)
+            asm.load(R0, R1, 0)
+            asm.jne(R0, 0, "exit")
 
     def require_process(self, device: int, inode: int) -> None:
         """Leaves where another process runs, by its id in gotap's own pid namespace."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct, field
 
 from gotap.kernel.codegen.script import script_frame
-from gotap.probe.script.bound import BoundScript, MapSpec
+from gotap.probe.script.bound import BoundScript, EventKind, MapSpec
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.routine import Enter, Routine
 from gotap.probe.script.stackwords import StackWords
@@ -30,6 +30,7 @@ class ScriptSetting(Struct, frozen=True):
     all followed, so that a return without a call tells nothing; `keeping`: of those of whose entries more is kept
     than when and where it was, how many bytes of the record at most; `traces`: whether the catalogue's maps of open
     server operations are at hand, under the names of `gotap.kernel.codegen.frame`, and `scoping` as of their programs.
+    `stops`: STOPPED is to be set, and heeded.
     `pid_namespace`: device and inode of gotap's own, None where it is the first one.
     """
 
@@ -48,6 +49,7 @@ class ScriptSetting(Struct, frozen=True):
     values: ValueSetting | None = None
     unwinder: bool = False  # whether UNWINDERS holds a program
     thinning: bool = False
+    stops: bool = False
     traces: bool = False
     scoping: int | None = None
     pid_namespace: tuple[int, int] | None = None
@@ -122,6 +124,7 @@ def script_setting(script: BoundScript, *, slots: int = 16, has_loop: bool = Tru
         values=None if script.shapes is None else value_setting(script.shapes),
         unwinder=unwinder,
         thinning=thinning,
+        stops=any(spec.kind is EventKind.STOP for spec in script.events.values()),
         traces=traces,
         scoping=scoping,
         pid_namespace=pid_namespace,

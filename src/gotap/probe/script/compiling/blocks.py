@@ -108,7 +108,7 @@ class Block:
             case script.Clear(name):
                 return [ClearMap(self.shared.maps.number(name, ()))]
             case script.Stop():
-                return [Emit(self.frame.event(EventSpec(EventKind.STOP, self.probe.text)), wake=True)]
+                return [Emit(self.frame.event(EventSpec(EventKind.STOP, self.probe.text)), wake=True, stop=True)]
 
     def assign(self, node: script.Assign) -> list[Statement]:
         conditions, value = self.value(node.value)
