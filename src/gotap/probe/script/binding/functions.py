@@ -18,13 +18,13 @@ from gotap.probe.functions.model import DICTIONARY, FunctionSignature
 from gotap.probe.functions.signatures import Signatures
 from gotap.probe.functions.suggestions import no_such_function
 from gotap.probe.places import BoundSite, NotInBinary
-from gotap.probe.script.binding.context import Context, NothingFound
+from gotap.probe.script.binding.context import Context, NothingFound, Sites
 from gotap.probe.script.binding.inlined import InlinedProbes
 from gotap.probe.script.binding.points import Names
 from gotap.probe.script.binding.restarts import Guard, guard
 from gotap.probe.script.binding.watches import all_args, dictionary, result, watch
 from gotap.probe.script.bound import BoundRoutine, EventKind, EventSpec, Part
-from gotap.probe.script.compiling.blocks import Block
+from gotap.probe.script.compiling.blocks import Block, all_of
 from gotap.probe.script.compiling.frames import Captured, FrameBuilder
 from gotap.probe.script.compiling.stage import (
     Stage,
@@ -36,7 +36,7 @@ from gotap.probe.script.compiling.stage import (
 )
 from gotap.probe.script.language import tree
 from gotap.probe.script.language.source import ScriptError
-from gotap.probe.script.routine import Emit, Enter, Leave, Unwound, Watch
+from gotap.probe.script.routine import Branch, Emit, Enter, Leave, Unwound, Watch
 from gotap.probe.signature import package_of
 from gotap.probe.value import Value
 
@@ -299,13 +299,22 @@ class FunctionProbes:
         context.locals = max(context.locals, block.locals.slots, kept.block.locals.slots)
         context.add(probe, number, enters, sites)
         panics = spec.point == "panic"
-        context.add(probe, number, Leave(layout, () if panics else late, () if panics else body), returns)
+        leave = Leave(layout, () if panics else late, () if panics else body)
         if found.guard is not None:
-            settled = context.frame(group.name)
-            after = Watch(context.layout(settled), (), (found.guard.forget(),))
-            context.routines.append(BoundRoutine("(begins anew)", 0, after, tuple(returns)))
+            leave = self.forgetting(found.guard, leave, group, returns, followed=not early)
+        context.add(probe, number, leave, returns)
         ended = body if panics else unwound
         context.unwound.append(Unwound(layout, late if panics or unwound else (), ended))
+
+    def forgetting(self, guard: Guard, leave: Leave, group: Group, returns: Sites, *, followed: bool) -> Leave:
+        """The end of a call also ends that it began anew. `followed`: every call is; else a return may know of none."""
+        if followed:
+            body = (Branch(all_of(leave.when), leave.body, ()),) if leave.when else leave.body
+            return Leave(leave.layout, (), (guard.forget(), *body))
+        frame = self.context.frame(group.name)
+        after = Watch(self.context.layout(frame), (), (guard.forget(),))
+        self.context.routines.append(BoundRoutine("(begins anew)", 0, after, tuple(returns)))
+        return leave
 
     def predicates(
         self, probe: tree.Probe, kept: Kept, block: Block
