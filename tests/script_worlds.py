@@ -55,13 +55,16 @@ class Goroutine:
         return {"r14": self.g, "rsp": self.high - depth}
 
 
-def normal(event: bytes) -> bytes:
-    """An event's bytes in use, without what differs from run to run."""
-    header = np.frombuffer(event[: EVENT.itemsize], EVENT).copy()
-    used = int(header[0]["used"])
+def normal(data: bytes) -> tuple[bytes, tuple[bytes | None, ...]]:
+    """What an event says, without what differs from run to run: header, columns, texts.
+
+    Columns that are absent hold what the frame's last user left there, and who that was depends on the CPU.
+    """
+    event, header = Event(data), np.frombuffer(data[: EVENT.itemsize], EVENT).copy()
     for name in _MOMENT:
         header[name] = 0
-    return header.tobytes() + event[EVENT.itemsize : used]
+    columns = [data[one.offset : one.offset + 8] if event.has(one) else None for one in world.LAYOUT.columns]
+    return header.tobytes(), (*columns, *(event.text(one) for one in world.TEXTS))
 
 
 class Emulated:
