@@ -42,7 +42,8 @@ def test_inlined_calls_are_frames_of_their_own(go: str) -> None:
         ("main.small", line_of("func small("), True),
         ("main.inlined", line_of("func inlined("), False),
     ]
-    assert {frame.file for frame in found} == {str(PROGRAMS / "stacks" / "main.go")}
+    # The program may have been built elsewhere: builds are shared.
+    assert {"/".join(frame.file.split("/")[-2:]) for frame in found} == {"stacks/main.go"}
 
 
 def test_a_return_address_belongs_to_the_call_before_it() -> None:
