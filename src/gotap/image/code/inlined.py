@@ -9,6 +9,7 @@ instruction is, and that no loop of the body goes through.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from iced_x86 import ConditionCode, FlowControl, Instruction, Mnemonic
@@ -52,10 +53,13 @@ class InlinedCopy:
         self._code = code
         self._hoists = hoists
         self._graph: FlowGraph = code.graph
-        self._own = [
-            i for i, one in enumerate(self._graph.instructions) if any(low <= one.ip < high for low, high in ranges)
-        ]
+        between = (range(self._first_at(low), self._first_at(high)) for low, high in ranges)
+        self._own = sorted({i for indices in between for i in indices})
         self._mark = self._graph.index_of(mark)
+
+    def _first_at(self, address: int) -> int:
+        """The index of the first instruction from there on."""
+        return bisect_left(self._graph.instructions, address, key=lambda one: one.ip)
 
     def site(self, *, arguments: bool = False) -> InlinedSite:
         """The cheapest place; with `arguments`, the first of the copy's own instructions that it begins with."""
