@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from weakref import WeakSet
+
 import pytest
 
 from gobuild import NEWEST, OLDEST, build, every_version
-from gotap.image.code import Cost
+from gotap.image.code import Cost, FunctionCode
+from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.probe.catalogue import runtime
 from gotap.probe.functions.closures import Closures
@@ -26,6 +29,25 @@ def opened(go: str, mode: str = "plain") -> tuple[Signatures, Places]:
 def listed(go: str, pattern: str, mode: str = "plain") -> dict[str, Listed]:
     signatures, places = opened(go, mode)
     return {one.name: one for one in Listing(signatures, places.code).of(signatures.functions.find(pattern))}
+
+
+def test_a_listing_keeps_the_code_of_a_few_functions_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {name: (one.text, one.inlined) for name, one in listed(NEWEST, "main.*").items()}
+    monkeypatch.setattr("gotap.probe.functions.listing._KEPT", 2)
+    signatures, places = opened(NEWEST)
+    alive: WeakSet[FunctionCode] = WeakSet()
+    most = 0
+
+    def analyse(function: Function) -> FunctionCode:
+        nonlocal most
+        code = places.analyse(function)
+        alive.add(code)
+        most = max(most, len(alive))
+        return code
+
+    listing = Listing(signatures, analyse).of(signatures.functions.find("main.*"))
+    assert {one.name: (one.text, one.inlined) for one in listing} == expected
+    assert most <= 4  # those, the new one, and one that is at work
 
 
 @pytest.mark.parametrize("go", every_version())

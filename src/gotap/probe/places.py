@@ -91,17 +91,19 @@ class Places:
         """The function's code, knowing what it calls. `quiet_defers`: what it defers leaves its results alone."""
         key = (function.address, quiet_defers)
         if key not in self._code:
-            content = self.image.code(function)
-            called = called_functions(content, function.address)
-            known = [one for target in called if (one := self.image.pclntab.function_at(target)) is not None]
-            callees = Callees.of((one.name, one.address) for one in known)
-            if quiet_defers:
-                plain = FunctionCode(content, function.address)
-                callees = replace(callees, harmless_calls=frozenset(plain.deferred_calls()))
-            self._code[key] = FunctionCode(
-                content, function.address, callees=callees, read=self.read_pointers
-            )
+            self._code[key] = self.analyse(function, quiet_defers=quiet_defers)
         return self._code[key]
+
+    def analyse(self, function: Function, *, quiet_defers: bool = False) -> FunctionCode:
+        """As `code`, but it is not kept: for those who look at many functions, each once."""
+        content = self.image.code(function)
+        called = called_functions(content, function.address)
+        known = [one for target in called if (one := self.image.pclntab.function_at(target)) is not None]
+        callees = Callees.of((one.name, one.address) for one in known)
+        if quiet_defers:
+            plain = FunctionCode(content, function.address)
+            callees = replace(callees, harmless_calls=frozenset(plain.deferred_calls()))
+        return FunctionCode(content, function.address, callees=callees, read=self.read_pointers)
 
     def read_pointers(self, address: int, size: int) -> bytes | None:
         """Words of the image with relocations applied: the tables of switches."""

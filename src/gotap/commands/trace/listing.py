@@ -64,9 +64,11 @@ def show_listing(arguments: argparse.Namespace) -> int:
     if not matches.functions:
         raise no_such_function(image, pattern)
     if arguments.json:
-        show("\n".join(msgspec.json.encode(one).decode() for one in details(functions, matches)))
+        for one in details(functions, matches):
+            show(msgspec.json.encode(one).decode())
     elif arguments.verbose:
-        show("\n".join(line for one in details(functions, matches) for line in _two_lines(one)))
+        for one in details(functions, matches):
+            show("\n".join(_two_lines(one)))
     else:
         show("\n".join(map(_line, matches.functions)))
     return OK
@@ -99,10 +101,10 @@ def kernel_probes(pattern: str) -> list[str]:
 
 
 def details(functions: Functions, matches: Matches) -> Iterator[Shown]:
-    """Signatures and costs, for which code is read."""
+    """Signatures and costs, for which code is read: some milliseconds each."""
     image = functions.image
     types = types_of(image, runtime())
-    listing = Listing(Signatures(functions, types, (), signatures_in_catalogue), Places(image, types).code)
+    listing = Listing(Signatures(functions, types, (), signatures_in_catalogue), Places(image, types).analyse)
     for one in listing.of(matches):
         address = one.bodies[0].function.address if one.bodies else None
         file, line = (image.pclntab.line(address) if address is not None else None) or ("", 0)

@@ -17,6 +17,9 @@ from gotap.probe.functions.model import FunctionSignature
 from gotap.probe.functions.pattern import plain_name
 from gotap.probe.functions.signatures import Signatures
 
+#: Functions whose code is kept: some 20 MB.
+_KEPT = 1024
+
 
 class ListedBody(Struct, frozen=True):
     """Code of its own. `name`: with type arguments or shapes. `entry` None: no instruction there can carry a probe.
@@ -59,14 +62,33 @@ class Listed(Struct, frozen=True):
         return self.signature.text(self.name)
 
 
+class _Latest:
+    """Keeps the code of the functions that were asked for last: a listing looks at a function for its entry, its
+    returns and for each call that was inlined into it, and a whole program's analysed code takes gigabytes.
+    """
+
+    def __init__(self, code: Callable[[Function], FunctionCode]) -> None:
+        self._code = code
+        self._kept: dict[int, FunctionCode] = {}  # by address, the latest last
+
+    def __call__(self, function: Function) -> FunctionCode:
+        found = self._kept.pop(function.address, None)
+        if found is None:
+            found = self._code(function)
+            if len(self._kept) >= _KEPT:
+                del self._kept[next(iter(self._kept))]
+        self._kept[function.address] = found
+        return found
+
+
 class Listing:
-    """Lists the functions of one binary. `code` gives a function's code, analysed once."""
+    """Lists the functions of one binary. `code` analyses a function's code; the latest are kept here."""
 
     def __init__(self, signatures: Signatures, code: Callable[[Function], FunctionCode]) -> None:
         self._signatures = signatures
         self._image: Image = signatures.image
-        self._code = code
-        self._copies = Copies(self._image, code)
+        self._code = _Latest(code)
+        self._copies = Copies(self._image, self._code)
 
     def of(self, matches: Matches) -> Iterator[Listed]:
         """What is known of each function of a pattern, in their order."""
