@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 import script_calls
+from bpf_interpreter import MAX_TAIL_CALLS
 from gotap.kernel.codegen.script import script_frame
 from gotap.kernel.codegen.script.routines import generate_routine, generate_unwinder
 from gotap.kernel.codegen.script.script_frame import Counter
+from gotap.probe.script.routine import Ended
 from script_calls import CALL_MAPS, PLACE, PROBE, Calls, Told, calls_setting
 from script_kernel import Heap
-from script_worlds import TARGET, Emulated
+from script_worlds import TARGET, Emulated, Goroutine
 
 
 class Programs:
@@ -49,5 +51,21 @@ def test_each_call_ends_once(seed: int, has_loop: bool) -> None:
     assert counts[Counter.UNREADABLE] == counts[Counter.CALLS_FULL] == 0
     for thread in calls.threads:
         programs.run("goexit", 0, {**thread.goroutine.registers(), "rbx": thread.goid})
+    for name in CALL_MAPS:
+        assert programs.world.hash(name) == {}, name
+
+
+@pytest.mark.parametrize("has_loop", [True, False], ids=["loop", "no loop"])
+def test_a_call_returns_from_inside_many_whose_ends_were_missed(has_loop: bool) -> None:
+    """Without bpf_loop the programs go on by tail calls, of which the kernel allows few."""
+    heap, programs = Heap(), Programs(has_loop)
+    goroutine, missed = Goroutine(heap, 100), 2 * MAX_TAIL_CALLS
+    for depth in range(8, 24 + 8 * missed, 8):
+        programs.run("enter", 0, {**goroutine.registers(depth), "rax": depth})
+    programs.run("leave", 0, {**goroutine.registers(16), "rax": 0})
+    programs.run("goexit", 0, {**goroutine.registers(8), "rbx": 100})
+    told = [Told.by(data) for data in programs.world.events()]
+    assert [(one.number, one.ended) for one in told] == [(16, Ended.RETURN), (8, Ended.GOEXIT)]
+    assert programs.world.counts(PROBE)[Counter.STALE] == missed
     for name in CALL_MAPS:
         assert programs.world.hash(name) == {}, name

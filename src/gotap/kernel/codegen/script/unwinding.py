@@ -26,6 +26,9 @@ _ASKED = ((_LIMIT, script_frame.LIMIT), (_MISSED, script_frame.MISSED), (_RESUME
 class EndingProgram(CallProgram):
     """Ends calls of the goroutine in ROW_KEY, from the innermost outwards, as long as they are deeper than LIMIT."""
 
+    #: Where the kernel has no bpf_loop: how many calls end before the program starts itself anew, 33 times at most.
+    at_once = 1
+
     def end_call(self, routine: Unwind) -> None:
         """What is to be done for the call at R8, whose key is CALL_KEY."""
         raise NotImplementedError
@@ -52,8 +55,9 @@ class EndingProgram(CallProgram):
             asm.mov(R4, 0)
             asm.call(Helper.LOOP)
             return
-        with self.inside(1):
-            self.end_one(routine, stop)
+        for _ in range(self.at_once):
+            with self.inside(1):
+                self.end_one(routine, stop)
         self.innermost(stop)
         asm.store(R7, script_frame.CLAIM, 0)
         self.tail_call(again)
@@ -216,6 +220,8 @@ class UnwinderProgram(EndingProgram):
     The calls are over, and no panic, Goexit or return of theirs was seen: assembly that jumps, a return that could not
     be probed or whose goroutine could not be read.
     """
+
+    at_once = 8
 
     def end_call(self, routine: Unwind) -> None:
         self.give_up()
