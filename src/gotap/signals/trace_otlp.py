@@ -159,6 +159,8 @@ def metric_of(result: MapResult, resource: Resource, start: int, now: int) -> Me
     if data is None:
         return None
     label, what = spec.name.removeprefix("@") or "map", f"{spec.name}: {spec.kind.value} of a gotap script"
+    if result.sampled_of > 1:
+        what += f", an estimate from one firing of {result.sampled_of}"
     unit = "ns" if spec.value.kind is PartKind.DURATION and spec.kind is not MapKind.COUNT else ""
     return Metric(resource, SCOPE, f"{SCOPE}.{label}", unit, what, start, now, data)
 
