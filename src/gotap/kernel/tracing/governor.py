@@ -90,12 +90,24 @@ class Governor:
             one.thinnable |= isinstance(routine.routine, Watch | Enter)
         if not self.measures:
             self._estimate(sums)
+        self._share_endings(sums)
         return [
             Load(number, self._tracer.names[number], one.passes / elapsed, one.trap / one.passes, one.run / one.passes,
                  self._factors.get(number, 1) if one.thinnable else 0)
             for number, one in sums.items()
-            if one.passes and elapsed > 0
+            if one.passes and elapsed > 0 and not self._tracer.is_dropped(number)
         ]  # fmt: skip
+
+    def _share_endings(self, sums: dict[int, _Sum]) -> None:
+        """What it costs to see calls end without returning is the cost of the probe whose calls are the most."""
+        endings = sums.pop(0, None)
+        routines = [one.part.routine for one in self._tracer.loaded()]
+        followed = {one.number for one in routines if isinstance(one.routine, Enter)}
+        calls = [sums[number] for number in followed & sums.keys()]
+        if endings is not None and calls:
+            most = max(calls, key=lambda one: one.passes)
+            most.trap += endings.trap
+            most.run += endings.run
 
     def _trap(self, part: Part) -> float:
         origin = part.routine.origin

@@ -226,10 +226,16 @@ class Tracer:
                 if one.part.routine.number == number and not _ends_others(one.part.routine)]
         counts = self.work.counts(number)
         close_all([self._links.pop(index) for index in reversed(gone) if index in self._links])
+        if not any(isinstance(self._routine(index), Enter) for index in self._links):  # no calls to end any more
+            over = [index for index in self._links if isinstance(self._routine(index), Unwind)]
+            close_all([self._links.pop(index) for index in over])
         self._set_aside({number: counts[Counter.UNPAIRED]})
         self._dropped[number] = _Dropped(time.monotonic() - self._begun_at, counts[Counter.STALE])
         self._timers = [timer for timer in self._timers if timer.loaded.part.routine.number != number]
         self._parts = [one for one in self._parts if one.routine.number != number or _ends_others(one.routine)]
+
+    def is_dropped(self, number: int) -> bool:
+        return number in self._dropped
 
     def thin(self, number: int, factor: int) -> None:
         """From now on one firing of `factor` of this probe is taken; the tracer was made with `thinning`."""
