@@ -236,6 +236,16 @@ def test_nothing_comes_after_stop(orders: Orders) -> None:
     assert done.out.decode().split() == [*map(str, range(500, 489, -1)), "end"]
 
 
+def test_maps_count_nothing_after_stop(orders: Orders) -> None:
+    script = "main.recurse:entry { @ = count(); if args.n == 490 { stop } } end { @end = count() }"
+    with started("trace", "-p", str(orders.pid), "--json", script) as tracing:
+        tracing.attached()
+        orders.give("recurse 500")
+        done = tracing.finish()
+    assert done.code == 0
+    assert maps_of(done.out) == {"@": {"[]": 11}, "@end": {"[]": 1}}
+
+
 def test_duration(orders: Orders) -> None:
     done = gotap("trace", "-p", str(orders.pid), "main.work", "--duration", "200ms")
     assert (done.code, done.out) == (0, b"")
