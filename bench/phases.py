@@ -23,9 +23,9 @@ def main() -> None:
         from gotap.commands.memory import keep_small
 
         keep_small()
+        from gotap.bpf.codegen.tracing import Sampling
         from gotap.commands.targets import Targets
         from gotap.image.image import Image
-        from gotap.kernel.codegen.tracing import Sampling
         from gotap.kernel.features import essential
         from gotap.kernel.watch import Executable, Watcher
         from gotap.probe.binding import bind

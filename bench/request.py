@@ -21,12 +21,12 @@ from unittest.mock import patch
 
 from bench.measure import Values, alternate, verdict
 from bench.programs import SERVICE, Load, NotPossible, Service, build, service
+from gotap.bpf.asm import R0, Assembler, Code
+from gotap.bpf.codegen.frame import Counter as KernelCounter
+from gotap.bpf.codegen.tracing import Sampling
 from gotap.commands.targets import Targets
 from gotap.image.containers.elf import Elf
-from gotap.kernel.asm import R0, Assembler, Code
 from gotap.kernel.bpf import enable_stats
-from gotap.kernel.codegen.frame import Counter as KernelCounter
-from gotap.kernel.codegen.tracing import Sampling
 from gotap.kernel.features import essential
 from gotap.kernel.watch import Totals, Watcher
 from gotap.sinks.environment import Environment

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from bench.programs import process_cpu
 from bench.tracee import Tracee
+from gotap.bpf.codegen.script.script_frame import Counter
 from gotap.commands.trace.names import NoNames
 from gotap.image.image import Image
-from gotap.kernel.codegen.script.script_frame import Counter
 from gotap.kernel.executable import Executable
 from gotap.kernel.features import scripting
 from gotap.kernel.tracing.tracer import Tracer

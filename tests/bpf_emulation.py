@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gotap.kernel.asm import Code
+from gotap.bpf.asm import Code
 
 M32, M64 = (1 << 32) - 1, (1 << 64) - 1
 EPERM, ENOENT, E2BIG, EAGAIN, EFAULT, EEXIST, EINVAL = 1, 2, 7, 11, 14, 17, 22

@@ -37,10 +37,10 @@ from bpf_emulation import (
     Space,
     UserMemory,
 )
-from gotap.kernel import isa
-from gotap.kernel.asm import Code
-from gotap.kernel.disasm import instruction_text
-from gotap.kernel.isa import Alu, Atomic, Class, Helper, Instruction, Jump
+from gotap.bpf import isa
+from gotap.bpf.asm import Code
+from gotap.bpf.disasm import instruction_text
+from gotap.bpf.isa import Alu, Atomic, Class, Helper, Instruction, Jump
 
 __all__ = [
     "ArrayMap", "EmulatedMap", "Fault", "HashMap", "LruHashMap", "Machine", "PerCpuArrayMap", "PerCpuHashMap",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from gotap.kernel.asm import R0, R1, R2, R3, R4, R6, R7, R8, R9, Assembler, Code, Reg
+from gotap.bpf.asm import R0, R1, R2, R3, R4, R6, R7, R8, R9, Assembler, Code, Reg
 
 WORK = (R0, R1, R2, R3, R4, R6, R7, R8)  # R9 points to the registers' image
 IMAGE = 8 * len(WORK)

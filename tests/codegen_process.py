@@ -27,11 +27,11 @@ from codegen_samples import (
     TGID,
     G,
 )
-from gotap.kernel.codegen import frame
-from gotap.kernel.codegen.aggregation import KEY_SIZE, VALUE_SIZE
-from gotap.kernel.codegen.frame import Counter
-from gotap.kernel.codegen.program import Options, Place, Target, generate
-from gotap.kernel.codegen.tracing import Sampling
+from gotap.bpf.codegen import frame
+from gotap.bpf.codegen.aggregation import KEY_SIZE, VALUE_SIZE
+from gotap.bpf.codegen.frame import Counter
+from gotap.bpf.codegen.program import Options, Place, Target, generate
+from gotap.bpf.codegen.tracing import Sampling
 from gotap.probe import ir
 from gotap.probe.record import HEADER, TEXT, Column
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gotap.bpf.codegen.program import Place, Target
 from gotap.image.code import Register
-from gotap.kernel.codegen.program import Place, Target
 from gotap.probe import ir
 from gotap.probe.record import Column, ColumnKind, Layout
 

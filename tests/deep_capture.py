@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bpf_interpreter import ArrayMap, Machine, UserMemory
-from gotap.kernel.asm import R0, R6, R7, Assembler, Code
-from gotap.kernel.asm import R1 as CONTEXT
+from gotap.bpf.asm import R0, R6, R7, Assembler, Code
+from gotap.bpf.asm import R1 as CONTEXT
+from gotap.bpf.codegen.planner import Plan
+from gotap.bpf.codegen.script import deep_memory as memory
+from gotap.bpf.codegen.script.deep import DeepEmitter, DeepSetting
+from gotap.bpf.codegen.words import WordEmitter
+from gotap.bpf.enums import MapType, ProgramType
 from gotap.kernel.bpf import Map, Program
-from gotap.kernel.codegen.planner import Plan
-from gotap.kernel.codegen.script import deep_memory as memory
-from gotap.kernel.codegen.script.deep import DeepEmitter, DeepSetting
-from gotap.kernel.codegen.words import WordEmitter
 from gotap.kernel.shape_maps import descriptor_pairs, shape_maps
-from gotap.kernel.syscalls import MapType, ProgramType
 from gotap.probe import ir
 from gotap.probe.record import HEADER, TEXT, Column, ColumnKind
 from gotap.probe.script.limits import Limits

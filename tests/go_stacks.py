@@ -8,17 +8,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from gotap.bpf.asm import R0, R1, R2, R3, R4, R6, R7, Assembler, Code, Helper, Reg
+from gotap.bpf.codegen.planner import Plan
+from gotap.bpf.codegen.script.script_frame import FRAME_SCRATCH, FRAMES, ON_STACK, RING
+from gotap.bpf.codegen.script.stacks import StackEmitter
+from gotap.bpf.codegen.words import WordEmitter
+from gotap.bpf.enums import MapType
 from gotap.image.image import Image
-from gotap.kernel.asm import R0, R1, R2, R3, R4, R6, R7, Assembler, Code, Helper, Reg
 from gotap.kernel.attach import attach_type, attach_uprobes
 from gotap.kernel.bpf import Map, Program
-from gotap.kernel.codegen.planner import Plan
-from gotap.kernel.codegen.script.script_frame import FRAME_SCRATCH, FRAMES, ON_STACK, RING
-from gotap.kernel.codegen.script.stacks import StackEmitter
-from gotap.kernel.codegen.words import WordEmitter
 from gotap.kernel.features import essential
 from gotap.kernel.ring import Ring
-from gotap.kernel.syscalls import MapType
 from gotap.probe.catalogue import runtime
 from gotap.probe.places import BoundSite, Places
 from gotap.probe.script.stackwords import StackWords, stack_words

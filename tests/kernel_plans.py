@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
+from gotap.bpf.asm import R0, Assembler
+from gotap.bpf.enums import AttachType, MapType, ProgramType
+from gotap.bpf.isa import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
 from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.kernel import syscalls, trials, trials_scripts
-from gotap.kernel.asm import R0, Assembler
 from gotap.kernel.bpf import Program
 from gotap.kernel.executable import Executable
-from gotap.kernel.isa import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
-from gotap.kernel.syscalls import AttachType, MapType, ProgramType
 from gotap.kernel.tracing.tracer import Tracer
 from gotap.kernel.trials import Bench
 from gotap.probe.script.binding.binder import bind_script

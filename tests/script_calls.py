@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gotap.bpf.codegen.script import script_frame
+from gotap.bpf.codegen.script.setting import ScriptSetting, filtered_layouts, keeping_layouts
+from gotap.bpf.codegen.target import Place
 from gotap.image.code import Register
-from gotap.kernel.codegen.script import script_frame
-from gotap.kernel.codegen.script.setting import ScriptSetting, filtered_layouts, keeping_layouts
-from gotap.kernel.codegen.target import Place
 from gotap.probe import ir
 from gotap.probe.record import Column, ColumnKind, Layout
 from gotap.probe.script.routine import Emit, Ended, Enter, Leave, Routine, Unwind, Unwound

@@ -17,16 +17,16 @@ from typing import Self
 import numpy as np
 
 from bpf_interpreter import UserMemory
+from gotap.bpf.code import Code
+from gotap.bpf.codegen.script import script_frame
+from gotap.bpf.codegen.script.setting import ScriptSetting
+from gotap.bpf.enums import ProgramType
+from gotap.bpf.isa import PT_REGS, PT_REGS_SIZE
 from gotap.kernel.attach import Link, attach_type, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, Program
-from gotap.kernel.code import Code
-from gotap.kernel.codegen.script import script_frame
-from gotap.kernel.codegen.script.setting import ScriptSetting
 from gotap.kernel.features import scripting
 from gotap.kernel.findings import Features
-from gotap.kernel.isa import PT_REGS, PT_REGS_SIZE
 from gotap.kernel.scriptmaps import ScriptMaps
-from gotap.kernel.syscalls import ProgramType
 from gotap.kernel.tracing.maps import WorkMaps
 
 _STUB = 256  # bytes for each

@@ -18,11 +18,10 @@ import pytest
 from numpy.typing import NDArray
 
 from bpf_interpreter import ArrayMap, EmulatedMap, HashMap, Machine, PerCpuHashMap, UserMemory
-from gotap.kernel.asm import R0, R1, R6, R7, Assembler, Code
-from gotap.kernel.bpf import Map, Program, possible_cpus
-from gotap.kernel.codegen.planner import Plan
-from gotap.kernel.codegen.script.keys import KeyEmitter, Scratch, TextSources
-from gotap.kernel.codegen.script.script_frame import (
+from gotap.bpf.asm import R0, R1, R6, R7, Assembler, Code
+from gotap.bpf.codegen.planner import Plan
+from gotap.bpf.codegen.script.keys import KeyEmitter, Scratch, TextSources
+from gotap.bpf.codegen.script.script_frame import (
     FRAME_SCRATCH,
     FRAMES,
     IN_FRAME,
@@ -30,11 +29,12 @@ from gotap.kernel.codegen.script.script_frame import (
     KEY_BUFFER_SIZE,
     VALUE_BUFFER_SIZE,
 )
-from gotap.kernel.codegen.script.scriptmaps import ScriptMapEmitter
-from gotap.kernel.codegen.script.stacks import StackEmitter
-from gotap.kernel.codegen.words import WordEmitter
+from gotap.bpf.codegen.script.scriptmaps import ScriptMapEmitter
+from gotap.bpf.codegen.script.stacks import StackEmitter
+from gotap.bpf.codegen.words import WordEmitter
+from gotap.bpf.enums import MapType, ProgramType
+from gotap.kernel.bpf import Map, Program, possible_cpus
 from gotap.kernel.scriptmaps import ScriptMaps
-from gotap.kernel.syscalls import MapType, ProgramType
 from gotap.probe import ir
 from gotap.probe.script.bound import MapKind, MapSpec, Part, PartKind
 from gotap.probe.script.routine import ClearMap, Remove, Store, Tally

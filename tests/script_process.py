@@ -18,13 +18,13 @@ from bpf_interpreter import (
     UserMemory,
 )
 from codegen_samples import GOID, HERE, REQUEST, SP, STACK_HIGH, TARGET, TGID, G
-from gotap.kernel.codegen.script import script_frame
-from gotap.kernel.codegen.script.keys import EPOCHS, key_size
-from gotap.kernel.codegen.script.routines import generate_routine
-from gotap.kernel.codegen.script.script_frame import Counter
-from gotap.kernel.codegen.script.scriptmaps import map_name, value_size
-from gotap.kernel.codegen.script.setting import ScriptSetting
-from gotap.kernel.codegen.target import Place, Target
+from gotap.bpf.codegen.script import script_frame
+from gotap.bpf.codegen.script.keys import EPOCHS, key_size
+from gotap.bpf.codegen.script.routines import generate_routine
+from gotap.bpf.codegen.script.script_frame import Counter
+from gotap.bpf.codegen.script.scriptmaps import map_name, value_size
+from gotap.bpf.codegen.script.setting import ScriptSetting
+from gotap.bpf.codegen.target import Place, Target
 from gotap.probe.record import TEXT, Column
 from gotap.probe.script.bound import MapKind
 from gotap.probe.script.record import EVENT

@@ -6,8 +6,8 @@ import random
 import struct
 from collections.abc import Mapping
 
+from gotap.bpf.codegen.target import Place
 from gotap.image.code import Register
-from gotap.kernel.codegen.target import Place
 from gotap.probe import ir
 from gotap.probe.record import Column, ColumnKind, Layout
 from gotap.probe.script.bound import MapKind, MapSpec, Part, PartKind

@@ -12,12 +12,12 @@ import numpy as np
 
 import script_routines as world
 from bpf_interpreter import Machine
-from gotap.kernel.code import Code
-from gotap.kernel.codegen.script import script_frame
-from gotap.kernel.codegen.script.keys import PREFIX
-from gotap.kernel.codegen.script.scriptmaps import map_name
-from gotap.kernel.codegen.script.setting import ScriptSetting
-from gotap.kernel.codegen.target import Target
+from gotap.bpf.code import Code
+from gotap.bpf.codegen.script import script_frame
+from gotap.bpf.codegen.script.keys import PREFIX
+from gotap.bpf.codegen.script.scriptmaps import map_name
+from gotap.bpf.codegen.script.setting import ScriptSetting
+from gotap.bpf.codegen.target import Target
 from gotap.kernel.scriptmaps import Entry
 from gotap.probe import ir
 from gotap.probe.script.bound import MapKind, MapSpec

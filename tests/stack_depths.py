@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import bisect
 
-from gotap.kernel import isa
-from gotap.kernel.code import Code
-from gotap.kernel.isa import Class, Jump
+from gotap.bpf import isa
+from gotap.bpf.code import Code
+from gotap.bpf.isa import Class, Jump
 
 _ROUNDED = 32  # check_max_stack_depth before Linux 6.8
 

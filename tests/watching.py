@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gotap.bpf.codegen import frame
+from gotap.bpf.codegen.frame import Counter
+from gotap.bpf.codegen.tracing import Sampling
 from gotap.commands.targets import Target, Targets
-from gotap.kernel.codegen import frame
-from gotap.kernel.codegen.frame import Counter
-from gotap.kernel.codegen.tracing import Sampling
 from gotap.kernel.features import Features, essential
 from gotap.kernel.watch import Totals, Watcher
 from gotap.probe.convert import Param

@@ -10,11 +10,11 @@ from typing import Any, cast
 import msgspec.structs
 import pytest
 
+from gotap.bpf.codegen.frame import Counter
 from gotap.commands import session as module
 from gotap.commands.ends import Limits, Signals
 from gotap.commands.session import Session
 from gotap.commands.targets import Target, Targets
-from gotap.kernel.codegen.frame import Counter
 from gotap.kernel.watch import Totals
 from gotap.signals.batch import Resource, Spans
 from gotap.signals.metrics import Histogram, Metrics

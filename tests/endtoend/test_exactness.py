@@ -13,7 +13,7 @@ import pytest
 
 import gobuild
 from goservers import Client, Server, run_client, serving
-from gotap.kernel.codegen.frame import Counter
+from gotap.bpf.codegen.frame import Counter
 from httpload import load, request_bytes
 from processes import eventually
 from watching import Watch, watching

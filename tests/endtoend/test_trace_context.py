@@ -6,7 +6,7 @@ import pytest
 
 from endtoend_requests import get
 from goservers import Client, Server
-from gotap.kernel.codegen.tracing import Sampling
+from gotap.bpf.codegen.tracing import Sampling
 from httpload import load
 from watching import Watch, watching
 

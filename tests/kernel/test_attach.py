@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import probe_target
+from gotap.bpf.asm import R0, R1, R2, R6, R7, R10, Assembler, Helper
 from gotap.kernel import features, syscalls
-from gotap.kernel.asm import R0, R1, R2, R6, R7, R10, Assembler, Helper
 from gotap.kernel.attach import Link, attach_type, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, MapType, Program
 from gotap.kernel.errors import (
@@ -254,7 +254,7 @@ def test_something_else_goes_on_while_links_are_closed(monkeypatch: pytest.Monke
 _AGENT = """
 import sys, time
 from gotap.kernel import features
-from gotap.kernel.asm import R0, Assembler
+from gotap.bpf.asm import R0, Assembler
 from gotap.kernel.attach import attach_type, attach_uprobes
 from gotap.kernel.bpf import Program
 asm = Assembler()

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from gotap.bpf.asm import R0, R1, R2, R3, R4, R6, R10, Assembler, Code, Helper
 from gotap.kernel import bpf, syscalls
-from gotap.kernel.asm import R0, R1, R2, R3, R4, R6, R10, Assembler, Code, Helper
 from gotap.kernel.bpf import Map, MapType, Program, ProgramType, Update, enable_stats
 from gotap.kernel.errors import BpfDeniedError, BpfMissingError, MapError, VerifierError
 from kernel_access import needs_bpf

@@ -13,18 +13,18 @@ from msgspec.structs import replace
 import script_calls
 from codegen_samples import ARGUMENT, BUCKETS, SWISS, load, text
 from compiled import has_private_stack
+from gotap.bpf.codegen import frame
+from gotap.bpf.codegen.script import script_frame
+from gotap.bpf.codegen.script.routines import generate_routine, generate_unwinder
+from gotap.bpf.codegen.script.setting import ScriptSetting, ValueSetting
+from gotap.bpf.codegen.target import Place, Target
+from gotap.bpf.enums import MapFlags, MapType, ProgramType
+from gotap.bpf.isa import STACK_SIZE
 from gotap.image.code import Edge, Register, Stack
 from gotap.kernel.bpf import Map, Program, possible_cpus
-from gotap.kernel.codegen import frame
-from gotap.kernel.codegen.script import script_frame
-from gotap.kernel.codegen.script.routines import generate_routine, generate_unwinder
-from gotap.kernel.codegen.script.setting import ScriptSetting, ValueSetting
-from gotap.kernel.codegen.target import Place, Target
 from gotap.kernel.features import scripting
-from gotap.kernel.isa import STACK_SIZE
 from gotap.kernel.scriptmaps import ScriptMaps
 from gotap.kernel.shape_maps import shape_maps
-from gotap.kernel.syscalls import MapFlags, MapType, ProgramType
 from gotap.kernel.tracing.maps import WorkMaps
 from gotap.probe import ir
 from gotap.probe.record import Column, ColumnKind, Layout

@@ -24,12 +24,12 @@ from codegen_samples import (
     text,
 )
 from compiled import has_private_stack, machine_code
+from gotap.bpf.asm import R0, R10, Assembler, Code
+from gotap.bpf.codegen import aggregation, frame
+from gotap.bpf.codegen.program import Options, Place, Target, generate
+from gotap.bpf.enums import MapFlags, MapType
 from gotap.image.code import Edge, Location, Register, Stack
-from gotap.kernel.asm import R0, R10, Assembler, Code
 from gotap.kernel.bpf import Map, Program
-from gotap.kernel.codegen import aggregation, frame
-from gotap.kernel.codegen.program import Options, Place, Target, generate
-from gotap.kernel.syscalls import MapFlags, MapType
 from gotap.probe import ir
 from kernel_access import needs_bpf
 

@@ -10,7 +10,7 @@ import pytest
 
 import deep_capture
 from deep_capture import HEAP, Capture, Heap, Table, column, pointers, value
-from gotap.kernel.codegen.script import deep_memory, script_frame
+from gotap.bpf.codegen.script import deep_memory, script_frame
 from gotap.probe import ir
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import EVENT, EventFlags

@@ -11,13 +11,13 @@ import pytest
 
 import gobuild
 from deep_capture import FRAME, HEAP, TAIL, column, program, read
+from gotap.bpf.codegen.script import deep_memory as memory
+from gotap.bpf.codegen.script.deep import DeepSetting
+from gotap.bpf.enums import MapType
 from gotap.kernel.attach import attach_type, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, Program
-from gotap.kernel.codegen.script import deep_memory as memory
-from gotap.kernel.codegen.script.deep import DeepSetting
 from gotap.kernel.features import essential
 from gotap.kernel.shape_maps import shape_maps
-from gotap.kernel.syscalls import MapType
 from gotap.probe import ir
 from gotap.probe.functions.closures import Closures
 from gotap.probe.functions.matching import Functions

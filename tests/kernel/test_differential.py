@@ -8,9 +8,9 @@ import pytest
 
 import script_calls
 import script_routines as world
-from gotap.kernel.codegen.script import script_frame
-from gotap.kernel.codegen.script.routines import generate_routine, generate_unwinder
-from gotap.kernel.codegen.script.script_frame import Counter
+from gotap.bpf.codegen.script import script_frame
+from gotap.bpf.codegen.script.routines import generate_routine, generate_unwinder
+from gotap.bpf.codegen.script.script_frame import Counter
 from kernel_access import needs_bpf
 from script_calls import CALL_MAPS, PLACE, PROBE, Calls, Told, calls_setting
 from script_kernel import Heap, KernelScript, Stubs

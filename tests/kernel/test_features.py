@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gotap.bpf.enums import MapType
 from gotap.kernel import features, host, playground, syscalls
 from gotap.kernel.playground import EMULATED, Playground
-from gotap.kernel.syscalls import MapType
 from kernel_access import needs_bpf
 
 ESSENTIAL = {"bpf", "program", "ringbuf", "uprobes", "uprobe_multi_link", "uprobe_multi", "bpf_loop", "attach_cookie",

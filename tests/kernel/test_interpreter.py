@@ -9,8 +9,8 @@ import pytest
 
 from bpf_interpreter import ArrayMap, Fault, HashMap, Machine, PerCpuHashMap, RingMap, UserMemory
 from bpf_samples import IMAGE, INTERESTING, WORK, random_program, signed_extensions
-from gotap.kernel import isa
-from gotap.kernel.asm import R0, R1, R2, R3, R4, R6, R7, R9, R10, Assembler, Code, Helper
+from gotap.bpf import isa
+from gotap.bpf.asm import R0, R1, R2, R3, R4, R6, R7, R9, R10, Assembler, Code, Helper
 from gotap.kernel.bpf import Map, MapType, Program, ProgramType
 from kernel_access import needs_bpf
 

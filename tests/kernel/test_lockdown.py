@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from gotap.bpf.isa import Helper
 from gotap.kernel import host, lockdown
 from gotap.kernel.features import lockdown_level
-from gotap.kernel.isa import Helper
 from gotap.kernel.lockdown import CONFIDENTIALITY, INTEGRITY, NONE, level
 from gotap.kernel.trials import Bench
 from kernel_access import needs_bpf

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from gotap.kernel.asm import R0, R1, R2, R3, R4, R6, R10, Assembler, Helper, RingFlags
+from gotap.bpf.asm import R0, R1, R2, R3, R4, R6, R10, Assembler, Helper, RingFlags
 from gotap.kernel.bpf import Map, MapType, Program, ProgramType
 from gotap.kernel.ring import BUSY, DISCARDED, Ring
 from kernel_access import needs_bpf

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from gotap.kernel.asm import R0, R7, Assembler
-from gotap.kernel.codegen.script import buckets
-from gotap.kernel.codegen.script.keys import KeyTooLong
-from gotap.kernel.codegen.script.scriptmaps import NoOtherCpus, ScriptMapEmitter
+from gotap.bpf.asm import R0, R7, Assembler
+from gotap.bpf.codegen.script import buckets
+from gotap.bpf.codegen.script.keys import KeyTooLong
+from gotap.bpf.codegen.script.scriptmaps import NoOtherCpus, ScriptMapEmitter
 from gotap.kernel.scriptmaps import Entry
 from gotap.probe import ir
 from gotap.probe.record import TEXT as TEXT_COLUMN

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from bpf_interpreter import ArrayMap, Machine, RingMap, UserMemory
 from go_stacks import MOST, program
-from gotap.kernel.codegen.script.script_frame import FRAME_SCRATCH, FRAMES, RING
+from gotap.bpf.codegen.script.script_frame import FRAME_SCRATCH, FRAMES, RING
 from gotap.probe.script.stackwords import Callback, StackWords
 
 BIAS = 0x555500000000

@@ -10,13 +10,13 @@ from functools import partial
 import numpy as np
 import pytest
 
+from gotap.bpf.codegen import frame
+from gotap.bpf.codegen.frame import Counter
+from gotap.bpf.codegen.tracing import Sampling
+from gotap.bpf.enums import MapFlags, MapType
 from gotap.kernel import features, watch
 from gotap.kernel.bpf import Map
-from gotap.kernel.codegen import frame
-from gotap.kernel.codegen.frame import Counter
-from gotap.kernel.codegen.tracing import Sampling
 from gotap.kernel.sweep import sweep
-from gotap.kernel.syscalls import MapFlags, MapType
 from gotap.kernel.watch import Watcher
 from gotap.probe.record import HEADER
 from kernel_access import needs_bpf

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import probe_target
+from gotap.bpf.asm import R0, R1, R2, R6, R7, R10, Assembler, Helper
 from gotap.kernel import features
-from gotap.kernel.asm import R0, R1, R2, R6, R7, R10, Assembler, Helper
 from gotap.kernel.bpf import Map, MapType, Program
 from gotap.kernel.errors import AttachError, KernelError
 from gotap.kernel.tracing.origins import attach_origin, load_type, online_cpus, program_type, run

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import probe_target
+from gotap.bpf.codegen.script.script_frame import Counter
 from gotap.image.code import Cost, Site
 from gotap.kernel import features, syscalls
-from gotap.kernel.codegen.script.script_frame import Counter
 from gotap.kernel.errors import AttachError, BadSiteError
 from gotap.kernel.executable import Executable
 from gotap.kernel.tracing.governor import Governor

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from bpf_interpreter import ArrayMap, Machine, RingMap
-from gotap.kernel.asm import R0, R1, R2, R3, R4, R6, Assembler, Code, Helper, RingFlags
+from gotap.bpf.asm import R0, R1, R2, R3, R4, R6, Assembler, Code, Helper, RingFlags
+from gotap.bpf.codegen import frame
+from gotap.bpf.codegen.wake import WAKE_BYTES, wake_flags
 from gotap.kernel.bpf import Map, MapType, Program, ProgramType
-from gotap.kernel.codegen import frame
-from gotap.kernel.codegen.wake import WAKE_BYTES, wake_flags
 from gotap.kernel.ring import Ring
 from kernel_access import needs_bpf
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from gotap.bpf.codegen.tracing import Sampling
 from gotap.commands.costs import CostMeter
 from gotap.commands.ends import Limits, noted_signals
 from gotap.commands.host import willing_host
@@ -14,7 +15,6 @@ from gotap.commands.memory import keep_loaded
 from gotap.commands.session import GATHER, Session
 from gotap.commands.streams import say
 from gotap.commands.targets import Targets
-from gotap.kernel.codegen.tracing import Sampling
 from gotap.kernel.watch import Watcher
 from gotap.probe.convert import Param
 from gotap.probe.redact import SENSITIVE_QUERY_KEYS

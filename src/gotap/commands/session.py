@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 from msgspec import Struct, field
 
+from gotap.bpf.codegen.frame import Counter
 from gotap.commands.ends import Limits, Signals
 from gotap.commands.main import print_error
 from gotap.commands.memory import give_back, keep_for_batches
 from gotap.commands.streams import say
 from gotap.commands.targets import Target, Targets
 from gotap.errors import GotapError
-from gotap.kernel.codegen.frame import Counter
 from gotap.signals.batch import Resource, Spans
 from gotap.signals.metrics import Metrics
 from gotap.sinks.sink import InOrder, Sink

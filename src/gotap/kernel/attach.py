@@ -16,6 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol, Self
 
+from gotap.bpf.enums import AttachType
 from gotap.kernel import syscalls
 from gotap.kernel.bpf import Program
 from gotap.kernel.errors import (
@@ -29,7 +30,6 @@ from gotap.kernel.errors import (
     errno_text,
 )
 from gotap.kernel.pool import Pool
-from gotap.kernel.syscalls import AttachType
 
 #: Links that are closed at once.
 _CLOSING = 64

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
 
+from gotap.bpf.enums import AttachType, MapType, ProgramType, Update
 from gotap.kernel import btf, syscalls
 from gotap.kernel.errors import (
     ENOTSUPP,
@@ -29,7 +30,6 @@ from gotap.kernel.errors import (
     VerifierError,
     errno_text,
 )
-from gotap.kernel.syscalls import AttachType, MapType, ProgramType, Update
 
 if TYPE_CHECKING:  # what only asks the kernel what it can do comes without numpy: a third of its start
     import numpy as np

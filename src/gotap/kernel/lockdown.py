@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gotap.bpf.isa import Helper
 from gotap.kernel import host
 from gotap.kernel.errors import KernelError
 from gotap.kernel.findings import Feature
-from gotap.kernel.isa import Helper
 from gotap.kernel.trials import UNTRIED, Bench, calling
 
 NONE, INTEGRITY, CONFIDENTIALITY = "none", "integrity", "confidentiality"

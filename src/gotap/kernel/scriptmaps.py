@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from msgspec import Struct
 
+from gotap.bpf.codegen.aggregation import COUNT, LEAST, MAXIMUM, SUM
+from gotap.bpf.codegen.script.keys import EPOCHS, PREFIX, key_parts, key_size
+from gotap.bpf.codegen.script.scriptmaps import is_signed, kept, map_name, value_size
+from gotap.bpf.enums import MapFlags, MapType
 from gotap.kernel.attach import HasFeatures
 from gotap.kernel.bpf import Map
-from gotap.kernel.codegen.aggregation import COUNT, LEAST, MAXIMUM, SUM
-from gotap.kernel.codegen.script.keys import EPOCHS, PREFIX, key_parts, key_size
-from gotap.kernel.codegen.script.scriptmaps import is_signed, kept, map_name, value_size
-from gotap.kernel.syscalls import MapFlags, MapType
 from gotap.probe.script.bound import MapKind, MapSpec
 
 if TYPE_CHECKING:

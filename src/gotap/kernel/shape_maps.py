@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from gotap.bpf.codegen.script.deep_memory import DESCRIPTORS, SHAPE_POINTERS, SHAPES
+from gotap.bpf.enums import MapFlags, MapType
 from gotap.errors import GotapError
 from gotap.kernel.bpf import Map
-from gotap.kernel.codegen.script.deep_memory import DESCRIPTORS, SHAPE_POINTERS, SHAPES
 from gotap.kernel.errors import MapError, errno_text
-from gotap.kernel.syscalls import MapFlags, MapType
 from gotap.probe.shapes import Dynamic
 
 __all__ = ["descriptor_pairs", "shape_maps"]

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from gotap.bpf.codegen import frame
 from gotap.kernel.bpf import Map
-from gotap.kernel.codegen import frame
 from gotap.probe.record import HEADER
 
 #: Nanoseconds after which an operation may be given up.

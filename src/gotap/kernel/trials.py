@@ -9,14 +9,14 @@ import resource
 import threading
 from collections.abc import Callable, Iterator
 
+from gotap.bpf.asm import R0, R1, R2, R3, R4, R6, R10, Assembler, Code, Helper
+from gotap.bpf.enums import AttachType, MapFlags, MapType, ProgramType
 from gotap.kernel import host, syscalls
-from gotap.kernel.asm import R0, R1, R2, R3, R4, R6, R10, Assembler, Code, Helper
 from gotap.kernel.attach import uprobe_pmu
 from gotap.kernel.bpf import Map, Program, enable_stats
 from gotap.kernel.errors import AttachUnsupportedError, KernelError, VerifierError, errno_text
 from gotap.kernel.findings import Feature
 from gotap.kernel.playground import EMULATED, NOP5, Playground
-from gotap.kernel.syscalls import AttachType, MapFlags, MapType, ProgramType
 
 
 class Bench:

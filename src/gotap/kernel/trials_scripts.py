@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gotap.kernel.asm import R0, R1, R2, R3, R4, R6, R10, Assembler, Code, Helper
+from gotap.bpf.asm import R0, R1, R2, R3, R4, R6, R10, Assembler, Code, Helper
+from gotap.bpf.enums import MapFlags, MapType, ProgramType
 from gotap.kernel.bpf import Map, Program
 from gotap.kernel.errors import KernelError, VerifierError, errno_text
 from gotap.kernel.findings import Feature
-from gotap.kernel.syscalls import MapFlags, MapType, ProgramType
 from gotap.kernel.trials import UNTRIED, Bench
 
 

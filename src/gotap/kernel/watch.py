@@ -13,18 +13,18 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
+from gotap.bpf.code import Code
+from gotap.bpf.codegen import frame
+from gotap.bpf.codegen.frame import Counter
+from gotap.bpf.codegen.program import Options, Place, Target, generate, scoping
+from gotap.bpf.codegen.tracing import Sampling
+from gotap.bpf.enums import MapType
 from gotap.kernel.attach import HasFeatures, Link, attach_type, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, Program
-from gotap.kernel.code import Code
-from gotap.kernel.codegen import frame
-from gotap.kernel.codegen.frame import Counter
-from gotap.kernel.codegen.program import Options, Place, Target, generate, scoping
-from gotap.kernel.codegen.tracing import Sampling
 from gotap.kernel.executable import Executable as Executable
 from gotap.kernel.pool import Pool
 from gotap.kernel.ring import Ring
 from gotap.kernel.sweep import sweep
-from gotap.kernel.syscalls import MapType
 from gotap.probe import ir
 from gotap.probe.binding import Binding, BoundProbe
 from gotap.probe.places import BoundSite

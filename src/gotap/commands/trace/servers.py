@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from gotap.bpf.codegen.target import scoping
+from gotap.bpf.codegen.tracing import Sampling
 from gotap.errors import GotapError
 from gotap.image.image import Image
-from gotap.kernel.codegen.target import scoping
-from gotap.kernel.codegen.tracing import Sampling
 from gotap.kernel.executable import Executable
 from gotap.kernel.features import Features
 from gotap.kernel.tracing.tracer import OpenServers

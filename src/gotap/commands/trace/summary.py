@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from gotap.bpf.codegen.script.script_frame import Counter
 from gotap.commands.trace.session import TraceSession
 from gotap.image.code import Cost
-from gotap.kernel.codegen.script.script_frame import Counter
 from gotap.kernel.tracing.tracer import ProbeCounts
 from gotap.probe.script.bound import BoundScript
 from gotap.sinks.summary import counted, seconds

@@ -10,14 +10,14 @@ import contextlib
 import struct
 from typing import Self
 
-from gotap.kernel.asm import R0, R1, R2, R3, R6, R7, R10, Assembler, Helper
+from gotap.bpf.asm import R0, R1, R2, R3, R6, R7, R10, Assembler, Helper
+from gotap.bpf.code import Code
+from gotap.bpf.enums import ProgramType
+from gotap.bpf.isa import RingFlags
 from gotap.kernel.attach import HasFeatures
 from gotap.kernel.bpf import Map, MapType, Program
-from gotap.kernel.code import Code
 from gotap.kernel.errors import KernelError
-from gotap.kernel.isa import RingFlags
 from gotap.kernel.ring import Ring
-from gotap.kernel.syscalls import ProgramType
 from gotap.kernel.tracing.origins import attach_origin
 from gotap.probe.script.bound import Origin
 

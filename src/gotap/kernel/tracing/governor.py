@@ -7,9 +7,9 @@ from typing import Self
 
 from msgspec import Struct
 
+from gotap.bpf.codegen.script.script_frame import Counter
 from gotap.kernel import bpf
 from gotap.kernel.bpf import Program
-from gotap.kernel.codegen.script.script_frame import Counter
 from gotap.kernel.errors import KernelError
 from gotap.kernel.host import in_virtual_machine
 from gotap.kernel.tracing.budget import UNMEASURED, Budget, Detach, Load, Thin, trap_cost

@@ -6,13 +6,13 @@ import contextlib
 import os
 import struct
 
+from gotap.bpf.codegen.script import script_frame as sf
+from gotap.bpf.codegen.script.setting import ScriptSetting
+from gotap.bpf.enums import MapFlags, MapType, ProgramType
 from gotap.kernel.attach import HasFeatures
 from gotap.kernel.bpf import Map, Program
-from gotap.kernel.codegen.script import script_frame as sf
-from gotap.kernel.codegen.script.setting import ScriptSetting
 from gotap.kernel.ring import Ring
 from gotap.kernel.shape_maps import shape_maps
-from gotap.kernel.syscalls import MapFlags, MapType, ProgramType
 from gotap.probe.shapes import Shapes
 
 #: Calls that are open at once, over all goroutines; more are counted and not followed.

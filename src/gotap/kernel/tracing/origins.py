@@ -12,11 +12,11 @@ import errno
 import os
 from collections.abc import Sequence
 
+from gotap.bpf.enums import AttachType, ProgramType
 from gotap.kernel import syscalls
 from gotap.kernel.attach import HasFeatures, Link, attach_type, attach_uprobes, link_perf
 from gotap.kernel.bpf import Program
 from gotap.kernel.errors import AttachDeniedError, AttachError, KernelError, errno_text
-from gotap.kernel.syscalls import AttachType, ProgramType
 from gotap.kernel.tracing.tracefs import Tracefs, syscall_tracepoint
 from gotap.probe.script.bound import Origin
 

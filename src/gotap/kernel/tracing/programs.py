@@ -8,13 +8,13 @@ from functools import partial
 
 from msgspec import Struct
 
+from gotap.bpf.code import Code
+from gotap.bpf.codegen.target import Place
+from gotap.bpf.enums import ProgramType
 from gotap.image.code import Cost
 from gotap.kernel.attach import HasFeatures, Site
 from gotap.kernel.bpf import Program
-from gotap.kernel.code import Code
-from gotap.kernel.codegen.target import Place
 from gotap.kernel.pool import Pool
-from gotap.kernel.syscalls import ProgramType
 from gotap.kernel.tracing.origins import load_type, program_type
 from gotap.probe.places import BoundSite
 from gotap.probe.script.bound import BoundRoutine, Origin

@@ -12,16 +12,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from gotap.bpf.code import Code
+from gotap.bpf.codegen.script.routines import generate_routine, generate_unwinder
+from gotap.bpf.codegen.script.script_frame import Counter
+from gotap.bpf.codegen.script.setting import ScriptSetting, script_setting
+from gotap.bpf.codegen.target import Target
+from gotap.bpf.enums import ProgramType
 from gotap.kernel.attach import HasFeatures, Link, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, possible_cpus
-from gotap.kernel.code import Code
-from gotap.kernel.codegen.script.routines import generate_routine, generate_unwinder
-from gotap.kernel.codegen.script.script_frame import Counter
-from gotap.kernel.codegen.script.setting import ScriptSetting, script_setting
-from gotap.kernel.codegen.target import Target
 from gotap.kernel.executable import Executable
 from gotap.kernel.scriptmaps import ScriptMaps
-from gotap.kernel.syscalls import ProgramType
 from gotap.kernel.tracing.feeding import cleared_maps, feeding_probes
 from gotap.kernel.tracing.maps import RING_SIZE, WorkMaps, frame_slots
 from gotap.kernel.tracing.origins import attach_origin, program_type, run

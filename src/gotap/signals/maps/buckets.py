@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from gotap.kernel.codegen.script.buckets import linear_buckets
+from gotap.bpf.codegen.script.buckets import linear_buckets
 from gotap.signals.maps.model import Bucket, Histogram, Quantiles
 
 #: Of quantile(): 2^5 buckets for each power of two.

@@ -1,0 +1,1 @@
+"""Makes sites fire without kernel traps: ptrace, springboards, in-process hooks."""
