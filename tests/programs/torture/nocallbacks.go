@@ -1,0 +1,5 @@
+//go:build !callbacks
+
+package main
+
+func callbacks(int) int { return 0 }
