@@ -24,10 +24,12 @@ def main() -> None:
 
         keep_small()
         from gotap.bpf.codegen.tracing import Sampling
+        from gotap.bpf.machine import Executable
         from gotap.commands.targets import Targets
         from gotap.image.image import Image
         from gotap.kernel.features import essential
-        from gotap.kernel.watch import Executable, Watcher
+        from gotap.kernel.machine import KernelMachine
+        from gotap.observe.watch import Watcher
         from gotap.probe.binding import bind
         from gotap.probe.catalogue import libraries, runtime
         from gotap.probe.sources import types_of
@@ -37,7 +39,7 @@ def main() -> None:
     with phase("host's features"):
         features = essential()
     with phase("maps"):
-        watcher = Watcher(features, Sampling())
+        watcher = Watcher(KernelMachine(features), Sampling())
     with phase("attach: catalogue"):
         known, go = libraries(), runtime()
     with phase("attach: image"):

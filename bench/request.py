@@ -28,7 +28,8 @@ from gotap.commands.targets import Targets
 from gotap.image.containers.elf import Elf
 from gotap.kernel.bpf import enable_stats
 from gotap.kernel.features import essential
-from gotap.kernel.watch import Totals, Watcher
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.watch import Totals, Watcher
 from gotap.sinks.environment import Environment
 
 #: Bounds of docs/benchmarks.md: µs more per server request, hits per server request, hits with a client call in it.
@@ -90,7 +91,7 @@ def compare(target: Service, path: str, load: Load, most_hits: int, arguments: a
         return value
 
     def with_traps() -> float:
-        with patch("gotap.kernel.watch.generate", lambda *_: nothing()), attached(target):
+        with patch("gotap.observe.watch.generate", lambda *_: nothing()), attached(target):
             return spent()
 
     variants: dict[str, Callable[[], float]] = {"alone": spent, "with gotap": with_gotap, "traps alone": with_traps}
@@ -143,7 +144,7 @@ def attached(target: Service) -> Iterator[tuple[Callable[[], Totals], Callable[[
     features = essential()
     if missing := features.missing():
         raise NotPossible(f"this host does not let gotap watch: {missing[0].name}: {missing[0].detail}")
-    watcher = Watcher(features, Sampling())
+    watcher = Watcher(KernelMachine(features), Sampling())
     stop, drained = threading.Event(), threading.Lock()
     count = 0
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from bench.programs import process_cpu
 from bench.tracee import Tracee
 from gotap.bpf.codegen.script.script_frame import Counter
+from gotap.bpf.machine import Executable
 from gotap.commands.trace.names import NoNames
 from gotap.image.image import Image
-from gotap.kernel.executable import Executable
 from gotap.kernel.features import scripting
-from gotap.kernel.tracing.tracer import Tracer
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.tracing.tracer import Tracer
 from gotap.probe.script.binding.binder import bind_script
 from gotap.probe.script.language.parser import parse_script
 from gotap.process.proc import Process
@@ -46,7 +47,7 @@ def decoded_events(target: Tracee, text: str, calls: int) -> Decoded:
                              names, clock)
         for number, layout in bound.layouts.items()
     }  # fmt: skip
-    tracer = Tracer(scripting(), bound)
+    tracer = Tracer(KernelMachine(scripting()), bound)
     try:
         tracer.attach(executable)
         events, cpu = 0, 0.0

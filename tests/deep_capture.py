@@ -23,7 +23,9 @@ from gotap.bpf.codegen.script.deep import DeepEmitter, DeepSetting
 from gotap.bpf.codegen.words import WordEmitter
 from gotap.bpf.enums import MapType, ProgramType
 from gotap.kernel.bpf import Map, Program
-from gotap.kernel.shape_maps import descriptor_pairs, shape_maps
+from gotap.kernel.features import essential
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.shape_maps import descriptor_pairs, shape_maps
 from gotap.probe import ir
 from gotap.probe.record import HEADER, TEXT, Column, ColumnKind
 from gotap.probe.script.limits import Limits
@@ -31,6 +33,7 @@ from gotap.probe.script.record import CHUNK, EVENT, EventFlags
 from gotap.probe.script.routine import CaptureValue
 from gotap.probe.shapes import Dynamic
 from gotap.probe.shapes_table import HEAD, POINTER, Pointer, Shape
+from kernel_maps import fds
 
 FRAME = "frame"
 TAIL = 4096
@@ -206,11 +209,10 @@ def _rows(rows: np.ndarray[tuple[int], np.dtype[np.void]] | np.ndarray[tuple[int
 
 def by_the_kernel(code: Code, how: DeepSetting, heap: Heap, table: Table) -> bytes:
     """The record that the kernel leaves, which runs the program here and now."""
-    maps = dict(shape_maps(table.arrays(), table.dynamic()))
+    maps = dict(shape_maps(KernelMachine(essential()), table.arrays(), table.dynamic()))
     try:
         maps[FRAME] = Map.create(MapType.ARRAY, 4, memory.SCRATCH_SIZE + how.record_size + how.tail, 1)
-        fds = {name: one.fd for name, one in maps.items()}
-        with Program.load(code.bytes(fds), ProgramType.RAW_TRACEPOINT, subprograms=code.subprograms) as loaded:
+        with Program.load(code.bytes(fds(maps)), ProgramType.RAW_TRACEPOINT, subprograms=code.subprograms) as loaded:
             loaded.test_run(context=bytes(64))
         return (maps[FRAME].lookup(bytes(4)) or b"")[memory.SCRATCH_SIZE :]
     finally:

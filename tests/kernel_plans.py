@@ -17,15 +17,17 @@ from unittest import mock
 from gotap.bpf.asm import R0, Assembler
 from gotap.bpf.enums import AttachType, MapType, ProgramType
 from gotap.bpf.isa import LD_IMM64, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE
+from gotap.bpf.machine import Executable
 from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.kernel import syscalls, trials, trials_scripts
 from gotap.kernel.bpf import Program
-from gotap.kernel.executable import Executable
-from gotap.kernel.tracing.tracer import Tracer
+from gotap.kernel.machine import KernelMachine
 from gotap.kernel.trials import Bench
+from gotap.observe.tracing.tracer import Tracer
 from gotap.probe.script.binding.binder import bind_script
 from gotap.probe.script.language.parser import parse_script
+from kernel_maps import fd
 
 #: What is tried: gotap's own trials, and whether uprobe_multi links can be made.
 _TRIALS: dict[str, Callable[[Bench], Iterator[object]]] = {
@@ -229,7 +231,7 @@ def script_case(name: str, text: str, guest: Path, features: frozenset[str]) -> 
     bound = bind_script(parse_script(text), image)
     executable = Executable(1, 1, "/proc/self/exe", 0)
     with recorded(name, CALLS) as recording:
-        tracer = Tracer(Offers(features), bound)
+        tracer = Tracer(KernelMachine(Offers(features)), bound)
         try:
             tracer.load(executable)
             for loaded in tracer.loaded():
@@ -239,7 +241,7 @@ def script_case(name: str, text: str, guest: Path, features: frozenset[str]) -> 
                 kind = "" if routine.origin is None else routine.origin.kind
                 program["Run"] = kind in ("begin", "end", "interval")
             for spec in bound.maps:
-                descriptor = tracer.maps.descriptors[f"map{spec.number}"]
+                descriptor = fd(tracer.maps.by_name[f"map{spec.number}"])
                 recording.map_names[recording.map_numbers[descriptor]] = spec.name
         finally:
             tracer.close()

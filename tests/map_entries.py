@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from gotap.kernel.scriptmaps import Entry
+from gotap.observe.scriptmaps import Entry
 from gotap.probe.script.bound import MapKind, MapSpec, Part, PartKind, SiteInfo
 from gotap.signals.stacks import Frame
 

@@ -26,8 +26,10 @@ from gotap.kernel.attach import Link, attach_type, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, Program
 from gotap.kernel.features import scripting
 from gotap.kernel.findings import Features
-from gotap.kernel.scriptmaps import ScriptMaps
-from gotap.kernel.tracing.maps import WorkMaps
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.scriptmaps import ScriptMaps
+from gotap.observe.tracing.maps import WorkMaps
+from kernel_maps import fds
 
 _STUB = 256  # bytes for each
 _SAVED = 0x800  # the stub keeps the stack pointer that far above the one it is told
@@ -145,19 +147,20 @@ class KernelScript:
 
     def __init__(self, setting: ScriptSetting, stubs: Stubs, probes: int = 4) -> None:
         self.features: Features = scripting()
+        machine = KernelMachine(self.features)
         self.setting = setting
         self.stubs = stubs
         self._undo = contextlib.ExitStack()
         self._links: list[Link] = []
-        self.work = WorkMaps(setting, probes, 64, self.features)
+        self.work = WorkMaps(machine, setting, probes, 64, grows=True)
         self._undo.callback(self.work.close)
-        self.maps = ScriptMaps(setting.maps, self.features)
+        self.maps = ScriptMaps(machine, setting.maps, grows=True)
         self._undo.callback(self.maps.close)
 
     def load(self, code: Code) -> Program:
         kind = ProgramType.KPROBE
-        descriptors = {**self.work.descriptors(kind), **self.maps.descriptors}
-        program = Program.load(code.bytes(descriptors), kind, "gotap_test", subprograms=code.subprograms,
+        maps = {**self.work.by_name(kind), **self.maps.by_name}
+        program = Program.load(code.bytes(fds(maps)), kind, "gotap_test", subprograms=code.subprograms,
                                attach_type=attach_type(self.features))  # fmt: skip
         self._undo.callback(program.close)
         return program

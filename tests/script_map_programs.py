@@ -34,10 +34,12 @@ from gotap.bpf.codegen.script.stacks import StackEmitter
 from gotap.bpf.codegen.words import WordEmitter
 from gotap.bpf.enums import MapType, ProgramType
 from gotap.kernel.bpf import Map, Program, possible_cpus
-from gotap.kernel.scriptmaps import ScriptMaps
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.scriptmaps import ScriptMaps
 from gotap.probe import ir
 from gotap.probe.script.bound import MapKind, MapSpec, Part, PartKind
 from gotap.probe.script.routine import ClearMap, Remove, Store, Tally
+from kernel_maps import fds
 
 TARGET = 7
 RECORD = 4096
@@ -161,8 +163,6 @@ class _Emulated:
         else:
             self.emulated = HashMap(key_size, value_size, max_entries)
 
-    create = classmethod(lambda cls, *arguments, **more: cls(*arguments, **more))
-
     def lookup(self, key: bytes) -> bytes | None:
         value = self.emulated.values.get(key)
         return None if value is None else bytes(value)
@@ -197,10 +197,11 @@ class Bench:
     def __init__(self, *specs: MapSpec, cleared: Collection[int] = ()) -> None:
         self.specs = specs
         create: Any = _Emulated if self.interpreted else Map.create
+        machine = KernelMachine(AllFeatures())
         with pytest.MonkeyPatch.context() as patch:
             if self.interpreted:
-                patch.setattr("gotap.kernel.scriptmaps.Map", _Emulated)
-            self.maps = ScriptMaps(specs, AllFeatures(), cleared)
+                patch.setattr(machine, "make_map", _Emulated)
+            self.maps = ScriptMaps(machine, specs, grows=True, cleared=cleared)
         self.frames = create(MapType.ARRAY, 4, FRAME_SCRATCH + RECORD + FRAME_TAIL, 1)
 
     def do(self, *statements: Statement, cpu: int | None = None) -> bool:
@@ -221,12 +222,12 @@ class Bench:
         """False when it jumped to `fail`. `cpu`: which one the program runs on."""
         code = program(self.specs, body, possible_cpus())
         if self.interpreted:
-            maps = {name: map.emulated for name, map in self.maps._maps.items()}  # type: ignore[attr-defined]
+            maps = {name: map.emulated for name, map in self.maps.by_name.items()}  # type: ignore[attr-defined]
             memory = UserMemory({one.address: one.content for one in Text.alive})
             name = Path(f"/proc/self/task/{threading.get_native_id()}/comm").read_bytes().strip()
             machine = Machine({**maps, FRAMES: self.frames.emulated}, memory, cpu=cpu or 0, comm=name)
             return machine.run(code, {}) == 0
-        descriptors = {**self.maps.descriptors, FRAMES: self.frames.fd}
+        descriptors = {**fds(self.maps.by_name), FRAMES: self.frames.fd}
         allowed = os.sched_getaffinity(0)
         with Program.load(code.bytes(descriptors), ProgramType.RAW_TRACEPOINT, "test") as loaded:
             if cpu is not None:

@@ -18,7 +18,7 @@ from gotap.bpf.codegen.script.keys import PREFIX
 from gotap.bpf.codegen.script.scriptmaps import map_name
 from gotap.bpf.codegen.script.setting import ScriptSetting
 from gotap.bpf.codegen.target import Target
-from gotap.kernel.scriptmaps import Entry
+from gotap.observe.scriptmaps import Entry
 from gotap.probe import ir
 from gotap.probe.script.bound import MapKind, MapSpec
 from gotap.probe.script.record import EVENT

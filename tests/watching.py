@@ -19,7 +19,8 @@ from gotap.bpf.codegen.frame import Counter
 from gotap.bpf.codegen.tracing import Sampling
 from gotap.commands.targets import Target, Targets
 from gotap.kernel.features import Features, essential
-from gotap.kernel.watch import Totals, Watcher
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.watch import Totals, Watcher
 from gotap.probe.convert import Param
 from gotap.signals.batch import Spans
 from gotap.signals.codes import value_at
@@ -216,7 +217,7 @@ def watching(
     """Watches these processes until the block ends; everything is detached then."""
     if not _features:
         _features.append(essential())
-    watcher = Watcher(_features[0], sampling or Sampling())
+    watcher = Watcher(KernelMachine(_features[0]), sampling or Sampling())
     watch = Watch(watcher, Targets(watcher, Environment(environment or {}), options or {}))
     try:
         for pid in pids:

@@ -15,7 +15,7 @@ from gotap.commands import session as module
 from gotap.commands.ends import Limits, Signals
 from gotap.commands.session import Session
 from gotap.commands.targets import Target, Targets
-from gotap.kernel.watch import Totals
+from gotap.observe.watch import Totals
 from gotap.signals.batch import Resource, Spans
 from gotap.signals.metrics import Histogram, Metrics
 from span_samples import random_spans

@@ -37,7 +37,7 @@ def imported(*arguments: str) -> set[str]:
 
 def test_attaching_loads_no_more_than_it_needs(server: Server) -> None:
     loaded = imported("-m", "gotap", "attach", str(server.pid), "--to", "json", "--duration", "1ms")
-    assert {"numpy", "gotap.kernel.watch"} <= loaded
+    assert {"numpy", "gotap.observe.watch"} <= loaded
     loaded -= imported("-c", "pass")  # what the interpreter's site brings along by itself
     assert {name: why for name, why in NOT_LOADED.items() if name in loaded} == {}
 
@@ -51,7 +51,7 @@ NOT_LOADED_TO_TRACE = {
     "difflib": "suggestions of an error",
     "ssl": "a destination that is not https",
     "rich": "a live table",
-    "gotap.kernel.watch": "what attach and run have of their own",
+    "gotap.observe.watch": "what attach and run have of their own",
     "gotap.sinks.otlp": "a destination that was not chosen",
     "gotap.sinks.otlp_json": "a destination that was not chosen",
     "gotap.signals.maps": "maps, of which the script has none",
@@ -63,6 +63,6 @@ NOT_LOADED_TO_TRACE = {
 
 def test_tracing_loads_no_more_than_it_needs(server: Server) -> None:
     loaded = imported("-m", "gotap", "trace", "-p", str(server.pid), "--duration", "1ms", "main.descend:entry")
-    assert {"numpy", "gotap.kernel.tracing.tracer"} <= loaded
+    assert {"numpy", "gotap.observe.tracing.tracer"} <= loaded
     loaded -= imported("-c", "pass")
     assert {name: why for name, why in NOT_LOADED_TO_TRACE.items() if name in loaded} == {}

@@ -13,10 +13,10 @@ import pytest
 from goservers import Server
 from gotap.commands import targets
 from gotap.commands.targets import Program, Targets
-from gotap.kernel import watch
+from gotap.kernel import machine
 from gotap.kernel.attach import Link
 from gotap.kernel.bpf import Program as KernelProgram
-from gotap.kernel.watch import Watcher
+from gotap.observe.watch import Watcher
 from gotap.sinks.environment import Environment
 from kernel_access import needs_bpf
 from processes import PATIENCE
@@ -51,7 +51,7 @@ def test_the_executables_used_last_are_kept(opened: Targets, hello: Path, tmp_pa
 @needs_bpf
 def test_who_attaches_can_do_something_meanwhile(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others' records are to be taken: while the executable is read, and while the kernel verifies programs."""
-    load, attach_uprobes = KernelProgram.load, watch.attach_uprobes
+    load, attach_uprobes = KernelProgram.load, machine.attach_uprobes
     attached: list[Link] = []
     called = 0
     wanted = threading.Condition()
@@ -75,7 +75,7 @@ def test_who_attaches_can_do_something_meanwhile(server: Server, monkeypatch: py
 
     with watching() as watched:
         monkeypatch.setattr(KernelProgram, "load", slow)
-        monkeypatch.setattr(watch, "attach_uprobes", noted)
+        monkeypatch.setattr(machine, "attach_uprobes", noted)
         target = watched.targets.open(server.pid, meanwhile)
         watched.watched[target.attachment.number] = target
         assert target.attachment.links == attached

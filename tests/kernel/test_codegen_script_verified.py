@@ -23,9 +23,10 @@ from gotap.bpf.isa import STACK_SIZE
 from gotap.image.code import Edge, Register, Stack
 from gotap.kernel.bpf import Map, Program, possible_cpus
 from gotap.kernel.features import scripting
-from gotap.kernel.scriptmaps import ScriptMaps
-from gotap.kernel.shape_maps import shape_maps
-from gotap.kernel.tracing.maps import WorkMaps
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.scriptmaps import ScriptMaps
+from gotap.observe.shape_maps import shape_maps
+from gotap.observe.tracing.maps import WorkMaps
 from gotap.probe import ir
 from gotap.probe.record import Column, ColumnKind, Layout
 from gotap.probe.script.bound import MapKind, MapSpec, Part, PartKind
@@ -55,6 +56,7 @@ from gotap.probe.script.stackwords import StackWords
 from gotap.probe.shapes import Dynamic
 from gotap.probe.shapes_table import HEAD, POINTER
 from kernel_access import needs_bpf
+from kernel_maps import fds
 from stack_depths import deepest
 
 pytestmark = [pytest.mark.root, needs_bpf]
@@ -170,16 +172,16 @@ LONG: dict[str, Routine] = {
 
 @pytest.fixture(scope="module")
 def descriptors() -> Iterator[dict[str, int]]:
-    features = scripting()
+    machine = KernelMachine(scripting())
     lazily = MapFlags.NO_PREALLOC
     more = {
         frame.ROWS: Map.create(MapType.HASH, frame.ROW_KEY_SIZE, frame.ROW_SIZE, 64, lazily),
         frame.SCOPES: Map.create(MapType.HASH, frame.SCOPE_KEY_SIZE, frame.SCOPE_SIZE, 64, lazily),
         frame.LINKS: Map.create(MapType.LRU_HASH, frame.SCOPE_KEY_SIZE, frame.LINK_SIZE, 64),
-        **shape_maps((np.zeros(3, HEAD), np.zeros(4, POINTER)), Dynamic(0x400000, np.zeros(100, np.uint32))),
+        **shape_maps(machine, (np.zeros(3, HEAD), np.zeros(4, POINTER)), Dynamic(0x400000, np.zeros(100, np.uint32))),
     }
-    work, maps = WorkMaps(SETTING, 4, 8, features), ScriptMaps(MAPS, features)
-    yield {**{name: one.fd for name, one in more.items()}, **work.descriptors(ProgramType.KPROBE), **maps.descriptors}
+    work, maps = WorkMaps(machine, SETTING, 4, 8, grows=True), ScriptMaps(machine, MAPS, grows=True)
+    yield fds({**more, **work.by_name(ProgramType.KPROBE), **maps.by_name})
     for one in (*more.values(), work, maps):
         one.close()
 

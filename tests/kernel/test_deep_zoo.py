@@ -17,7 +17,8 @@ from gotap.bpf.enums import MapType
 from gotap.kernel.attach import attach_type, attach_uprobes, close_all
 from gotap.kernel.bpf import Map, Program
 from gotap.kernel.features import essential
-from gotap.kernel.shape_maps import shape_maps
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.shape_maps import shape_maps
 from gotap.probe import ir
 from gotap.probe.functions.closures import Closures
 from gotap.probe.functions.matching import Functions
@@ -28,6 +29,7 @@ from gotap.probe.script.routine import CaptureValue
 from gotap.probe.shapes import Shapes
 from gotap.signals.values import ImageMemory, decode, snapshot, to_json
 from kernel_access import needs_bpf
+from kernel_maps import fds
 from processes import eventually
 from valuezoo import Specimen, Zoo, running_zoo
 
@@ -78,17 +80,17 @@ def captured(zoo: Zoo, stdin: Any, specimens: Sequence[Specimen]) -> dict[int, t
     site = zoo.image.elf.offset_of(function.address)
     assert site is not None
     with ExitStack() as stack:
-        made = shape_maps(shapes.table(), dynamic)
+        made = shape_maps(KernelMachine(features), shapes.table(), dynamic)
         for one in made.values():
-            stack.enter_context(one)
+            stack.callback(one.close)
         frames = [stack.enter_context(Map.create(MapType.ARRAY, 4, memory.SCRATCH_SIZE + RECORD + TAIL, 1))
                   for _ in groups]  # fmt: skip
         links = []
         for group, frame in zip(values, frames, strict=True):
             code = program([group], setting)
-            fds = {name: one.fd for name, one in made.items()} | {FRAME: frame.fd}
             loaded = stack.enter_context(
-                Program.load(code.bytes(fds), attach_type=attach_type(features), subprograms=code.subprograms)
+                Program.load(code.bytes(fds({**made, FRAME: frame})), attach_type=attach_type(features),
+                             subprograms=code.subprograms)  # fmt: skip
             )
             links.append(attach_uprobes(loaded, f"/proc/{zoo.pid}/exe", [(site, 0)], pid=zoo.pid, features=features))
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gotap.kernel.scriptmaps import Entry
+from gotap.observe.scriptmaps import Entry
 from gotap.probe.script.bound import MapKind, MapSpec, Part, PartKind
 from gotap.signals.maps import results, to_text, units
 from map_entries import DURATION, INT, TEXT, UINT, Names, entry, spec, text, word

@@ -15,7 +15,8 @@ from gotap.commands.memory import keep_loaded
 from gotap.commands.session import GATHER, Session
 from gotap.commands.streams import say
 from gotap.commands.targets import Targets
-from gotap.kernel.watch import Watcher
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.watch import Watcher
 from gotap.probe.convert import Param
 from gotap.probe.redact import SENSITIVE_QUERY_KEYS
 from gotap.signals.metrics import Metrics
@@ -47,7 +48,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             sinks.append(sink)  # one by one: what is open is closed even if the next one cannot be opened
         for warning in own.warnings:
             say(warning)
-        watcher = Watcher(features, Sampling(chosen.parent_based, chosen.ratio_threshold))
+        watcher = Watcher(KernelMachine(features), Sampling(chosen.parent_based, chosen.ratio_threshold))
         stack.callback(watcher.close)
         meter = CostMeter()
         stack.callback(meter.close)

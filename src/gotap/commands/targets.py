@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
+from gotap.bpf.machine import Executable
 from gotap.commands.memory import give_back
 from gotap.commands.streams import say
 from gotap.errors import GotapError
@@ -20,7 +21,7 @@ from gotap.image.facts.goversion import GoVersion
 from gotap.image.functions.moduledata import ModuleData
 from gotap.image.image import Image
 from gotap.image.types.rtype import RuntimeTypes
-from gotap.kernel.watch import Attachment, Executable, Watcher
+from gotap.observe.watch import Attachment, Watcher
 from gotap.probe.binding import Binding, bind
 from gotap.probe.catalogue import libraries, runtime
 from gotap.probe.convert import Param

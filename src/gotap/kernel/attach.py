@@ -14,9 +14,10 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from gotap.bpf.enums import AttachType
+from gotap.bpf.machine import HasFeatures, Site
 from gotap.kernel import syscalls
 from gotap.kernel.bpf import Program
 from gotap.kernel.errors import (
@@ -36,20 +37,11 @@ _CLOSING = 64
 #: Seconds between two calls of what is done meanwhile: a ring of 4 MiB holds 8,000 records of a server.
 _MEANWHILE = 0.02
 
-#: (file offset of the instruction, cookie that the program gets from GET_ATTACH_COOKIE)
-Site = tuple[int, int]
-
 _PMU = "/sys/bus/event_source/devices/uprobe/type"
 _RETURN_BIT = "/sys/bus/event_source/devices/uprobe/format/retprobe"
 #: What uprobe registration answers when it does not like the bytes or the place (kernel/events/uprobes.c,
 #: arch/x86/kernel/uprobes.c): outside the file, undecodable, a prefix or instruction it cannot handle, a breakpoint.
 _BAD_SITE = {errno.EINVAL, errno.ENOEXEC, errno.EIO, errno.EOPNOTSUPP, ENOTSUPP}
-
-
-class HasFeatures(Protocol):
-    """The half of `features.Features` that matters here."""
-
-    def has(self, feature: str) -> bool: ...
 
 
 def attach_type(features: HasFeatures) -> AttachType:

@@ -17,9 +17,8 @@ from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from msgspec import Struct
-
 from gotap.bpf.enums import AttachType, MapType, ProgramType, Update
+from gotap.bpf.machine import ProgramStats
 from gotap.kernel import btf, syscalls
 from gotap.kernel.errors import (
     ENOTSUPP,
@@ -264,14 +263,6 @@ def _map_refused(kind: MapType, name: str, error: OSError) -> KernelError:
                         errno=number)
     remedy = "raise `ulimit -n`" if number == errno.EMFILE else ""
     return MapError(f"{what}: {errno_text(number)}", remedy, errno=number)
-
-
-class ProgramStats(Struct, frozen=True):
-    """Since load, while statistics were switched on; `missed` runs were refused by the recursion guard."""
-
-    run_time_ns: int
-    runs: int
-    missed: int
 
 
 class Program(_Descriptor):

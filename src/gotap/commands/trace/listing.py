@@ -87,7 +87,7 @@ def _file(pid: str | None, positional: Sequence[str]) -> tuple[str, str]:
 
 def kernel_probes(pattern: str) -> list[str]:
     """Tracepoints or system calls whose names match."""
-    from gotap.kernel.tracing.tracefs import Tracefs
+    from gotap.kernel.tracefs import Tracefs
 
     with Tracefs() as tracefs:
         names = tracefs.tracepoints()

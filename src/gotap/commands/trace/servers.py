@@ -6,12 +6,13 @@ from types import TracebackType
 
 from gotap.bpf.codegen.target import scoping
 from gotap.bpf.codegen.tracing import Sampling
+from gotap.bpf.machine import Executable
 from gotap.errors import GotapError
 from gotap.image.image import Image
-from gotap.kernel.executable import Executable
 from gotap.kernel.features import Features
-from gotap.kernel.tracing.tracer import OpenServers
-from gotap.kernel.watch import Attachment, Watcher
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.tracing.tracer import OpenServers
+from gotap.observe.watch import Attachment, Watcher
 from gotap.probe.binding import Binding, bind
 from gotap.probe.catalogue import libraries, runtime
 from gotap.probe.sources import types_of
@@ -29,7 +30,7 @@ class Servers:
     def __init__(self, image: Image, features: Features) -> None:
         """Raises NoServer."""
         self._binding = _server_alone(image)
-        self._watcher = Watcher(features, Sampling())
+        self._watcher = Watcher(KernelMachine(features), Sampling())
         self._attachment: Attachment | None = None
 
     def attach(self, executable: Executable) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from msgspec import Struct, field
 
+from gotap.bpf.machine import Ring
 from gotap.commands.ends import HasFileno, Limits, Signals
 from gotap.commands.main import print_error
 from gotap.commands.trace.outputs import SHOWN, Moment, Output, Refreshed
 from gotap.errors import GotapError
-from gotap.kernel.ring import Ring
 from gotap.probe.script.bound import BoundScript, EventKind
 from gotap.probe.script.routine import Watch
 from gotap.signals.clock import Clock
@@ -33,7 +33,7 @@ CLOSE_TIMEOUT = 5.0
 
 
 class Kernel(Protocol):
-    """What of gotap.kernel.tracing.tracer.Tracer a session works with."""
+    """What of gotap.observe.tracing.tracer.Tracer a session works with."""
 
     @property
     def ring(self) -> Ring: ...

@@ -26,11 +26,13 @@ from gotap.commands.trace.subject import Subject, start, the_process
 from gotap.commands.trace.summary import costs, summary
 from gotap.errors import GotapError
 from gotap.image.image import Image
+from gotap.kernel.executions import Executions, watch_executions
 from gotap.kernel.features import Features
+from gotap.kernel.machine import KernelMachine
 from gotap.kernel.pool import Pool
-from gotap.kernel.tracing.executions import Executions, watch_executions
-from gotap.kernel.tracing.governor import Governor
-from gotap.kernel.tracing.tracer import Tracer
+from gotap.kernel.ring import Ring as KernelRing
+from gotap.observe.tracing.governor import Governor
+from gotap.observe.tracing.tracer import Tracer
 from gotap.probe.script.binding.binder import Options, bind_script
 from gotap.probe.script.bound import BoundScript, Origin
 from gotap.probe.script.language import tree
@@ -113,7 +115,7 @@ class _Tracing:
                 stack.callback(output.close, 0.0)
             self.servers = self.watch_servers(bound, stack)
             tracer = Tracer(
-                self.features,
+                KernelMachine(self.features),
                 bound,
                 thinning=self.arguments.max_overhead is not None,
                 servers=None if self.servers is None else self.servers.open(),
@@ -208,7 +210,7 @@ class _Tracing:
         sites = self.attach(tracer)
         self.announce(tracer, sites)
         self.attached_at = time.monotonic()
-        if self.subject is not None:
+        if self.subject is not None and isinstance(tracer.ring, KernelRing):
             self.executions = watch_executions(self.subject.process.initial_tgid, tracer.ring, self.features)
         session.ticks.append(lambda: self.follow(session, tracer, names))
         session.ticks.append(self.tidy)
@@ -377,6 +379,6 @@ def read_map(tracer: Tracer, names: NoNames, clock: Clock, number: int, epoch: i
 
 
 def _tracepoint_fields(category: str, name: str) -> Mapping[str, FieldInfo]:
-    from gotap.kernel.tracing.tracefs import tracepoint_fields
+    from gotap.kernel.tracefs import tracepoint_fields
 
     return tracepoint_fields(category, name)

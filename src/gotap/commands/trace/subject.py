@@ -7,10 +7,10 @@ import os
 import shlex
 from types import TracebackType
 
+from gotap.bpf.machine import Executable
 from gotap.commands.trace.options import UsageError
 from gotap.errors import GotapError
 from gotap.image.image import Image
-from gotap.kernel.executable import Executable
 from gotap.process.errors import unreadable
 from gotap.process.find import resolve
 from gotap.process.launch import Program, Redirect, launch

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gotap.bpf.codegen.script.script_frame import Counter
 from gotap.commands.trace.session import TraceSession
 from gotap.image.code import Cost
-from gotap.kernel.tracing.tracer import ProbeCounts
+from gotap.observe.tracing.tracer import ProbeCounts
 from gotap.probe.script.bound import BoundScript
 from gotap.sinks.summary import counted, seconds
 

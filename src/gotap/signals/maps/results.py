@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from gotap.kernel.scriptmaps import Entry
+from gotap.observe.scriptmaps import Entry
 from gotap.probe.script.bound import SERIES, MapKind, MapSpec, Part, PartKind, SiteInfo
 from gotap.signals.maps import buckets
 from gotap.signals.maps.model import MapEntry, MapResult, MapValue, Point, Series, Stats, Top

@@ -10,7 +10,7 @@ from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import CHUNK, EVENT
 
 #: Maps by the names programs refer to them: arrays of shapes_table.HEAD and POINTER, and of pairs of u32: the shapes of
-#: descriptors, see gotap.kernel.shape_maps.
+#: descriptors, see gotap.observe.shape_maps.
 SHAPES, SHAPE_POINTERS, DESCRIPTORS = "shapes", "shapeptrs", "rtypes"
 
 #: Pieces of memory whose pointers wait to be followed; a power of two.

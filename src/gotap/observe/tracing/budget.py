@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from gotap.image.code import Cost
-
 #: One firing of so many is taken at the least.
 MOST_THINNED = 1024
 #: What a program takes (ns) that finds its firing not to be taken: it looks up one word and ends.
@@ -24,18 +22,7 @@ _CALM = 10
 #: It is cheap enough when twice the firings would still keep this part of the budget free.
 _FREE = 0.25
 
-#: ns of a trap by the class of the site (gotap.image.code.Cost), as measured on 6.18 in a virtual machine, which a
-#: single step leaves twice; on bare metal by the figures of the kernel's patch "uprobes/x86: Add support to optimize
-#: uprobes" (July 2025).
-_TRAPS = {Cost.NOP5: 350.0, Cost.EMULATED: 600.0}
-_SINGLE_STEP, _SINGLE_STEP_IN_VM = 1_000.0, 18_000.0
-
 _SECOND = 1e9
-
-
-def trap_cost(cost: Cost, *, virtual: bool) -> float:
-    """ns that a hit takes besides its program."""
-    return _TRAPS.get(cost, _SINGLE_STEP_IN_VM if virtual else _SINGLE_STEP)
 
 
 class Load(Struct, frozen=True):

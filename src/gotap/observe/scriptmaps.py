@@ -1,4 +1,4 @@
-"""A script's maps in the kernel: made, read by epoch, cleaned of what nobody will ask for any more."""
+"""A script's maps: made, read by epoch, cleaned of what nobody will ask for any more."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from gotap.bpf.codegen.aggregation import COUNT, LEAST, MAXIMUM, SUM
 from gotap.bpf.codegen.script.keys import EPOCHS, PREFIX, key_parts, key_size
 from gotap.bpf.codegen.script.scriptmaps import is_signed, kept, map_name, value_size
 from gotap.bpf.enums import MapFlags, MapType
-from gotap.kernel.attach import HasFeatures
-from gotap.kernel.bpf import Map
+from gotap.bpf.machine import Machine, Map
 from gotap.probe.script.bound import MapKind, MapSpec
 
 if TYPE_CHECKING:
@@ -64,32 +63,34 @@ class _Ended(Struct, frozen=True):
 
 
 class ScriptMaps:
-    """Owns the maps of one script, whatever it watches. `descriptors`: by the names that programs use."""
+    """Owns the maps of one script, whatever it watches."""
 
-    def __init__(self, specs: Sequence[MapSpec], features: HasFeatures, cleared: Collection[int] = ()) -> None:
-        """`cleared`: numbers of the maps that the script clears."""
+    def __init__(self, machine: Machine, specs: Sequence[MapSpec], *, grows: bool, cleared: Collection[int] = ()
+                 ) -> None:  # fmt: skip
+        """`grows`: maps may take memory as they need it; `cleared`: numbers of the maps that the script clears."""
         self.specs = {spec.number: spec for spec in specs}
         self._maps: dict[str, Map] = {}
         self._tidied = time.monotonic()
         self._cleared = frozenset(cleared)
         self._ended: dict[int, _Ended] = {}  # by map: what is to be given up next
         self._forgotten: dict[int, int] = {}  # map → the epoch before which nothing is left
-        room = _CLEARED_ROOM if features.has("no_prealloc") else _CLEARED_ROOM_PREALLOCATED
-        lazily = MapFlags.NO_PREALLOC if features.has("no_prealloc") else 0
+        room = _CLEARED_ROOM if grows else _CLEARED_ROOM_PREALLOCATED
+        lazily = MapFlags.NO_PREALLOC if grows else 0
         try:
-            self._maps[EPOCHS] = Map.create(MapType.ARRAY, 4, 8 * (max(self.specs, default=0) + 1), 1, 0, EPOCHS)
+            self._maps[EPOCHS] = machine.make_map(MapType.ARRAY, 4, 8 * (max(self.specs, default=0) + 1), 1, 0, EPOCHS)
             for spec in specs:
                 kind = MapType.HASH if spec.kind is MapKind.VALUE else MapType.PERCPU_HASH
                 entries = spec.entries * (room if spec.number in self._cleared else 1)
                 sizes = key_size(spec), value_size(spec), entries
-                self._maps[map_name(spec)] = Map.create(kind, *sizes, lazily, f"gotap_{map_name(spec)}")
+                self._maps[map_name(spec)] = machine.make_map(kind, *sizes, lazily, f"gotap_{map_name(spec)}")
         except BaseException:
             self.close()
             raise
 
     @property
-    def descriptors(self) -> dict[str, int]:
-        return {name: map.fd for name, map in self._maps.items()}
+    def by_name(self) -> dict[str, Map]:
+        """As programs refer to them."""
+        return dict(self._maps)
 
     def epoch(self, number: int) -> int:
         """The epoch that what is stored now belongs to."""
@@ -153,7 +154,7 @@ class ScriptMaps:
         self._ended[number] = _Ended(epoch, ring.written_bytes)
 
     def memory(self) -> int:
-        """Bytes of kernel memory."""
+        """Bytes of memory."""
         return sum(map.memory() for map in self._maps.values())
 
     def close(self) -> None:

@@ -12,48 +12,17 @@ import errno
 import os
 from collections.abc import Sequence
 
-from gotap.bpf.enums import AttachType, ProgramType
+from gotap.bpf.machine import HasFeatures
 from gotap.kernel import syscalls
-from gotap.kernel.attach import HasFeatures, Link, attach_type, attach_uprobes, link_perf
+from gotap.kernel.attach import Link, attach_uprobes, link_perf
 from gotap.kernel.bpf import Program
-from gotap.kernel.errors import AttachDeniedError, AttachError, KernelError, errno_text
-from gotap.kernel.tracing.tracefs import Tracefs, syscall_tracepoint
+from gotap.kernel.errors import AttachDeniedError, AttachError, errno_text
+from gotap.kernel.tracefs import Tracefs, syscall_tracepoint
 from gotap.probe.script.bound import Origin
 
 _ONLINE = "/sys/devices/system/cpu/online"
 _MAX_RATE = "/proc/sys/kernel/perf_event_max_sample_rate"
 _CAPABILITIES = "run gotap as root, or give it CAP_BPF and CAP_PERFMON"
-
-_TYPES = {
-    "begin": ProgramType.RAW_TRACEPOINT,
-    "end": ProgramType.RAW_TRACEPOINT,
-    "interval": ProgramType.RAW_TRACEPOINT,
-    "profile": ProgramType.PERF_EVENT,
-    "tracepoint": ProgramType.TRACEPOINT,
-    "syscall": ProgramType.TRACEPOINT,
-    "uprobe": ProgramType.KPROBE,
-}
-
-
-def program_type(origin: Origin | None) -> ProgramType:
-    """None: the routine runs at sites of the target."""
-    return ProgramType.KPROBE if origin is None else _TYPES[origin.kind]
-
-
-def load_type(origin: Origin | None, features: HasFeatures) -> AttachType:
-    """What the program must be loaded for."""
-    return attach_type(features) if program_type(origin) is ProgramType.KPROBE else AttachType.NONE
-
-
-def run(program: Program) -> None:
-    """Runs a begin, an end or an interval once. KernelError when the kernel does not do that."""
-    try:
-        program.test_run()
-    except OSError as error:
-        number = error.errno or 0
-        raise KernelError(f"this kernel does not run programs on demand ({errno_text(number)})",
-                          "begin, end and interval need Linux 5.10 or newer; leave them out", errno=number) from error
-
 
 def attach_origin(program: Program, origin: Origin, *, pid: int, features: HasFeatures, user_only: bool) -> Link:
     """Puts the program where its origin says; AttachError, NoTracepoint, TracefsError.

@@ -8,13 +8,10 @@ from typing import Self
 from msgspec import Struct
 
 from gotap.bpf.codegen.script.script_frame import Counter
-from gotap.kernel import bpf
-from gotap.kernel.bpf import Program
-from gotap.kernel.errors import KernelError
-from gotap.kernel.host import in_virtual_machine
-from gotap.kernel.tracing.budget import UNMEASURED, Budget, Detach, Load, Thin, trap_cost
-from gotap.kernel.tracing.programs import Part
-from gotap.kernel.tracing.tracer import Tracer
+from gotap.bpf.machine import Program
+from gotap.observe.tracing.budget import UNMEASURED, Budget, Detach, Load, Thin
+from gotap.observe.tracing.programs import Part
+from gotap.observe.tracing.tracer import Tracer
 from gotap.probe.script.routine import Enter, Watch
 
 #: Seconds between two measurements.
@@ -31,23 +28,18 @@ class _Sum(Struct):
 
 
 class Governor:
-    """Switches the kernel's measuring of programs on while it is open, where it may: CAP_SYS_ADMIN."""
+    """Switches the measuring of programs on while it is open, where it may."""
 
     def __init__(self, tracer: Tracer, share: float) -> None:
         """`share`: of one core, 0.05 is 5 %. The tracer must have been made with `thinning`."""
         self._tracer = tracer
         self._budget = Budget(share)
-        self._virtual = in_virtual_machine()
         self._factors: dict[int, int] = {}
         self._seen: dict[Program, tuple[int, int]] = {}  # runs and run time at the last look
         self._hits: dict[int, int] = {}  # by probe, where the kernel does not measure
         self._at: float | None = None
         self._undo = contextlib.ExitStack()
-        self.measures = True
-        try:
-            self._undo.enter_context(bpf.enable_stats())
-        except KernelError:
-            self.measures = False
+        self.measures = self._undo.enter_context(tracer.machine.measuring())
 
     def due(self) -> float | None:
         """When `look` is to be called next, by time.monotonic(); None: at any time."""
@@ -112,8 +104,8 @@ class Governor:
     def _trap(self, part: Part) -> float:
         origin = part.routine.origin
         if origin is None:
-            return trap_cost(part.cost, virtual=self._virtual)
-        return trap_cost(part.routine.cost, virtual=self._virtual) if origin.kind == "uprobe" else 0.0
+            return self._tracer.machine.trap_cost(part.cost)
+        return self._tracer.machine.trap_cost(part.routine.cost) if origin.kind == "uprobe" else 0.0
 
     def _estimate(self, sums: dict[int, _Sum]) -> None:
         """From the hits that programs count, of which thinning leaves a part only."""

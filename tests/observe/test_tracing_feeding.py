@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gotap.kernel.tracing.feeding import cleared_maps, feeding_probes
+from gotap.observe.tracing.feeding import cleared_maps, feeding_probes
 from gotap.probe import ir
 from gotap.probe.record import Layout
 from gotap.probe.script.bound import BoundRoutine, BoundScript

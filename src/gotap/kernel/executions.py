@@ -14,11 +14,11 @@ from gotap.bpf.asm import R0, R1, R2, R3, R6, R7, R10, Assembler, Helper
 from gotap.bpf.code import Code
 from gotap.bpf.enums import ProgramType
 from gotap.bpf.isa import RingFlags
-from gotap.kernel.attach import HasFeatures
+from gotap.bpf.machine import HasFeatures
 from gotap.kernel.bpf import Map, MapType, Program
 from gotap.kernel.errors import KernelError
+from gotap.kernel.origins import attach_origin
 from gotap.kernel.ring import Ring
-from gotap.kernel.tracing.origins import attach_origin
 from gotap.probe.script.bound import Origin
 
 #: Of so many executions in a row the times are known; a power of two.

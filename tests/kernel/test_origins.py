@@ -11,11 +11,14 @@ import pytest
 
 import probe_target
 from gotap.bpf.asm import R0, R1, R2, R6, R7, R10, Assembler, Helper
+from gotap.bpf.machine import Source
 from gotap.kernel import features
 from gotap.kernel.bpf import Map, MapType, Program
 from gotap.kernel.errors import AttachError, KernelError
-from gotap.kernel.tracing.origins import attach_origin, load_type, online_cpus, program_type, run
-from gotap.kernel.tracing.tracefs import NoTracepoint, Tracefs, TracefsError
+from gotap.kernel.machine import KernelMachine
+from gotap.kernel.origins import attach_origin, online_cpus
+from gotap.kernel.tracefs import NoTracepoint, Tracefs, TracefsError
+from gotap.observe.tracing.programs import program_type
 from gotap.probe.script.bound import Origin
 from gotap.process.symbols import find_symbol
 from kernel_access import needs_bpf
@@ -51,8 +54,10 @@ class Counting:
         asm.label("out")
         asm.mov(R0, 0)
         asm.exit_()
-        self.program = Program.load(asm.finish().bytes({"counts": self.counts.fd}), program_type(origin), "counting",
-                                    attach_type=load_type(origin, self.features))  # fmt: skip
+        self.machine = KernelMachine(self.features)
+        (loaded,) = self.machine.load([Source(asm.finish(), {"counts": self.counts}, program_type(origin))])
+        assert isinstance(loaded, Program)
+        self.program = loaded
 
     def attach(self, pid: int = 0, *, user_only: bool = False):  # type: ignore[no-untyped-def]
         return attach_origin(self.program, self.origin, pid=pid, features=self.features, user_only=user_only)
@@ -90,7 +95,7 @@ def test_on_demand(counting: Counting) -> None:
     with counting.attach() as link:
         assert link.sites == 0
         for expected in (1, 2, 3):
-            run(counting.program)
+            counting.machine.run(counting.program)
             assert counting.hits() == expected
 
 
@@ -102,7 +107,7 @@ def test_a_kernel_that_runs_nothing_on_demand_says_so(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Program, "test_run", refused)
     with pytest.raises(KernelError, match="on demand") as told:
-        run(counting.program)
+        counting.machine.run(counting.program)
     assert "Linux 5.10" in told.value.remedy
     counting.close()
 

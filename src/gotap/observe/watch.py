@@ -1,30 +1,23 @@
-"""The kernel's side of watching processes: maps shared by all targets, programs and links of each, records out."""
+"""Watching processes: maps shared by all targets of a machine, programs and links of each, records out."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from gotap.bpf.code import Code
 from gotap.bpf.codegen import frame
 from gotap.bpf.codegen.frame import Counter
 from gotap.bpf.codegen.program import Options, Place, Target, generate, scoping
 from gotap.bpf.codegen.tracing import Sampling
 from gotap.bpf.enums import MapType
-from gotap.kernel.attach import HasFeatures, Link, attach_type, attach_uprobes, close_all
-from gotap.kernel.bpf import Map, Program
-from gotap.kernel.executable import Executable as Executable
-from gotap.kernel.pool import Pool
-from gotap.kernel.ring import Ring
-from gotap.kernel.sweep import sweep
+from gotap.bpf.machine import Attachable, Executable, Link, Machine, Map, Meanwhile, Program, Source
+from gotap.observe.sweep import sweep
 from gotap.probe import ir
 from gotap.probe.binding import Binding, BoundProbe
 from gotap.probe.places import BoundSite
@@ -38,11 +31,6 @@ LINKS = 8192
 RING_SIZE = 4 << 20
 #: Seconds between looks whether operations had no room, and the part of the rows that then is made free.
 _SWEEP_INTERVAL, _SWEPT = 60, 8
-
-#: Programs that are verified at once, where there are that many CPUs.
-_LOADING = 4
-#: Seconds between two calls of what is done meanwhile.
-_MEANWHILE = 0.02
 
 _NO_PREALLOC = 1
 _PROBE_LIMIT = frame.COUNTER_COUNT - Counter.HITS
@@ -85,9 +73,10 @@ class HitNumbers:
 class Watcher:
     """Owns the maps; attaches and detaches targets; hands out records. Closing it leaves nothing behind."""
 
-    def __init__(self, features: HasFeatures, sampling: Sampling) -> None:
-        self.features = features
-        self._numbers = itertools.count(1)
+    def __init__(self, machine: Machine, sampling: Sampling, numbers: Iterator[int] | None = None) -> None:
+        """`numbers`: of targets to come, where several watchers share them."""
+        self.machine = machine
+        self._numbers = itertools.count(1) if numbers is None else numbers
         self._hits = HitNumbers(_PROBE_LIMIT)
         self._attached: dict[int, Attachment] = {}
         self._too_early = 0  # ends without a begin while begins were not watched yet
@@ -95,8 +84,8 @@ class Watcher:
         self._sweep_at = 0.0
         self._swept = 0
         self._past = [0, 0]  # run time and runs of programs that are detached
-        self.options = Options(sampling, features.has("bpf_loop"))
-        rows_flags = _NO_PREALLOC if features.has("no_prealloc") else 0
+        self.options = Options(sampling, machine.features.has("bpf_loop"))
+        rows_flags = _NO_PREALLOC if machine.features.has("no_prealloc") else 0
         in_flight = IN_FLIGHT if rows_flags else IN_FLIGHT // 16
         self.maps: dict[str, Map] = {}
         try:
@@ -108,15 +97,15 @@ class Watcher:
             self._map(frame.TEMPLATE, MapType.ARRAY, 4, frame.ROW_SIZE, 1)
             self._map(frame.SPILL_TEMPLATE, MapType.ARRAY, 4, frame.RECORD_SIZE, 1)
             self._map(frame.NO_PROGRAMS, MapType.PROG_ARRAY, 4, 4, 1)
-            self.ring = Ring.create(RING_SIZE)
+            self.ring = machine.make_ring(RING_SIZE)
         except BaseException:
             self.close()
             raise
 
     def _map(self, name: str, kind: MapType, key: int, value: int, entries: int, flags: int = 0) -> None:
-        self.maps[name] = Map.create(kind, key, value, entries, flags, f"gotap_{name}"[:15])
+        self.maps[name] = self.machine.make_map(kind, key, value, entries, flags, f"gotap_{name}"[:15])
 
-    def attach(self, executable: Executable, binding: Binding, meanwhile: Callable[[], None] | None = None
+    def attach(self, executable: Executable, binding: Binding, meanwhile: Meanwhile = None
                ) -> Attachment:
         """Puts all probes of the binding into one process; all or nothing.
 
@@ -151,7 +140,7 @@ class Watcher:
         attachment: Attachment,
         target: Target,
         probes: Sequence[BoundProbe],
-        meanwhile: Callable[[], None] | None,
+        meanwhile: Meanwhile,
     ) -> None:
         parts = [(probe, place, sites) for probe in probes for place, sites in _by_place(probe)]
         numbers = {one.name: self._hits.number(one.name) for one in probes}
@@ -160,42 +149,17 @@ class Watcher:
             generate(probe.action, place, target, self.options, numbers[probe.name])
             for probe, place, _ in reversed(parts)
         )
-        executable = attachment.executable
-        programs = self._load(attachment, codes, meanwhile)
-        for program, (_, _, sites) in zip(reversed(programs), parts, strict=True):
-            offsets = [(site.file_offset, 0) for site in sites]
-            link = attach_uprobes(program, executable.path, offsets, pid=executable.pid, features=self.features)
-            attachment.links.append(link)
-            attachment.sites += len(sites)
+        maps = {**self.maps, frame.RING: self.ring.map}
+        programs = self.machine.load((Source(code, maps) for code in codes), meanwhile)
+        attachment.programs.extend(programs)
+        wanted = [
+            Attachable(program, [(site.file_offset, 0) for site in sites])
+            for program, (_, _, sites) in zip(reversed(programs), parts, strict=True)
+        ]
+        attachment.links.extend(self.machine.attach(attachment.executable, wanted))
+        attachment.sites = sum(len(one.sites) for one in wanted)
 
-    def _load(
-        self, attachment: Attachment, codes: Iterable[Code], meanwhile: Callable[[], None] | None
-    ) -> list[Program]:
-        """Loads programs side by side, while the next ones are generated: verifying takes the larger part of attaching.
-
-        Also those that were loaded when another one could not be are the attachment's.
-        """
-        fds = {name: map.fd for name, map in self.maps.items()} | {frame.RING: self.ring.fd}
-        kind = attach_type(self.features)
-
-        def load(code: Code) -> Program:
-            program = Program.load(code.bytes(fds), name="gotap", attach_type=kind, subprograms=code.subprograms)
-            attachment.programs.append(program)
-            return program
-
-        with Pool(min(_LOADING, os.cpu_count() or 1), "gotap-load") as pool:
-            calls = []
-            for code in codes:
-                calls.append(pool.start(partial(load, code)))
-                if meanwhile is not None:
-                    meanwhile()
-            if meanwhile is not None:
-                for call in calls:
-                    while not call.wait(_MEANWHILE):
-                        meanwhile()
-        return [call.result() for call in calls]
-
-    def detach(self, attachment: Attachment, meanwhile: Callable[[], None] | None = None) -> int:
+    def detach(self, attachment: Attachment, meanwhile: Meanwhile = None) -> int:
         """Takes the probes out; returns how many operations were in flight. Their rows are removed.
 
         `meanwhile` should take records: those that still come while the probes go would fill the ring.
@@ -204,9 +168,9 @@ class Watcher:
         self._release(attachment, meanwhile)
         return self._forget(attachment.number)
 
-    def _release(self, attachment: Attachment, meanwhile: Callable[[], None] | None = None) -> None:
+    def _release(self, attachment: Attachment, meanwhile: Meanwhile = None) -> None:
         # Against the order of attaching: an operation that begins when its end is no longer watched would be a loss.
-        close_all(attachment.links[::-1], meanwhile)
+        self.machine.detach(attachment.links[::-1], meanwhile)
         for program in attachment.programs:
             stats = program.stats()
             self._past[0] += stats.run_time_ns
@@ -271,7 +235,7 @@ class Watcher:
         return [int(word) for word in words]
 
     def memory(self) -> int:
-        """Bytes of kernel memory all maps take."""
+        """Bytes of memory all maps take."""
         return sum(map.memory() for map in self.maps.values()) + self.ring.memory()
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from gotap.bpf.asm import R0, R7, Assembler
 from gotap.bpf.codegen.script import buckets
 from gotap.bpf.codegen.script.keys import KeyTooLong
 from gotap.bpf.codegen.script.scriptmaps import NoOtherCpus, ScriptMapEmitter
-from gotap.kernel.scriptmaps import Entry
+from gotap.observe.scriptmaps import Entry
 from gotap.probe import ir
 from gotap.probe.record import TEXT as TEXT_COLUMN
 from gotap.probe.record import Column, ColumnKind, Layout
@@ -393,4 +393,4 @@ def test_the_maps_are_as_large_as_was_asked_for() -> None:
     one: MapSpec = spec(MapKind.COUNT, TEXT, entries=16)
     with Bench(one) as bench:
         assert bench.maps.memory() > 0
-        assert bench.maps.descriptors.keys() == {"map0", "epochs"}
+        assert bench.maps.by_name.keys() == {"map0", "epochs"}

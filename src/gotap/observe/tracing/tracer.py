@@ -1,11 +1,11 @@
-"""A script in the kernel: its maps, its programs, where they are attached, the events that come out."""
+"""A script at work: its maps, its programs, where they are attached, the events that come out."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -18,15 +18,12 @@ from gotap.bpf.codegen.script.script_frame import Counter
 from gotap.bpf.codegen.script.setting import ScriptSetting, script_setting
 from gotap.bpf.codegen.target import Target
 from gotap.bpf.enums import ProgramType
-from gotap.kernel.attach import HasFeatures, Link, attach_uprobes, close_all
-from gotap.kernel.bpf import Map, possible_cpus
-from gotap.kernel.executable import Executable
-from gotap.kernel.scriptmaps import ScriptMaps
-from gotap.kernel.tracing.feeding import cleared_maps, feeding_probes
-from gotap.kernel.tracing.maps import RING_SIZE, WorkMaps, frame_slots
-from gotap.kernel.tracing.origins import attach_origin, program_type, run
-from gotap.kernel.tracing.programs import Loaded, Part, load, load_one, parts_of
-from gotap.kernel.tracing.sampling import Sampling
+from gotap.bpf.machine import Attachable, Executable, HasFeatures, Link, Machine, Map, Meanwhile, Source
+from gotap.observe.scriptmaps import ScriptMaps
+from gotap.observe.tracing.feeding import cleared_maps, feeding_probes
+from gotap.observe.tracing.maps import RING_SIZE, WorkMaps, frame_slots
+from gotap.observe.tracing.programs import Loaded, Part, parts_of, program_type
+from gotap.observe.tracing.sampling import Sampling
 from gotap.probe.script.bound import BoundRoutine, BoundScript, Origin
 from gotap.probe.script.record import EVENT
 from gotap.probe.script.routine import Enter, Forget, Leave, Routine, Unwind
@@ -52,7 +49,7 @@ class ProbeCounts(Struct, frozen=True):
 
 
 class OpenServers(Struct, frozen=True):
-    """Where `traceid` and `spanid` are found: the maps of a gotap.kernel.watch.Watcher that watches net/http's server
+    """Where `traceid` and `spanid` are found: the maps of a gotap.observe.watch.Watcher that watches net/http's server
     operation in the same process, and the number that the process has there.
     """
 
@@ -80,10 +77,10 @@ class Tracer:
     Everything that is counted and aggregated outlives the process it came from: the script can be attached again.
     """
 
-    def __init__(self, features: HasFeatures, script: BoundScript, *, thinning: bool = False,
+    def __init__(self, machine: Machine, script: BoundScript, *, thinning: bool = False,
                  ring_size: int = RING_SIZE, servers: OpenServers | None = None) -> None:
         """Makes the maps; nothing runs yet. `thinning`: firings can be thinned later. Raises MapError and the like."""
-        self.features = features
+        self.machine = machine
         self.script = script
         self.names = {one.number: one.probe for one in script.routines}
         self.servers = servers
@@ -97,16 +94,17 @@ class Tracer:
         self._begun = False
         self._begun_at = 0.0
         self._dropped: dict[int, _Dropped] = {}  # by probe
-        self.setting = _setting(script, features, thinning, servers)
+        self.setting = _setting(script, machine, thinning, servers)
         with contextlib.ExitStack() as undo:
             probes = max(self.names, default=0) + 1
-            maps = _for_maps(script, features)
+            grows = _grows(script, machine.features)
             calls = any(isinstance(one.routine, Enter | Leave | Unwind) for one in script.routines)
-            self.work = WorkMaps(self.setting, probes, len(self._parts), maps, calls=calls, ring_size=ring_size)
+            self.work = WorkMaps(machine, self.setting, probes, len(self._parts), grows=grows, calls=calls,
+                                 ring_size=ring_size)  # fmt: skip
             undo.callback(self.work.close)
             if script.shapes is not None:
                 self.work.add_shapes(script.shapes)
-            self.maps = ScriptMaps(script.maps, maps, cleared_maps(script))
+            self.maps = ScriptMaps(machine, script.maps, grows=grows, cleared=cleared_maps(script))
             self.sampling = Sampling(feeding_probes(script), self.maps.epoch)
             self._undo = undo.pop_all()
             self._undo.callback(self.maps.close)
@@ -114,11 +112,11 @@ class Tracer:
 
     # -- attaching ----------------------------------------------------------------------------------------------------
 
-    def attach(self, executable: Executable | None, meanwhile: Callable[[], None] | None = None) -> int:
+    def attach(self, executable: Executable | None, meanwhile: Meanwhile = None) -> int:
         """Runs `begin` (the first time), then puts all probes in place, ends before begins; returns how many sites.
 
-        All or nothing. `meanwhile` is called again and again while programs are loaded. Raises KernelError's kinds:
-        VerifierError, AttachError, NoTracepoint …
+        All or nothing. `meanwhile` is called again and again while programs are loaded. Raises the
+        machine's errors: VerifierError, AttachError, NoTracepoint …
         """
         self.load(executable, meanwhile)
         try:
@@ -126,8 +124,9 @@ class Tracer:
                 self._begun, self._begun_at = True, time.monotonic()
                 self._run("begin")
             before = self._unpaired()
-            for index, loaded in enumerate(self._loaded):
-                self._links[index] = self._link(loaded, executable)
+            wanted = [Attachable(one.program, one.part.sites, one.part.routine.origin) for one in self._loaded]
+            user_only = self.script.goid is not None
+            self._links = dict(enumerate(self.machine.attach(executable, wanted, user_only=user_only)))
             self._set_aside(before)  # of short calls hundreds return until entries are probed as well
         except BaseException:
             self.detach()
@@ -138,11 +137,12 @@ class Tracer:
         self._timers = [_Timer(one, period, now + period) for one, period in periods]
         return sum(link.sites for link in self._links.values())
 
-    def load(self, executable: Executable | None, meanwhile: Callable[[], None] | None = None) -> None:
+    def load(self, executable: Executable | None, meanwhile: Meanwhile = None) -> None:
         """The first half of `attach`: programs are in the kernel and run nowhere."""
         self._number = self.servers.number if self.servers is not None else self._number + 1
-        codes = (self._code(part, number, executable) for number, part in enumerate(self._parts))
-        self._loaded = load(self._parts, codes, self._descriptors, self.features, meanwhile)
+        sources = (self._source(part, self._code(part, number, executable)) for number, part in enumerate(self._parts))
+        programs = self.machine.load(sources, meanwhile)
+        self._loaded = [Loaded(part, program) for part, program in zip(self._parts, programs, strict=True)]
         if self.setting.unwinder:
             try:
                 self._load_unwinder(executable)
@@ -164,29 +164,23 @@ class Tracer:
         target = _target(self.script, executable, self._number, None)
         code = generate_unwinder((part.routine.routine for part in self._parts), target, self.setting)
         if code is not None:
-            with load_one(code, self._descriptors(ProgramType.KPROBE), None, self.features) as unwinder:
-                self.work.set_unwinder(0, unwinder)  # which keeps it
+            (unwinder,) = self.machine.load([Source(code, self._maps(ProgramType.KPROBE))])
+            self.work.set_unwinder(0, unwinder)  # which keeps it
+            unwinder.close()
         for number, loaded in enumerate(self._loaded):
             if isinstance(loaded.part.routine.routine, Enter | Leave | Unwind):
                 self.work.set_unwinder(1 + number, loaded.program)
 
-    def _descriptors(self, kind: ProgramType) -> dict[str, int]:
-        descriptors = {**self.work.descriptors(kind), **self.maps.descriptors}
-        if self.servers is not None:
-            descriptors |= {name: map.fd for name, map in self.servers.maps.items() if name not in descriptors}
-        return descriptors
+    def _source(self, part: Part, code: Code) -> Source:
+        kind = program_type(part.routine.origin)
+        return Source(code, self._maps(kind), kind)
 
-    def _link(self, loaded: Loaded, executable: Executable | None) -> Link:
-        part, origin = loaded.part, loaded.part.routine.origin
-        pid = 0 if executable is None else executable.pid
-        if origin is not None:
-            return attach_origin(loaded.program, origin, pid=pid, features=self.features,
-                                 user_only=self.script.goid is not None)  # fmt: skip
-        if executable is None:
-            return Link((), 0)
-        return attach_uprobes(loaded.program, executable.path, part.sites, pid=pid, features=self.features)
+    def _maps(self, kind: ProgramType) -> dict[str, Map]:
+        """What programs of this type refer to."""
+        servers = {} if self.servers is None else self.servers.maps
+        return {**servers, **self.work.by_name(kind), **self.maps.by_name}
 
-    def detach(self, meanwhile: Callable[[], None] | None = None) -> None:
+    def detach(self, meanwhile: Meanwhile = None) -> None:
         """Takes all probes out, begins before ends; the target's code is as it was when this returns.
 
         `meanwhile` should take events, which still come while probes go. Also when the target has ended.
@@ -195,7 +189,7 @@ class Tracer:
         ends = {index for index in self._links if isinstance(self._routine(index), Leave | Unwind | Forget)}
         before = self._unpaired()
         for group in (sorted(self._links.keys() - ends), sorted(ends)):
-            close_all([self._links.pop(index) for index in reversed(group)], meanwhile)
+            self.machine.detach([self._links.pop(index) for index in reversed(group)], meanwhile)
         self._set_aside(before)
         self._timers.clear()
         for loaded in self._loaded:
@@ -225,10 +219,10 @@ class Tracer:
         gone = [index for index, one in enumerate(self._loaded)
                 if one.part.routine.number == number and not _ends_others(one.part.routine)]
         counts = self.work.counts(number)
-        close_all([self._links.pop(index) for index in reversed(gone) if index in self._links])
+        self.machine.detach([self._links.pop(index) for index in reversed(gone) if index in self._links])
         if not any(isinstance(self._routine(index), Enter) for index in self._links):  # no calls to end any more
             over = [index for index in self._links if isinstance(self._routine(index), Unwind)]
-            close_all([self._links.pop(index) for index in over])
+            self.machine.detach([self._links.pop(index) for index in over])
         self._set_aside({number: counts[Counter.UNPAIRED]})
         self._dropped[number] = _Dropped(time.monotonic() - self._begun_at, counts[Counter.STALE])
         self._timers = [timer for timer in self._timers if timer.loaded.part.routine.number != number]
@@ -247,7 +241,7 @@ class Tracer:
         for loaded in self._loaded:
             origin = loaded.part.routine.origin
             if origin is not None and origin.kind == kind:
-                run(loaded.program)
+                self.machine.run(loaded.program)
 
     def run_due(self, now: float) -> float | None:
         """Runs the intervals that are due at this time.monotonic(); returns when the next one is, None: there are none.
@@ -256,7 +250,7 @@ class Tracer:
         """
         for timer in self._timers:
             if now >= timer.due:
-                run(timer.loaded.program)
+                self.machine.run(timer.loaded.program)
                 timer.due += timer.period * max(1, int((now - timer.due) / timer.period) + 1)
         return min((timer.due for timer in self._timers), default=None)
 
@@ -306,7 +300,7 @@ class Tracer:
         return self._loaded
 
     def memory(self) -> int:
-        """Bytes of kernel memory that all maps take."""
+        """Bytes of memory that all maps take."""
         return self.work.memory() + self.maps.memory()
 
     def close(self) -> None:
@@ -318,19 +312,10 @@ class Tracer:
         self._undo.close()
 
 
-class _NotGrowing:
-    """Features of a kernel whose samples want maps that have their memory from the start (before 6.1)."""
-
-    def __init__(self, features: HasFeatures) -> None:
-        self._features = features
-
-    def has(self, feature: str) -> bool:
-        return feature != "no_prealloc" and self._features.has(feature)
-
-
-def _for_maps(script: BoundScript, features: HasFeatures) -> HasFeatures:
+def _grows(script: BoundScript, features: HasFeatures) -> bool:
+    """Whether maps may take memory as they need it: samples of kernels before 6.1 want it from the start."""
     samples = any(one.origin is not None and one.origin.kind == "profile" for one in script.routines)
-    return _NotGrowing(features) if samples and not features.has("clock_growing") else features
+    return features.has("no_prealloc") and (not samples or features.has("clock_growing"))
 
 
 def _ends_others(routine: BoundRoutine) -> bool:
@@ -342,13 +327,14 @@ def _is_end(routine: BoundRoutine) -> bool:
     return routine.origin is not None and routine.origin.kind == "end"
 
 
-def _setting(script: BoundScript, features: HasFeatures, thinning: bool, servers: OpenServers | None) -> ScriptSetting:
+def _setting(script: BoundScript, machine: Machine, thinning: bool, servers: OpenServers | None) -> ScriptSetting:
+    features = machine.features
     return script_setting(
         script,
         slots=frame_slots(),
         has_loop=features.has("bpf_loop"),
         has_cookie=features.has("attach_cookie"),
-        cpus=possible_cpus() if features.has("percpu_lookup") else 0,
+        cpus=machine.cpus if features.has("percpu_lookup") else 0,
         unwinder=any(isinstance(one.routine, Unwind) and one.routine.calls for one in script.routines),
         thinning=thinning,
         traces=servers is not None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gotap.image.code import Cost
-from gotap.kernel.tracing.budget import MOST_THINNED, Action, Budget, Detach, Load, Thin, trap_cost
+from gotap.kernel.machine import trap_cost
+from gotap.observe.tracing.budget import MOST_THINNED, Action, Budget, Detach, Load, Thin
 
 
 def _after(budget: Budget, loads: list[Load]) -> float:

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from gotap.kernel.tracing.tracefs import NoTracepoint, Tracefs, TracefsError, tracepoint_fields
+from gotap.kernel.tracefs import NoTracepoint, Tracefs, TracefsError, tracepoint_fields
 
 pytestmark = pytest.mark.root
 

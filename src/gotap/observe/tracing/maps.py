@@ -1,4 +1,4 @@
-"""What programs of a script work with in the kernel besides the user's maps, by the names they refer to it."""
+"""What programs of a script work with besides the user's maps, by the names they refer to it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import struct
 from gotap.bpf.codegen.script import script_frame as sf
 from gotap.bpf.codegen.script.setting import ScriptSetting
 from gotap.bpf.enums import MapFlags, MapType, ProgramType
-from gotap.kernel.attach import HasFeatures
-from gotap.kernel.bpf import Map, Program
-from gotap.kernel.ring import Ring
-from gotap.kernel.shape_maps import shape_maps
+from gotap.bpf.machine import Machine, Map, Program
+from gotap.observe.shape_maps import shape_maps
 from gotap.probe.shapes import Shapes
 
 #: Calls that are open at once, over all goroutines; more are counted and not followed.
@@ -38,12 +36,14 @@ def frame_slots() -> int:
 class WorkMaps:
     """Frames, open calls, goroutines, counters, the ring. Closing it closes all of them."""
 
-    def __init__(self, setting: ScriptSetting, probes: int, programs: int, features: HasFeatures, *,
+    def __init__(self, machine: Machine, setting: ScriptSetting, probes: int, programs: int, *, grows: bool,
                  calls: bool = True, ring_size: int = RING_SIZE) -> None:
-        """`probes`: how many are counted; `programs`: how many there can be; `calls`: some follow calls."""
+        """`probes`: how many are counted; `programs`: how many there can be; `grows`: maps may take memory as they
+        need it; `calls`: some follow calls.
+        """
+        self._machine = machine
         self._undo = contextlib.ExitStack()
         self.maps: dict[str, Map] = {}
-        grows = features.has("no_prealloc")
         self._hash_flags = MapFlags.NO_PREALLOC if grows else 0
         self._share = 1 if grows else _LESS
         with contextlib.ExitStack() as undo:
@@ -51,7 +51,8 @@ class WorkMaps:
             self._make(setting, probes)
             if calls:
                 self._make_calls(setting, programs)
-            self.ring = self._undo.enter_context(Ring.create(ring_size, "gotap_ring"))
+            self.ring = machine.make_ring(ring_size, "gotap_ring")
+            self._undo.callback(self.ring.close)
             self.maps[sf.RING] = self.ring.map
             undo.pop_all()
         #: Tail calls go to programs of one type only, so that each type has a program array of its own.
@@ -80,20 +81,22 @@ class WorkMaps:
         self._map(name, MapType.HASH, key, value, max(entries // self._share, 1), self._hash_flags)
 
     def _map(self, name: str, kind: MapType, key: int, value: int, entries: int, flags: int = 0) -> None:
-        self.maps[name] = self._undo.enter_context(
-            Map.create(kind, key, value, entries, flags, f"gotap_{name}"[:15]))  # fmt: skip
+        made = self._machine.make_map(kind, key, value, entries, flags, f"gotap_{name}"[:15])
+        self._undo.callback(made.close)
+        self.maps[name] = made
 
-    def descriptors(self, kind: ProgramType) -> dict[str, int]:
+    def by_name(self, kind: ProgramType) -> dict[str, Map]:
         """What programs of this type refer to."""
         if kind not in self._no_programs:
-            made = Map.create(MapType.PROG_ARRAY, 4, 4, 1, name="gotap_none")
-            self._no_programs[kind] = self._undo.enter_context(made)
-        return {name: map.fd for name, map in self.maps.items()} | {sf.NO_PROGRAMS: self._no_programs[kind].fd}
+            made = self._no_programs[kind] = self._machine.make_map(MapType.PROG_ARRAY, 4, 4, 1, name="gotap_none")
+            self._undo.callback(made.close)
+        return self.maps | {sf.NO_PROGRAMS: self._no_programs[kind]}
 
     def add_shapes(self, shapes: Shapes) -> None:
         """What captures of values work from."""
-        for name, made in shape_maps(shapes.table(), shapes.dynamic).items():
-            self.maps[name] = self._undo.enter_context(made)
+        for name, made in shape_maps(self._machine, shapes.table(), shapes.dynamic).items():
+            self._undo.callback(made.close)
+            self.maps[name] = made
         shapes.forget()
 
     def counts(self, probe: int) -> list[int]:
@@ -103,14 +106,14 @@ class WorkMaps:
 
     def set_unwinder(self, index: int, program: Program) -> None:
         """Where tail calls by this number go; the map keeps the program."""
-        self.maps[sf.UNWINDERS].update(struct.pack("<I", index), struct.pack("<i", program.fd))
+        self._machine.set_program(self.maps[sf.UNWINDERS], index, program)
 
     def thin(self, probe: int, factor: int) -> None:
         """From now on one firing of `factor` is taken."""
         self.maps[sf.THIN].update(struct.pack("<I", probe), struct.pack("<I", factor))
 
     def memory(self) -> int:
-        """Bytes of kernel memory they take."""
+        """Bytes of memory they take."""
         return sum(map.memory() for map in self.maps.values())
 
     def close(self) -> None:

@@ -1,29 +1,18 @@
-"""The programs of a script: one for all sites of a routine at which the same instructions do, loaded side by side."""
+"""The programs of a script: one for all sites of a routine at which the same instructions do."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from gotap.bpf.code import Code
 from gotap.bpf.codegen.target import Place
 from gotap.bpf.enums import ProgramType
+from gotap.bpf.machine import Program, Site
 from gotap.image.code import Cost
-from gotap.kernel.attach import HasFeatures, Site
-from gotap.kernel.bpf import Program
-from gotap.kernel.pool import Pool
-from gotap.kernel.tracing.origins import load_type, program_type
 from gotap.probe.places import BoundSite
 from gotap.probe.script.bound import BoundRoutine, Origin
 from gotap.probe.script.routine import Enter, Forget, Leave, Unwind, Watch
-
-#: Programs that are verified at once, where there are that many CPUs.
-_LOADING = 4
-#: Seconds between two calls of what is done meanwhile.
-_MEANWHILE = 0.02
 
 #: What goes in first: a call that begins must find its end watched, and what unwinds it. At one instruction, what went
 #: in last runs first (kernel/events/uprobes.c, consumer_add, up to Linux 6.18): variables are needed until open calls
@@ -32,6 +21,17 @@ _ORDER: dict[type, int] = {Forget: 0, Unwind: 1, Leave: 2, Watch: 3, Enter: 4}
 
 _ANYWHERE = Place({}, None, None)
 _FIRST_INSTRUCTION = Place({}, None, 0)  # the return address is where SP points to
+
+
+_TYPES = {
+    "begin": ProgramType.RAW_TRACEPOINT,
+    "end": ProgramType.RAW_TRACEPOINT,
+    "interval": ProgramType.RAW_TRACEPOINT,
+    "profile": ProgramType.PERF_EVENT,
+    "tracepoint": ProgramType.TRACEPOINT,
+    "syscall": ProgramType.TRACEPOINT,
+    "uprobe": ProgramType.KPROBE,
+}
 
 
 class Part(Struct, frozen=True):
@@ -46,6 +46,11 @@ class Part(Struct, frozen=True):
 class Loaded(Struct, frozen=True):
     part: Part
     program: Program
+
+
+def program_type(origin: Origin | None) -> ProgramType:
+    """None: the routine runs at sites of the target."""
+    return ProgramType.KPROBE if origin is None else _TYPES[origin.kind]
 
 
 def parts_of(routines: Iterable[BoundRoutine]) -> list[Part]:
@@ -81,46 +86,3 @@ def _by_place(routine: BoundRoutine) -> Iterator[Part]:
     for place_, sites in groups.values():
         offsets = tuple((site.file_offset, cookie) for site, cookie in sites)
         yield Part(routine, place_, offsets, max(site.site.cost for site, _ in sites))
-
-
-def load_one(code: Code, descriptors: Mapping[str, int], origin: Origin | None, features: HasFeatures) -> Program:
-    """`origin` None: the program is for sites of the target."""
-    return Program.load(code.bytes(descriptors), program_type(origin), "gotap_trace", subprograms=code.subprograms,
-                        attach_type=load_type(origin, features))  # fmt: skip
-
-
-def load(
-    parts: Sequence[Part],
-    codes: Iterable[Code],
-    descriptors: Callable[[ProgramType], Mapping[str, int]],
-    features: HasFeatures,
-    meanwhile: Callable[[], None] | None,
-) -> list[Loaded]:
-    """Loads the parts' codes, in that order, while the next ones are generated: verifying takes most of the time.
-
-    Raises VerifierError and the like; then none stays loaded.
-    """
-    made: list[Program] = []
-
-    def one(part: Part, code: Code) -> Program:
-        origin = part.routine.origin
-        made.append(program := load_one(code, descriptors(program_type(origin)), origin, features))
-        return program
-
-    try:
-        with Pool(min(_LOADING, os.cpu_count() or 1), "gotap-load") as pool:
-            calls = []
-            for part, code in zip(parts, codes, strict=True):
-                descriptors(program_type(part.routine.origin))  # made here, not by several threads at once
-                calls.append(pool.start(partial(one, part, code)))
-                if meanwhile is not None:
-                    meanwhile()
-            if meanwhile is not None:
-                for call in calls:
-                    while not call.wait(_MEANWHILE):
-                        meanwhile()
-        return [Loaded(part, call.result()) for part, call in zip(parts, calls, strict=True)]
-    except BaseException:
-        for program in made:
-            program.close()
-        raise

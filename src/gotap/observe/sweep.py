@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gotap.bpf.codegen import frame
-from gotap.kernel.bpf import Map
+from gotap.bpf.machine import Map
 from gotap.probe.record import HEADER
 
 #: Nanoseconds after which an operation may be given up.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gotap.kernel.watch import HitNumbers
+from gotap.observe.watch import HitNumbers
 
 
 def test_each_probe_has_a_counter_and_those_that_come_too_late_share_the_last() -> None:

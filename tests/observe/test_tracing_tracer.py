@@ -14,13 +14,14 @@ import pytest
 
 import probe_target
 from gotap.bpf.codegen.script.script_frame import Counter
+from gotap.bpf.machine import Executable
 from gotap.image.code import Cost, Site
 from gotap.kernel import features, syscalls
 from gotap.kernel.errors import AttachError, BadSiteError
-from gotap.kernel.executable import Executable
-from gotap.kernel.tracing.governor import Governor
-from gotap.kernel.tracing.tracefs import Tracefs, TracefsError
-from gotap.kernel.tracing.tracer import Tracer
+from gotap.kernel.machine import KernelMachine
+from gotap.kernel.tracefs import Tracefs, TracefsError
+from gotap.observe.tracing.governor import Governor
+from gotap.observe.tracing.tracer import Tracer
 from gotap.probe import ir
 from gotap.probe.places import BoundSite
 from gotap.probe.record import Column, ColumnKind, Layout
@@ -83,7 +84,7 @@ def counts(tracer: Tracer) -> dict[int, int]:
 
 def test_one_program_for_all_sites_of_a_routine(target: Target, executable: Path) -> None:
     bound = script(watch(1, COUNT, sites=(("pushed", 7), ("stepped", 8)), executable=executable))
-    tracer = Tracer(features.scripting(), bound)
+    tracer = Tracer(KernelMachine(features.scripting()), bound)
     assert tracer.attach(process(target)) == 2
     assert len(tracer.loaded()) == 1
     target.do("mmts")
@@ -103,7 +104,7 @@ def test_events_come_by_layout_and_know_their_order(target: Target, executable: 
         watch(1, emit(1), sites=(("pushed", 0),), executable=executable),
         watch(2, emit(2), sites=(("stepped", 1),), executable=executable),
     )
-    tracer = Tracer(features.scripting(), bound)
+    tracer = Tracer(KernelMachine(features.scripting()), bound)
     tracer.attach(process(target))
     target.do("msmms")
     found: list[tuple[int, int]] = []
@@ -126,7 +127,7 @@ def test_begin_runs_once_intervals_when_due_end_at_the_end(target: Target, execu
         watch(3, COUNT, origin=Origin("end", cookie=13)),
         watch(4, COUNT, sites=(("pushed", 4),), executable=executable),
     )
-    tracer = Tracer(features.scripting(), bound)
+    tracer = Tracer(KernelMachine(features.scripting()), bound)
     tracer.attach(process(target))
     assert counts(tracer) == {11: 1}
     due = tracer.run_due(0.0)
@@ -145,7 +146,8 @@ def test_begin_runs_once_intervals_when_due_end_at_the_end(target: Target, execu
 
 
 def test_without_a_target(executable: Path) -> None:
-    tracer = Tracer(features.scripting(), script(watch(1, COUNT, emit(1), origin=Origin("begin", cookie=1))))
+    bound = script(watch(1, COUNT, emit(1), origin=Origin("begin", cookie=1)))
+    tracer = Tracer(KernelMachine(features.scripting()), bound)
     assert tracer.attach(None) == 0
     assert counts(tracer) == {1: 1}
     ((_, rows),) = tracer.events()
@@ -157,7 +159,7 @@ def test_without_a_target(executable: Path) -> None:
 def test_a_script_goes_on_with_another_process(executable: Path) -> None:
     bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable),
                    watch(2, COUNT, origin=Origin("begin", cookie=1)))  # fmt: skip
-    tracer = Tracer(features.scripting(), bound)
+    tracer = Tracer(KernelMachine(features.scripting()), bound)
     with Target(executable) as first:
         tracer.attach(process(first))
         first.do("m")
@@ -172,7 +174,8 @@ def test_a_script_goes_on_with_another_process(executable: Path) -> None:
 
 
 def test_two_tracers_at_once(target: Target, executable: Path) -> None:
-    tracers = [Tracer(features.scripting(), script(watch(1, COUNT, sites=(("pushed", cookie),), executable=executable)))
+    machine = KernelMachine(features.scripting())
+    tracers = [Tracer(machine, script(watch(1, COUNT, sites=(("pushed", cookie),), executable=executable)))
                for cookie in (3, 4)]  # fmt: skip
     for tracer in tracers:
         tracer.attach(process(target))
@@ -189,7 +192,7 @@ def test_all_or_nothing(target: Target, executable: Path) -> None:
     """`invalid` is no instruction in 64-bit mode: the second link is refused."""
     bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable),
                    watch(2, COUNT, sites=(("stepped", 8), ("invalid", 9)), executable=executable))  # fmt: skip
-    tracer = Tracer(features.scripting(), bound)
+    tracer = Tracer(KernelMachine(features.scripting()), bound)
     with pytest.raises(BadSiteError):
         tracer.attach(process(target))
     address, _ = probe_target.symbol(executable, "pushed")
@@ -201,7 +204,8 @@ def test_all_or_nothing(target: Target, executable: Path) -> None:
 
 
 def test_a_target_that_has_ended(executable: Path) -> None:
-    tracer = Tracer(features.scripting(), script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable)))
+    bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable))
+    tracer = Tracer(KernelMachine(features.scripting()), bound)
     with Target(executable) as target:
         tracer.attach(process(target))
         target.do("mm")
@@ -217,11 +221,13 @@ NAMESPACED = """
 import json, os, sys
 from pathlib import Path
 from test_tracing_tracer import COUNT, counts, features, process, script, watch
-from gotap.kernel.tracing.tracer import Tracer
+from gotap.kernel.machine import KernelMachine
+from gotap.observe.tracing.tracer import Tracer
 from gotap.probe.script.bound import Origin
 from probe_target import Target
 
-tracer = Tracer(features.scripting(), script(watch(1, COUNT, origin=Origin("syscall", name="write", cookie=5))))
+tracer = Tracer(KernelMachine(features.scripting()),
+                script(watch(1, COUNT, origin=Origin("syscall", name="write", cookie=5))))
 with Target(Path(sys.argv[1])) as target, Target(Path(sys.argv[1])) as other:
     tracer.attach(process(target))
     target.do("mm")
@@ -257,7 +263,7 @@ def test_maps_of_samples_have_their_memory_where_they_must(executable: Path) -> 
         def has(self, feature: str) -> bool:
             return feature != "clock_growing" and known.has(feature)
 
-    sampled, plain = (Tracer(Old(), script(watch(1, COUNT, origin=origin)))
+    sampled, plain = (Tracer(KernelMachine(Old()), script(watch(1, COUNT, origin=origin)))
                       for origin in (Origin("profile", hertz=99), Origin("begin")))  # fmt: skip
     sampled.attach(None)
     plain.attach(None)
@@ -269,7 +275,7 @@ def test_maps_of_samples_have_their_memory_where_they_must(executable: Path) -> 
 def test_a_probe_that_is_dropped_stays_away(target: Target, executable: Path) -> None:
     bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable),
                    watch(2, COUNT, sites=(("stepped", 8),), executable=executable))  # fmt: skip
-    tracer = Tracer(features.scripting(), bound)
+    tracer = Tracer(KernelMachine(features.scripting()), bound)
     tracer.attach(process(target))
     target.do("ms")
     tracer.drop(1)
@@ -286,7 +292,7 @@ def test_a_probe_that_is_dropped_stays_away(target: Target, executable: Path) ->
 
 def test_thinned_counts_are_scaled(target: Target, executable: Path) -> None:
     bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable))
-    tracer = Tracer(features.scripting(), bound, thinning=True)
+    tracer = Tracer(KernelMachine(features.scripting()), bound, thinning=True)
     tracer.attach(process(target))
     target.do("m" * 10)
     assert counts(tracer) == {7: 10}
@@ -305,7 +311,7 @@ def test_nothing_is_left_open(target: Target, executable: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))
     bound = script(watch(1, COUNT, emit(1), sites=(("pushed", 7),), executable=executable),
                    watch(2, COUNT, origin=Origin("end", cookie=1)))  # fmt: skip
-    tracer = Tracer(known, bound)
+    tracer = Tracer(KernelMachine(known), bound)
     tracer.attach(process(target))
     target.do("m")
     list(tracer.events())
@@ -315,7 +321,7 @@ def test_nothing_is_left_open(target: Target, executable: Path) -> None:
 
 def test_what_is_too_dear_is_taken_out_with_words(target: Target, executable: Path) -> None:
     bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable))
-    tracer = Tracer(features.scripting(), bound, thinning=True)
+    tracer = Tracer(KernelMachine(features.scripting()), bound, thinning=True)
     tracer.attach(process(target))
     with Governor(tracer, 1e-9) as governor:
         assert governor.look(100.0) == []
@@ -338,7 +344,7 @@ def test_hits_are_estimated_where_the_kernel_does_not_measure(
 
     monkeypatch.setattr(syscalls, "enable_stats", denied)
     bound = script(watch(1, COUNT, sites=(("pushed", 7),), executable=executable))
-    tracer = Tracer(features.scripting(), bound, thinning=True)
+    tracer = Tracer(KernelMachine(features.scripting()), bound, thinning=True)
     tracer.attach(process(target))
     with Governor(tracer, 1e-9) as governor:
         assert not governor.measures

@@ -14,10 +14,12 @@ from gotap.bpf.codegen import frame
 from gotap.bpf.codegen.frame import Counter
 from gotap.bpf.codegen.tracing import Sampling
 from gotap.bpf.enums import MapFlags, MapType
-from gotap.kernel import features, watch
+from gotap.kernel import features
 from gotap.kernel.bpf import Map
-from gotap.kernel.sweep import sweep
-from gotap.kernel.watch import Watcher
+from gotap.kernel.machine import KernelMachine
+from gotap.observe import watch
+from gotap.observe.sweep import sweep
+from gotap.observe.watch import Watcher
 from gotap.probe.record import HEADER
 from kernel_access import needs_bpf
 
@@ -65,7 +67,7 @@ def test_the_oldest_go_with_all_they_have(maps: dict[str, Map]) -> None:
 
 def test_a_watcher_sweeps_when_an_operation_found_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "sweep", partial(sweep, old=0))
-    watcher = Watcher(features.essential(), Sampling())
+    watcher = Watcher(KernelMachine(features.essential()), Sampling())
     try:
         key = open_row(watcher.maps, 1, 1)
         assert list(watcher.records()) == []

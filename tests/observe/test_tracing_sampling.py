@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gotap.kernel.tracing.sampling import Sampling
+from gotap.observe.tracing.sampling import Sampling
 
 
 class Epochs:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from gotap.kernel import features
+from gotap.kernel.executions import Executions, watch_executions
 from gotap.kernel.ring import Ring
-from gotap.kernel.tracing.executions import Executions, watch_executions
 from kernel_access import needs_bpf
 
 pytestmark = [pytest.mark.root, needs_bpf]
