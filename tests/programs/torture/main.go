@@ -54,7 +54,7 @@ func round(worker, n int, closure func(int) int, shared *thing, bytes [][]byte) 
 	total += int(grow(n%20, [24]uint64{})) + survives(n)
 	if n%8 == 0 {
 		done := make(chan int)
-		go fresh(n, done)
+		go func() { done <- fresh(n) }() // it has returned when the round goes on
 		total += <-done
 	}
 	if n%512 == 0 {
