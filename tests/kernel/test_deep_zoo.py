@@ -90,7 +90,7 @@ def captured(zoo: Zoo, stdin: Any, specimens: Sequence[Specimen]) -> dict[int, t
             code = program([group], setting)
             loaded = stack.enter_context(
                 Program.load(code.bytes(fds({**made, FRAME: frame})), attach_type=attach_type(features),
-                             subprograms=code.subprograms)  # fmt: skip
+                             subprograms=code.subprograms)
             )
             links.append(attach_uprobes(loaded, f"/proc/{zoo.pid}/exe", [(site, 0)], pid=zoo.pid, features=features))
         try:
