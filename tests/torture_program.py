@@ -71,10 +71,7 @@ class Torture:
     process: subprocess.Popen[str]
     executable: Path
     errors: IO[str]
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
+    pid: int
 
     def order(self, *words: object, patience: float = PATIENCE) -> Any:
         """Gives an order and waits for its answer, at most `patience` seconds."""
@@ -99,7 +96,7 @@ class Torture:
         return json.loads(line)
 
     def fate(self) -> str:
-        """How it ended, or that it lives; and the beginning of what Go said of it."""
+        """How it ended, and the beginning of what Go said of it."""
         try:
             code = self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -139,17 +136,30 @@ def torture(
         process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=variables, **options
         )
-        one = Torture(process, path, errors)
+        one = Torture(process, path, errors, process.pid)
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
             assert line == "ready\n", f"{path} said {line!r}: {one.fate()}"
+            one.pid = _itself(process.pid, path)
             if loaded:
                 one.order("load", 1)
             yield one
         finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGKILL)
             process.kill()
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 with contextlib.suppress(BrokenPipeError):
                     pipe and pipe.close()
+
+
+def _itself(pid: int, path: Path) -> int:
+    """The program is the process that was started, or, if its prefix waits for it, a child of that."""
+    name = path.name[:15]
+    while Path(f"/proc/{pid}/comm").read_text().strip() != name:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        assert children, f"process {pid} has not become {path}"
+        pid = int(children[0])
+    return pid
