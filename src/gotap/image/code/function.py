@@ -62,6 +62,11 @@ class FunctionCode:
         """Whether all ways through the function are known; if not, only entry sites and plain returns are offered."""
         return self.graph.complete
 
+    def bytes_at(self, address: int, size: int) -> bytes:
+        """Bytes of the function's code, from an address within it on."""
+        start = address - self.address
+        return self._code[start : start + size]
+
     def _check_indirect_tails(self) -> None:
         for block in self.graph.blocks:
             if block.leave == Leave.TAIL_JUMP and block.reachable:

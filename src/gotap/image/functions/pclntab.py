@@ -30,7 +30,7 @@ from gotap.image.functions.pcvalue import MalformedPclntab, Row
 _KEPT_FILES = 256
 _NO_FUNCDATA = 0xFFFFFFFF
 #: Words of a record behind the entry.
-_NAME, _PCSP, _PCFILE, _PCLN, _NPCDATA, _UNIT, _START_LINE = 0, 3, 4, 5, 6, 7, 8
+_NAME, _DEFERRETURN, _PCSP, _PCFILE, _PCLN, _NPCDATA, _UNIT, _START_LINE = 0, 2, 3, 4, 5, 6, 7, 8
 #: PCDATA tables of a function: four in Go 1.27 (internal/abi/symtab.go).
 _MOST_PCDATA = 8
 #: Bytes of a name; instances of generic functions have had some thousands.
@@ -290,6 +290,10 @@ class Pclntab:
             raise MalformedPclntab(f"the record of {function.name} is cut off")
         offset = int(self.words[at])
         return self.pcvalue_table(offset) if offset else []
+
+    def deferreturn(self, function: Function) -> int:
+        """Where a recovered panic goes on: an offset from the entry, 0 if none can; Go ≥ 1.5."""
+        return self._word(function.index, _DEFERRETURN)
 
     def funcdata(self, function: Function, table: int) -> int | None:
         """The address of a function's FUNCDATA of that number (internal/abi/symtab.go), if it has it; Go ≥ 1.18."""
