@@ -1,0 +1,25 @@
+"""Jump sites: where in a function a five-byte jump into a trampoline may go, and what the trampoline must run.
+
+A jump is longer than most instructions, so it overwrites several, which are run in the trampoline instead. That is
+right only if no branch leads between them, if no goroutine is parked there, and if they do the same elsewhere. What
+cannot be proven is refused, with the reason. Pure: nothing is read or written but the image's bytes.
+"""
+
+from .displaced import Displaced, JumpTooFar, jump
+from .model import Fit, JumpSite, NoJump
+from .sites import JumpSites, fits, jump_site, jump_sites
+from .unsafepoints import UnsafePoints
+
+__all__ = [
+    "Displaced",
+    "Fit",
+    "JumpSite",
+    "JumpSites",
+    "JumpTooFar",
+    "NoJump",
+    "UnsafePoints",
+    "fits",
+    "jump",
+    "jump_site",
+    "jump_sites",
+]

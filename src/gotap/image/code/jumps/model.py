@@ -1,0 +1,66 @@
+"""What the analysis of jump sites answers with. Addresses are as in the image, not relocated."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from .displaced import Displaced
+
+
+class JumpSite(Struct, frozen=True):
+    """A place for a five-byte jump into a trampoline that makes an event happen at `address`.
+
+    The trampoline runs `before`, makes the event, with the state as before the instruction at `address`, runs `after`
+    and goes on at `resume`; None: `after` leaves by itself. `before` may leave in the middle, by a conditional jump:
+    then `address` would not have been reached either.
+
+    `start`, `length`: whole instructions that the jump overwrites; behind its five bytes the rest is dead. What
+    `before` and `after` hold beyond them stays in place as well. `pun`: the jump's top byte, which must be this: it is
+    the first byte of an instruction that stays in place, so that only `length` = 4 bytes are written.
+
+    `live`: it may be written while goroutines exist, since none can be parked between the overwritten instructions;
+    else `reason_not_live`. Threads that stand there are another matter. A goroutine parked between `before` and
+    `address` goes on in the function and passes `address` without event, once.
+
+    `scratch`: R12, R13 and the flags mean nothing at `address`. `nosplit`: the function does not check its stack.
+    """
+
+    address: int
+    start: int
+    length: int
+    before: Displaced
+    after: Displaced
+    resume: int | None
+    pun: int | None
+    live: bool
+    reason_not_live: str
+    scratch: bool
+    nosplit: bool
+
+    @property
+    def end(self) -> int:
+        """Behind the overwritten instructions."""
+        return self.start + self.length
+
+    @property
+    def moved_end(self) -> int:
+        """Behind the instructions that run in the trampoline: no other jump may stand between `start` and there."""
+        return max(self.end, self.after.end)
+
+
+class NoJump(Struct, frozen=True):
+    """No jump can be placed: why, as a clause ("the instruction at 0x401000 enters the kernel")."""
+
+    reason: str
+
+
+class Fit(Struct, frozen=True):
+    """Which mechanisms an event at an address can have. `live`: also in a process that runs already.
+
+    `reason`: why not, or why not live; empty: all is well.
+    """
+
+    springboard: bool
+    hook: bool
+    live: bool
+    reason: str

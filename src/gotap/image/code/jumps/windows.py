@@ -1,0 +1,256 @@
+"""Where a jump's five bytes find room: the stretches of code around an address, each judged.
+
+A stretch is a straight line that is entered at its start only. It may begin before the address, at the function's own
+start for one behind the stack check, and it may end at the address: then the instruction there stays in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from iced_x86 import (
+    FlowControl,
+    Instruction,
+    InstructionInfoFactory,
+    Mnemonic,
+    OpAccess,
+    Register,
+    RegisterExt,
+    RflagsBits,
+)
+from msgspec import Struct
+
+from ..effects import CALLS, NONE, RIP, RSP, effect_of
+from ..flow import FlowGraph
+from ..function import FunctionCode
+from .displaced import why_not_movable
+from .faults import fault, pointer_used
+from .unsafepoints import UnsafePoints
+
+JUMP = 5
+_POP_RBP = 0x5D
+#: Bytes before an address at which a stretch may begin: the longest stack check has 27 (obj6.go, stacksplit).
+_FURTHEST = 32
+#: Instructions that are looked back over for an earlier use of a pointer.
+_LOOK_BACK = 12
+#: Stands for the flags, beside numbers of registers.
+_FLAGS = -1
+_SCRATCH = frozenset((int(Register.R12), int(Register.R13), _FLAGS))
+_STATUS = RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.AF | RflagsBits.CF | RflagsBits.PF
+_FACTORY = InstructionInfoFactory()
+_FALLS = frozenset((FlowControl.NEXT, FlowControl.CONDITIONAL_BRANCH))
+
+
+class Window(Struct, frozen=True):
+    """Instructions `first` … `last` − 1 run in the trampoline; `length` bytes of them are overwritten."""
+
+    first: int
+    last: int
+    length: int
+    pun: int | None
+    reason_not_live: str
+    calls: bool
+
+    @property
+    def rank(self) -> tuple[bool, bool, int]:
+        return bool(self.reason_not_live), self.calls, self.last - self.first
+
+
+class Stretches:
+    """The stretches of one function. Everything is found out when it is first asked for."""
+
+    def __init__(self, code: FunctionCode, unsafe: UnsafePoints) -> None:
+        self.graph: FlowGraph = code.graph
+        self.unsafe = unsafe
+        self._fixed: dict[int, str] = {}
+        self.check_end = self._end_of_check()
+
+    # -- windows around an address -------------------------------------------------------------------------------
+
+    def around(self, index: int, puns: bool) -> tuple[list[Window], str]:
+        """All windows for an event before the instruction, and why there is none that begins right there."""
+        windows: list[Window] = []
+        reason = ""
+        for first in self._starts(index):
+            found = self._window(first, index)
+            if isinstance(found, str):
+                reason = reason or found
+            else:
+                windows.append(found)
+            if puns and (punned := self._punned(first, index)) is not None:
+                windows.append(punned)
+        return windows, reason
+
+    def _starts(self, index: int) -> Iterator[int]:
+        """Indices from which control always goes on to the instruction, unless it leaves the straight line before."""
+        instructions = self.graph.instructions
+        address = instructions[index].ip
+        yield index
+        while index > 0 and not self.is_target(index):
+            before = instructions[index - 1]
+            index -= 1
+            if before.flow_control not in _FALLS or address - before.ip > _FURTHEST or self.why_fixed(index):
+                return
+            yield index
+
+    def _window(self, first: int, index: int) -> Window | str:
+        instructions = self.graph.instructions
+        start = instructions[first].ip
+        i, length, not_live = first, 0, ""
+        while length < JUMP or i < index:
+            if i == len(instructions):
+                return "the function ends there"
+            one = instructions[i]
+            if i > first and length < JUMP:
+                if self.is_target(i):
+                    return f"a jump leads to {one.ip:#x}, among the five bytes it needs"
+                if not not_live and not self.unsafe.unsafe(one.ip):
+                    not_live = f"a goroutine may be preempted at {one.ip:#x}, between the instructions it overwrites"
+            if why := self.why_fixed(i):
+                return f"the instruction at {one.ip:#x} {why}"
+            i += 1
+            if length < JUMP:
+                length = one.next_ip - start
+            if one.flow_control not in _FALLS:
+                break
+        last = instructions[i - 1]
+        if length < JUMP:
+            if not self._is_padding(last.next_ip, start + JUMP):
+                return f"the straight line from {start:#x} is only {length} bytes long"
+            length = JUMP
+        return Window(first, i, length, None, not_live, last.flow_control in CALLS)
+
+    def _punned(self, first: int, index: int) -> Window | None:
+        """`add $x, %rsp; pop %rbp`: the jump's last byte is the pop, which stays and can still be executed."""
+        instructions = self.graph.instructions
+        one = instructions[first]
+        if one.len != JUMP - 1 or first + 1 >= len(instructions) or self.why_fixed(first):
+            return None
+        following = instructions[first + 1]
+        if following.mnemonic != Mnemonic.POP or following.op0_register != Register.RBP or following.len != 1:
+            return None
+        if one.flow_control != FlowControl.NEXT or self.is_target(first + 1):
+            return None
+        return Window(first, max(first + 1, index), one.len, _POP_RBP, "", False)
+
+    def _is_padding(self, start: int, end: int) -> bool:
+        """Whether nothing is there but what fills the gap to the next function."""
+        return start == self.graph.instructions[-1].next_ip and end <= self.graph.end
+
+    # -- instructions --------------------------------------------------------------------------------------------
+
+    def why_fixed(self, index: int) -> str:
+        """Why the instruction must be run in its place; empty: it need not."""
+        if (known := self._fixed.get(index)) is not None:
+            return known
+        instruction = self.graph.instructions[index]
+        why = why_not_movable(instruction)
+        if not why and (pointer := fault(instruction, assembly=self.unsafe.assembly)) is not None:
+            why = "" if pointer != NONE and self._proven(index, pointer) else "may fault"
+        return self._fixed.setdefault(index, why)
+
+    def _proven(self, index: int, pointer: int) -> bool:
+        """Whether the same pointer was followed shortly before, so that it is not nil."""
+        for i in range(index - 1, max(-1, index - 1 - _LOOK_BACK), -1):
+            if self.is_target(i + 1):
+                return False
+            instruction = self.graph.instructions[i]
+            if instruction.flow_control not in _FALLS:
+                return False
+            if pointer in effect_of(instruction).written:
+                return bool(instruction.mnemonic == Mnemonic.LEA) and instruction.memory_base in (RSP, RIP)
+            if pointer_used(instruction) == pointer:
+                return True
+        return False
+
+    def is_target(self, index: int) -> bool:
+        """Whether control may come to the instruction from elsewhere than the one before it."""
+        graph = self.graph
+        instruction = graph.instructions[index]
+        if instruction.ip == self.unsafe.recovery:
+            return True
+        if 0 < index < self.check_end:
+            return False
+        b = graph.block_of(index)
+        if not graph.complete or self.unsafe.assembly or index == 0:
+            return True
+        if graph.blocks[b].first != index:
+            return False
+        if graph.blocks[b].predecessors != [b - 1]:
+            return True
+        before = graph.instructions[index - 1]
+        falls = before.flow_control in _FALLS or before.flow_control in CALLS
+        return not falls or (
+            before.flow_control == FlowControl.CONDITIONAL_BRANCH and before.near_branch_target == instruction.ip
+        )
+
+    def _end_of_check(self) -> int:
+        """The index behind the stack check, to the middle of which nothing jumps; 0: there is none.
+
+        cmd/internal/obj/x86/obj6.go, stacksplit (Go 1.18–1.27), puts it in front of the finished body.
+        """
+        graph = self.graph
+        b = end = 0
+        while graph.blocks[b].leave is None and b + 1 < len(graph.blocks):
+            others = [target for target in graph.blocks[b].successors if target != b + 1]
+            if len(others) != 1 or not graph.blocks[others[0]].restart:
+                break
+            end = graph.blocks[b].last + 1
+            b += 1
+        return end
+
+    # -- what is free at an address ------------------------------------------------------------------------------
+
+    def keeps_below_sp(self, index: int) -> bool:
+        """Whether data may lie below SP there: around calls of duffzero up to Go 1.20, and in assembly."""
+        graph = self.graph
+        block = graph.blocks[graph.block_of(index)]
+        inside = graph.instructions if self.unsafe.assembly else graph.instructions[block.first : block.last + 1]
+        return any(
+            one.memory_base == RSP and one.memory_displacement >> 63 and one.mnemonic != Mnemonic.LEA for one in inside
+        )
+
+    def scratch(self, index: int) -> bool:
+        """Whether R12, R13 and the flags mean nothing before the instruction.
+
+        Neither arguments nor results are in them (cmd/compile/abi-internal.md, Go 1.18–1.27).
+        """
+        if self.unsafe.assembly:
+            return False
+        return index == self.check_end or self._dead(index)
+
+    def _dead(self, index: int) -> bool:
+        """Whether all three are written before they are read, or the function is left."""
+        live = set(_SCRATCH)
+        for i in range(index, min(index + _LOOK_BACK, len(self.graph.instructions))):
+            instruction = self.graph.instructions[i]
+            if instruction.flow_control == FlowControl.RETURN:
+                return True
+            if instruction.flow_control != FlowControl.NEXT:
+                return False
+            read, written = _used(instruction)
+            if not live.isdisjoint(read):
+                return False
+            live -= written
+            if not live:
+                return True
+        return False
+
+
+def _used(instruction: Instruction) -> tuple[set[int], set[int]]:
+    """Of R12, R13 and the flags, what is read, and what is overwritten whole."""
+    read: set[int] = set()
+    written: set[int] = set()
+    for used in _FACTORY.info(instruction).used_registers():
+        full = RegisterExt.full_register(used.register)
+        if full not in _SCRATCH:
+            continue
+        if used.access != OpAccess.WRITE:
+            read.add(full)
+        elif RegisterExt.size(used.register) >= 4:
+            written.add(full)
+    if instruction.rflags_read:
+        read.add(_FLAGS)
+    if instruction.rflags_modified & _STATUS == _STATUS:
+        written.add(_FLAGS)
+    return read, written
