@@ -1,0 +1,120 @@
+"""In-process hooks: a stub runs programs on the thread's slot, between the instructions that the jump displaced.
+
+    before | take the slot and its stack | registers into the context; programs; registers back | leave | after
+
+Nothing of the site changes: registers, flags and the goroutine's stack are as if the stub were not there. Programs are
+machine code with `context` in RDI and the slot in R12; they may change every other register but RSP, and use no
+vectors.
+
+**Stack.** At a *scratch* site (R12, R13 and flags mean nothing there: function entries, returns) not a byte of the
+goroutine's stack is touched. Elsewhere two registers are pushed, 16 bytes: any function that checks its stack has 800
+left at every instruction (StackNosplit, cmd/internal/objabi/stack.go, Go 1.18–1.27). Functions that do not check theirs
+may be at the end of it; they are hooked at scratch sites only (`hook_refusal`).
+
+**Flags** cannot be spared by choosing instructions, so at other sites they are the first thing that is saved: LAHF and
+SETO, a fifth of what PUSHF and POPF cost; with RAX kept in R13, the flags and the FS base share RAX.
+
+**Signals** may come at any instruction. The handler runs on the thread's alternate stack, and the runtime preempts
+nobody whose PC is not Go's (isAsyncSafePoint). When it calls a hooked function while the slot is taken, that event is
+lost and counted; before or after, it uses the slot and gives it back.
+
+**fork.** A child shares the slots with its parent, and its thread has the same FS base. So each window has a page that
+children find zeroed (MADV_WIPEONFORK): without `mask` every search begins at slot 0, which is nobody's, and the stub
+sees that it is in a child and does nothing. A vfork child borrows its parent's memory and thread: that one is not
+wiped, and waits.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gotap.image.code.jumps.model import JumpSite
+from gotap.inject.trampolines.hook_code import Template, careful, common, scratch
+from gotap.inject.trampolines.slots import Slots
+from gotap.inject.trampolines.stub import after_code, largest
+from gotap.inject.trampolines.windows import PAGE, Jump, Place, Shared, Window
+
+#: A site's record: its address, and where its list of programs is.
+_RECORD = struct.Struct("<QQ")
+
+#: An element of that list: a program's address and its cookie; a zero address ends the list.
+_PROGRAM = struct.Struct("<QQ")
+
+#: The head of a window's data: begin and end of the slots.
+_HEAD = struct.Struct("<QQ")
+_HEAD_SIZE = 64  # a cache line of its own: it never changes
+
+#: In the page that children find zeroed.
+_MASK = struct.Struct("<I")
+
+
+class Code(NamedTuple):
+    """A stub's code and its record, for the addresses they were made for."""
+
+    code: bytes
+    record: bytes
+
+
+def hook_refusal(site: JumpSite) -> str:
+    """Why no hook stub may stand at this site, as a clause; empty: it may."""
+    if site.nosplit and not site.scratch:
+        return "the function does not check its stack, and there is no register free"
+    return ""
+
+
+def programs(programs: Iterable[tuple[int, int]]) -> bytes:
+    """The list that a record names: programs' addresses and cookies, in the order in which they are to run."""
+    return b"".join(_PROGRAM.pack(*one) for one in programs) + bytes(8)
+
+
+class HookCode:
+    """Makes what is in the windows of one process' hooks."""
+
+    def __init__(self, slots: Slots) -> None:
+        if slots.scale not in (1, 2, 4, 8):
+            raise ValueError(f"slots of {slots.size} bytes cannot be found by bits from {slots.hash_shift} on")
+        self._slots = slots
+        self.common, self._saved = common(slots)
+        self._scratch, self._careful = Template(scratch, slots), Template(careful, slots)
+
+    @property
+    def shared(self) -> Shared:
+        """What `plan` is to leave free in each window."""
+        return Shared(len(self.common), _HEAD_SIZE, PAGE)
+
+    @property
+    def head(self) -> bytes:
+        """What a window's data begins with; its code begins with `common`."""
+        return _HEAD.pack(self._slots.address, self._slots.end)
+
+    @property
+    def private(self) -> bytes:
+        """What a window's private page begins with."""
+        return _MASK.pack(self._slots.mask)
+
+    def jump(self, site: JumpSite, bias: int = 0) -> Jump:
+        """What the stub wants of `plan`."""
+        core = self._scratch if site.scratch else self._careful
+        return Jump(site.start + bias, largest(site) + len(core), _RECORD.size, pun=site.pun)
+
+    def stub(self, site: JumpSite, window: Window, place: Place, programs: int, bias: int = 0) -> Code:
+        """`programs`: address of the site's list of programs. Raises JumpTooFar."""
+        before = site.before.encode(place.code - bias, bias)
+        at = place.code + len(before)
+        core = (self._scratch if site.scratch else self._careful).at(at, self._places(window, place))
+        return Code(
+            before + core + after_code(site, at + len(core), bias),
+            _RECORD.pack(site.address + bias, programs),
+        )
+
+    def _places(self, window: Window, place: Place) -> dict[str, int]:
+        return {
+            "common": window.address,
+            "common_saved": window.address + self._saved,
+            "record": place.data,
+            "slots": window.data,
+            "end": window.data + 8,
+            "mask": window.private,
+        }

@@ -1,0 +1,274 @@
+"""The machine code of hook stubs; what it does and why is told in `hook`.
+
+R12 is the slot from where it is taken; R13 the site's record while the registers are saved, then the programs'. In a
+window's common code RSP is in the slot's stack, so calls and pushes are free there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from gotap.inject.trampolines.slots import Context, Slots
+from gotap.inject.x86.assembler import Assembler
+from gotap.inject.x86.operands import (
+    AL,
+    AX,
+    EAX,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R12D,
+    R13,
+    R13D,
+    R14,
+    R15,
+    RAX,
+    RBP,
+    RBX,
+    RCX,
+    RDI,
+    RDX,
+    RSI,
+    RSP,
+    Condition,
+    Memory,
+    Register,
+    byte,
+    dword,
+    mem,
+    qword,
+    rip,
+)
+
+#: What programs may change and the site wants back, besides RAX; R12 and R13 are the stubs' business.
+_SAVED = (
+    (RBX, Context.RBX),
+    (RCX, Context.RCX),
+    (RDI, Context.RDI),
+    (RSI, Context.RSI),
+    (R8, Context.R8),
+    (R9, Context.R9),
+    (R10, Context.R10),
+    (R11, Context.R11),
+    (RDX, Context.RDX),
+    (RBP, Context.RBP),
+    (R14, Context.R14),
+    (R15, Context.R15),
+)
+
+#: Addresses that stubs refer to: `common` and `common_saved`, the entries of the window's common code, the latter for
+#: stubs that have saved RAX; `record`, the site's; `slots` and `end`, the words that bound the slots; `mask`.
+Places = Mapping[str, int]
+NAMES = ("common", "common_saved", "record", "slots", "end", "mask")
+
+
+def common(slots: Slots) -> tuple[bytes, int]:
+    """Called with R12 = slot, R13 = record: saves the registers, runs the programs, restores the registers, RAX too.
+
+    Runs at any address. Also the offset of the entry for those who have saved RAX.
+    """
+    a = Assembler()
+    a.mov(_context(slots, Context.RAX), RAX)
+    a.label("saved")
+    for register, place in _SAVED:
+        a.mov(_context(slots, place), register)
+    a.mov(RAX, mem(R13))
+    a.mov(_context(slots, Context.RIP), RAX)
+    a.mov(R13, mem(R13, 8))
+    a.mov(RAX, mem(R13))
+    a.test(RAX, RAX)
+    a.jz("done")
+    a.label("next")
+    a.mov(RCX, mem(R13, 8))
+    a.mov(mem(R12, slots.cookie), RCX)
+    a.lea(RDI, mem(R12, slots.context))
+    a.push(R13)
+    a.call(RAX)
+    a.pop(R13)
+    a.add(R13, 16)
+    a.mov(RAX, mem(R13))
+    a.test(RAX, RAX)
+    a.jnz("next")
+    a.label("done")
+    for register, place in ((RAX, Context.RAX), *_SAVED):
+        a.mov(register, _context(slots, place))
+    a.ret()
+    return a.finish(), a.address("saved")
+
+
+def scratch(a: Assembler, slots: Slots, places: Places) -> None:
+    """Where R12, R13 and the flags are free."""
+    a.rdfsbase(R12)
+    a.lea(R13, mem(None, 0, R12, slots.scale))
+    a.and_(R13D, rip(places["mask"], 4))
+    a.add(R13, rip(places["slots"], 8))
+    a.cmp(mem(R13, slots.owner), R12)
+    a.jne("search")
+    a.label("found")
+    a.cmp(byte(R13, slots.busy), 0)
+    a.jne("busy")
+    a.mov(byte(R13, slots.busy), 1)
+    a.mov(_context(slots, Context.RSP, R13), RSP)
+    a.lea(RSP, mem(R13, slots.stack))
+    a.mov(R12, R13)
+    a.lea(R13, rip(places["record"]))
+    a.call(places["common"])
+    a.mov(RSP, _context(slots, Context.RSP))
+    a.mov(byte(R12, slots.busy), 0)
+    a.jmp("end")
+
+    a.label("search")
+    a.cmp(rip(places["mask"], 4), 0)
+    a.je("end")  # a forked child
+    a.jmp("look")
+    a.label("taken")
+    a.add(R13, slots.size)
+    a.cmp(R13, rip(places["end"], 8))
+    a.jae("none")
+    a.label("look")
+    a.cmp(mem(R13, slots.owner), R12)
+    a.je("found")
+    a.cmp(dword(R13, slots.claimed), 0)  # only read: the slots of others stay in their caches
+    a.jne("taken")
+    a.lock()
+    a.bts(dword(R13, slots.claimed), 0)
+    a.jc("taken")
+    a.mov(mem(R13, slots.owner), R12)
+    a.jmp("found")
+    a.label("none")
+    a.mov(R13, rip(places["slots"], 8))
+    a.label("busy")
+    a.lock()
+    a.inc(qword(R13, slots.lost))
+    a.label("end")
+
+
+def careful(a: Assembler, slots: Slots, places: Places) -> None:
+    """Where everything is in use. Until the slot is found R13 keeps RAX, and RAX is flags << 48 | FS base.
+
+    The flags are what LAHF and SETO give, AH:AL. The FS base has 48 bits (the upper half of 5-level paging is given
+    only to who asks for it); it is compared in two parts, and *turned* means that the halves of RAX are exchanged.
+    """
+    a.push(R12)
+    a.push(R13)
+    a.mov(R13, RAX)
+    a.lahf()
+    a.setcc(Condition.OVERFLOW, AL)
+    a.shl(RAX, 48)
+    a.rdfsbase(R12)
+    a.or_(RAX, R12)
+    a.lea(R12, mem(None, 0, R12, slots.scale))
+    a.and_(R12D, rip(places["mask"], 4))
+    a.add(R12, rip(places["slots"], 8))
+    a.cmp(mem(R12, slots.owner), EAX)
+    a.jne("search")
+    a.rol(RAX, 32)
+    a.cmp(mem(R12, slots.owner + 4), AX)
+    a.jne("search_turned")
+    a.label("found")  # turned
+    a.cmp(byte(R12, slots.busy), 0)
+    a.jne("busy")
+    a.mov(byte(R12, slots.busy), 1)
+    a.shr(EAX, 16)
+    a.mov(mem(R12, slots.flags), EAX)
+    a.mov(_context(slots, Context.RAX), R13)
+    a.pop(_context(slots, Context.R13))
+    a.pop(_context(slots, Context.R12))
+    a.mov(_context(slots, Context.RSP), RSP)
+    a.lea(RSP, mem(R12, slots.stack))
+    a.lea(R13, rip(places["record"]))
+    a.call(places["common_saved"])
+    a.mov(RSP, _context(slots, Context.RSP))
+    a.mov(R13, RAX)
+    a.mov(EAX, mem(R12, slots.flags))
+    a.push(_context(slots, Context.R12))
+    a.push(_context(slots, Context.R13))
+    a.mov(byte(R12, slots.busy), 0)  # from here on a signal handler may use the slot
+    a.jmp("leave")
+    _search_carefully(a, slots, places)
+    a.label("leave")
+    a.add(AL, 0x7F)  # 1 + 0x7f overflows, 0 + 0x7f does not
+    a.sahf()
+    a.mov(RAX, R13)
+    a.pop(R13)
+    a.pop(R12)
+
+
+def _search_carefully(a: Assembler, slots: Slots, places: Places) -> None:
+    """Leads to `found`, turned, or counts the event as lost and goes on behind, with the flags in AX."""
+    a.label("search_turned")
+    a.rol(RAX, 32)
+    a.label("search")
+    a.cmp(rip(places["mask"], 4), 0)
+    a.jne("look")
+    a.shr(RAX, 48)  # a forked child
+    a.jmp("leave")
+    a.label("taken")
+    a.add(R12, slots.size)
+    a.cmp(R12, rip(places["end"], 8))
+    a.jae("none")
+    a.label("look")
+    a.cmp(mem(R12, slots.owner), EAX)
+    a.jne("another")
+    a.rol(RAX, 32)
+    a.cmp(mem(R12, slots.owner + 4), AX)
+    a.je("found")
+    a.rol(RAX, 32)
+    a.label("another")
+    a.cmp(dword(R12, slots.claimed), 0)
+    a.jne("taken")
+    a.lock()
+    a.bts(dword(R12, slots.claimed), 0)
+    a.jc("taken")
+    a.mov(mem(R12, slots.owner), EAX)
+    a.rol(RAX, 32)
+    a.mov(mem(R12, slots.owner + 4), AX)
+    a.jmp("found")
+    a.label("none")
+    a.mov(R12, rip(places["slots"], 8))
+    a.rol(RAX, 32)
+    a.label("busy")  # turned
+    a.lock()
+    a.inc(qword(R12, slots.lost))
+    a.shr(EAX, 16)
+
+
+def _context(slots: Slots, register: Context, slot: Register = R12) -> Memory:
+    return mem(slot, slots.context + register)
+
+
+class Template:
+    """Code of a stub that is assembled once; its distances to what it refers to are found by assembling it again.
+
+    Each reference is 32 bits relative to RIP. Moving a target by 0x01010101 changes all four bytes of those that name
+    it.
+    """
+
+    _FAR, _MOVED = 0x10000000, 0x01010101
+
+    def __init__(self, write: Callable[[Assembler, Slots, Places], None], slots: Slots) -> None:
+        def assembled(moved: str = "") -> bytes:
+            a = Assembler()
+            write(a, slots, {name: self._FAR + (self._MOVED if name == moved else 0) for name in NAMES})
+            return a.finish()
+
+        self._code = assembled()
+        self._fields: list[tuple[int, str, int]] = []  # offset, what it refers to, distance less the target's address
+        for name in NAMES:
+            other = assembled(name)
+            changed = [at for at, (one, two) in enumerate(zip(self._code, other, strict=True)) if one != two]
+            for at in changed[::4]:
+                distance = int.from_bytes(self._code[at : at + 4], "little", signed=True)
+                self._fields.append((at, name, distance - self._FAR))
+
+    def __len__(self) -> int:
+        return len(self._code)
+
+    def at(self, address: int, places: Places) -> bytes:
+        """The code for that address. Raises OverflowError when a target is more than 2 GB away."""
+        code = bytearray(self._code)
+        for offset, name, distance in self._fields:
+            code[offset : offset + 4] = (distance + places[name] - address).to_bytes(4, "little", signed=True)
+        return bytes(code)
