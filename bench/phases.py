@@ -25,7 +25,7 @@ def main() -> None:
         keep_small()
         from gotap.bpf.codegen.tracing import Sampling
         from gotap.bpf.machine import Executable
-        from gotap.commands.targets import Targets
+        from gotap.commands.targets import resource_of
         from gotap.image.image import Image
         from gotap.kernel.features import essential
         from gotap.kernel.machine import KernelMachine
@@ -52,7 +52,7 @@ def main() -> None:
     with phase("attach: programs, probes"):
         attachment = watcher.attach(Executable(process.pid, process.initial_tgid, process.exe, bias), binding)
     with phase("attach: resource"):
-        Targets(watcher, Environment({}), {}).resource(process, image.go_version)
+        resource_of(process, image.go_version.text, Environment({}))
     with phase("detach"):
         watcher.detach(attachment)
     watcher.close()

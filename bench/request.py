@@ -29,7 +29,8 @@ from gotap.image.containers.elf import Elf
 from gotap.kernel.bpf import enable_stats
 from gotap.kernel.features import essential
 from gotap.kernel.machine import KernelMachine
-from gotap.observe.watch import Totals, Watcher
+from gotap.observe.watch import Totals
+from gotap.observe.watchers import Watchers
 from gotap.sinks.environment import Environment
 
 #: Bounds of docs/benchmarks.md: µs more per server request, hits per server request, hits with a client call in it.
@@ -144,7 +145,8 @@ def attached(target: Service) -> Iterator[tuple[Callable[[], Totals], Callable[[
     features = essential()
     if missing := features.missing():
         raise NotPossible(f"this host does not let gotap watch: {missing[0].name}: {missing[0].detail}")
-    watcher = Watcher(KernelMachine(features), Sampling())
+    machine, watchers = KernelMachine(features), Watchers(Sampling())
+    watcher = watchers.on(machine)
     stop, drained = threading.Event(), threading.Lock()
     count = 0
 
@@ -160,7 +162,7 @@ def attached(target: Service) -> Iterator[tuple[Callable[[], Totals], Callable[[
 
     thread = threading.Thread(target=keep_draining)
     with enable_stats():
-        one = Targets(watcher, Environment({}), {}).open(target.pid)
+        one = Targets(watchers, machine, Environment({}), {}).open(target.pid)
         thread.start()
         try:
             yield watcher.totals, drain
@@ -168,7 +170,7 @@ def attached(target: Service) -> Iterator[tuple[Callable[[], Totals], Callable[[
             stop.set()
             thread.join()
             one.process.close()
-            watcher.close()
+            watchers.close()
 
 
 def with_peer(target: Service, measure: Callable[[], float]) -> float:

@@ -21,6 +21,7 @@ from gotap.commands.targets import Target, Targets
 from gotap.kernel.features import Features, essential
 from gotap.kernel.machine import KernelMachine
 from gotap.observe.watch import Totals, Watcher
+from gotap.observe.watchers import Watchers
 from gotap.probe.convert import Param
 from gotap.signals.batch import Spans
 from gotap.signals.codes import value_at
@@ -106,7 +107,7 @@ class Watch:
     def detach(self, target: Target) -> int:
         """How many operations were in flight."""
         del self.watched[target.attachment.number]
-        in_flight = self.watcher.detach(target.attachment)
+        in_flight = self.targets.watchers.detach(target.attachment)
         target.process.close()
         return in_flight
 
@@ -217,8 +218,8 @@ def watching(
     """Watches these processes until the block ends; everything is detached then."""
     if not _features:
         _features.append(essential())
-    watcher = Watcher(KernelMachine(_features[0]), sampling or Sampling())
-    watch = Watch(watcher, Targets(watcher, Environment(environment or {}), options or {}))
+    machine, watchers = KernelMachine(_features[0]), Watchers(sampling or Sampling())
+    watch = Watch(watchers.on(machine), Targets(watchers, machine, Environment(environment or {}), options or {}))
     try:
         for pid in pids:
             watch.attach(pid)
@@ -226,7 +227,7 @@ def watching(
     finally:
         for target in list(watch.watched.values()):
             watch.detach(target)
-        watcher.close()
+        watchers.close()
 
 
 def overlapping(first: Span, second: Span) -> bool:

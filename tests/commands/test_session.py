@@ -74,10 +74,11 @@ class Ring:
 
 
 class Kernel:
-    """Stands in for the watcher: no record comes out of it."""
+    """Stands in for the watchers: no record comes out of it."""
 
     def __init__(self) -> None:
         self.ring = Ring()
+        self.rings = [self.ring]
         self.reads = 0
 
     def records(self) -> Iterator[tuple[int, int, Any]]:
@@ -103,7 +104,7 @@ def kernel() -> Iterator[Kernel]:
 @pytest.fixture
 def session(kernel: Kernel) -> Iterator[Session]:
     reader, writer = socket.socketpair()
-    targets = cast(Targets, SimpleNamespace(watcher=kernel))
+    targets = cast(Targets, SimpleNamespace(watchers=kernel))
     with reader, writer:
         yield Session(targets, [Kept()], Metrics(), Limits(duration=10.0), 60.0, Signals(reader))
 
@@ -170,7 +171,7 @@ def test_the_ring_is_read_while_one_more_target_is_opened(session: Session, kern
         attachment = SimpleNamespace(number=1)
         return cast(Target, SimpleNamespace(attachment=attachment))
 
-    session.targets = cast(Targets, SimpleNamespace(watcher=kernel, open=open_target))
+    session.targets = cast(Targets, SimpleNamespace(watchers=kernel, open=open_target))
     session.add(4711)
 
 

@@ -11,12 +11,13 @@ from typing import Any, cast
 import pytest
 
 from goservers import Server
+from gotap.bpf.machine import Machine
 from gotap.commands import targets
 from gotap.commands.targets import Program, Targets
 from gotap.kernel import machine
 from gotap.kernel.attach import Link
 from gotap.kernel.bpf import Program as KernelProgram
-from gotap.observe.watch import Watcher
+from gotap.observe.watchers import Watchers
 from gotap.sinks.environment import Environment
 from kernel_access import needs_bpf
 from processes import PATIENCE
@@ -26,7 +27,7 @@ from watching import watching
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Targets:
     monkeypatch.setattr(targets, "_PROGRAMS", 2)
-    return Targets(cast(Watcher, None), Environment({}), {})
+    return Targets(cast(Watchers, None), cast(Machine, None), Environment({}), {})
 
 
 def program(opened: Targets, path: Path) -> Program:

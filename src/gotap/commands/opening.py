@@ -16,7 +16,7 @@ from gotap.commands.session import GATHER, Session
 from gotap.commands.streams import say
 from gotap.commands.targets import Targets
 from gotap.kernel.machine import KernelMachine
-from gotap.observe.watch import Watcher
+from gotap.observe.watchers import Watchers
 from gotap.probe.convert import Param
 from gotap.probe.redact import SENSITIVE_QUERY_KEYS
 from gotap.signals.metrics import Metrics
@@ -48,12 +48,14 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             sinks.append(sink)  # one by one: what is open is closed even if the next one cannot be opened
         for warning in own.warnings:
             say(warning)
-        watcher = Watcher(KernelMachine(features), Sampling(chosen.parent_based, chosen.ratio_threshold))
-        stack.callback(watcher.close)
+        machine = KernelMachine(features)
+        watchers = Watchers(Sampling(chosen.parent_based, chosen.ratio_threshold))
+        stack.callback(watchers.close)
+        watchers.on(machine)  # what speaks against it is told before anything is attached
         meter = CostMeter()
         stack.callback(meter.close)
         session = Session(
-            Targets(watcher, own, conversion_options(arguments.redact, own)),
+            Targets(watchers, machine, own, conversion_options(arguments.redact, own)),
             list(sinks),
             Metrics(settings.temporality, exemplars=settings.exemplars),
             Limits(arguments.duration, arguments.count),

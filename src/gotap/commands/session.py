@@ -119,8 +119,9 @@ class Session(Struct):
     def wait(self, timeout: float) -> None:
         """Sleeps for `timeout` seconds; a signal, a target's end or a ring that fills cuts it short."""
         processes = (target.process for target in self.watched.values())
-        ring = self.targets.watcher.ring
-        if ring.fileno() in self.signals.wait(ring, *processes, timeout=timeout):
+        rings = self.targets.watchers.rings
+        readable = self.signals.wait(*rings, *processes, timeout=timeout)
+        if any(ring.fileno() in readable for ring in rings):
             self.drain()  # whatever waits: the ring stays readable until it is read
         for target in [one for one in self.watched.values() if not one.process.is_alive()]:
             self.remove(target)
@@ -131,8 +132,7 @@ class Session(Struct):
 
     def fills(self) -> bool:
         """Whether so much waits in the ring that it cannot wait longer."""
-        ring = self.targets.watcher.ring
-        return ring.waiting() >= ring.size * FULL_ENOUGH
+        return any(ring.waiting() >= ring.size * FULL_ENOUGH for ring in self.targets.watchers.rings)
 
     def keep_up(self) -> None:
         """To be called again and again where something else than moving records takes long."""
@@ -142,7 +142,7 @@ class Session(Struct):
     def remove(self, target: Target) -> None:
         """Detaches one target after taking what it left."""
         self.drain()
-        self.tally.in_flight_at_detach += self.targets.watcher.detach(target.attachment, self.keep_up)
+        self.tally.in_flight_at_detach += self.targets.watchers.detach(target.attachment, self.keep_up)
         self.drain()
         self.tally.rejected += target.rejected
         self.tally.broken_texts += target.broken_texts
@@ -153,7 +153,7 @@ class Session(Struct):
     def drain(self) -> None:
         """Everything that has arrived, to the sinks."""
         self.drained_at = time.monotonic()
-        for number, operation, rows in self.targets.watcher.records():
+        for number, operation, rows in self.targets.watchers.records():
             target = self.watched.get(number)
             if target is None:
                 continue
@@ -200,7 +200,7 @@ class Session(Struct):
         started = time.monotonic()
         self.detach()
         self.export_metrics()
-        totals = self.targets.watcher.totals()
+        totals = self.targets.watchers.totals()
         for sink in self.opened:
             sink.close(CLOSE_TIMEOUT)
         losses: Counts[str] = Counts()

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from gotap.bpf.machine import Executable
+from gotap.bpf.machine import Executable, Machine
 from gotap.commands.memory import give_back
 from gotap.commands.streams import say
 from gotap.errors import GotapError
@@ -21,7 +21,8 @@ from gotap.image.facts.goversion import GoVersion
 from gotap.image.functions.moduledata import ModuleData
 from gotap.image.image import Image
 from gotap.image.types.rtype import RuntimeTypes
-from gotap.observe.watch import Attachment, Watcher
+from gotap.observe.watch import Attachment
+from gotap.observe.watchers import Watchers
 from gotap.probe.binding import Binding, bind
 from gotap.probe.catalogue import libraries, runtime
 from gotap.probe.convert import Param
@@ -104,10 +105,11 @@ class Target(Struct):
 
 
 class Targets:
-    """Opens targets for one watcher. `options` override constants of conversions (sensitive keys, known methods)."""
+    """Opens targets. `options` override constants of conversions (sensitive keys, known methods)."""
 
-    def __init__(self, watcher: Watcher, own: Environment, options: Mapping[str, Param]) -> None:
-        self.watcher = watcher
+    def __init__(self, watchers: Watchers, machine: Machine, own: Environment, options: Mapping[str, Param]) -> None:
+        self.watchers = watchers
+        self.machine = machine
         self.own = own
         self.options = options
         self.clock = Clock()
@@ -160,11 +162,11 @@ class Targets:
             bias = process.load_bias(program.elf.entry)
             path = f"/proc/self/fd/{descriptor}"
             executable = Executable(process.pid, process.initial_tgid, path, bias)
-            attachment = self.watcher.attach(executable, program.binding, meanwhile)
+            attachment = self.watchers.attach(self.machine, executable, program.binding, meanwhile)
         finally:
             os.close(descriptor)
         if process.execution() != execution:
-            self.watcher.detach(attachment, meanwhile)
+            self.watchers.detach(attachment, meanwhile)
             raise BecameAnother(
                 f"{process.pid} became another program while it was attached to", "attach to it once more"
             )
