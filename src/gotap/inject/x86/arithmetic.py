@@ -164,6 +164,10 @@ class Arithmetic(Encoder):
             raise EncodingError("bswap swaps 4 or 8 bytes")
         self._plain(0xC8, dst, dst.size == 8, lead=b"\x0f")
 
+    def crc32(self, dst: Register, src: Place) -> None:
+        """dst = CRC-32C of 8 more bytes; its upper half becomes 0. SSE4.2."""
+        self._instruction(b"\x0f\x38\xf1", dst.number, src, width(dst, src), prefix=b"\xf2")
+
     # Atomic
 
     def lock(self) -> Self:
