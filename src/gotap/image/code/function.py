@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from copy import copy
 
 from iced_x86 import FlowControl, Mnemonic, OpKind
 
@@ -55,6 +56,7 @@ class FunctionCode:
         self._tracker = WordTracker(self.graph, self.depths, callees)
         self._writes_below_sp: bool | None = None
         self._costs: dict[int, Cost] = {}
+        self._price: Callable[[int], Cost] | None = None
         self._check_indirect_tails()
 
     @property
@@ -81,10 +83,19 @@ class FunctionCode:
         index = self.graph.index_of(address)
         return self._cost(index) if index is not None else Cost.FORBIDDEN
 
+    def priced(self, cost: Callable[[int], Cost]) -> FunctionCode:
+        """The same code with other costs, by instructions' addresses: so sites are chosen for something else."""
+        other = copy(self)
+        other._costs = {}
+        other._price = cost
+        return other
+
     def _cost(self, index: int) -> Cost:
         if (known := self._costs.get(index)) is not None:
             return known
         instruction = self.graph.instructions[index]
+        if self._price is not None:
+            return self._costs.setdefault(index, self._price(instruction.ip))
         start = instruction.ip - self.address
         cost = cost_of(self._code[start : start + instruction.len], instruction.ip, long_nops=self._long_nops)
         if cost == Cost.NOP5 and self._uses_red_zone():

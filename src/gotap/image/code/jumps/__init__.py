@@ -7,7 +7,7 @@ cannot be proven is refused, with the reason. Pure: nothing is read or written b
 
 from .displaced import Displaced, JumpTooFar, jump
 from .model import Fit, JumpSite, NoJump
-from .sites import JumpSites, fits, jump_site, jump_sites
+from .sites import JumpSites, fits, jump_site, jump_sites, jumpable
 from .unsafepoints import UnsafePoints
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "jump",
     "jump_site",
     "jump_sites",
+    "jumpable",
 ]

@@ -15,8 +15,9 @@ class JumpSite(Struct, frozen=True):
     then `address` would not have been reached either.
 
     `start`, `length`: whole instructions that the jump overwrites; behind its five bytes the rest is dead. What
-    `before` and `after` hold beyond them stays in place as well. `pun`: the jump's top byte, which must be this: it is
-    the first byte of an instruction that stays in place, so that only `length` = 4 bytes are written.
+    `before` and `after` hold beyond them stays in place as well. `pun`: the jump's top byte, which must be this (below
+    0x80, mostly 0x5d, `pop %rbp`): it is the first byte of an instruction that stays in place and can still be
+    executed, so that only `length` = 4 bytes are written.
 
     `live`: it may be written while goroutines exist, since none can be parked between the overwritten instructions;
     else `reason_not_live`. Threads that stand there are another matter. A goroutine parked between `before` and

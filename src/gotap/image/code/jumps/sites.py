@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from iced_x86 import FlowControl, Mnemonic
 
 from ..function import FunctionCode
+from ..model import Cost
 from .displaced import Displaced
 from .model import Fit, JumpSite, NoJump
 from .unsafepoints import UnsafePoints
@@ -47,7 +48,10 @@ class JumpSites:
         return [self._site(index, window) for window in sorted(windows, key=lambda one: one.rank)]
 
     def spread(self, addresses: Iterable[int]) -> dict[int, JumpSite | NoJump]:
-        """Sites for several events, none of which is in the way of another."""
+        """Sites for several events, none of which is in the way of another, also not of those that find no room.
+
+        These may be observed by a uprobe: no jump overwrites or skips the instruction.
+        """
         wanted = sorted(set(addresses))
         choices = {address: self.all_at(address) for address in wanted}
         best = _chosen(wanted, choices)
@@ -127,6 +131,23 @@ def jump_sites(
 ) -> dict[int, JumpSite | NoJump]:
     """The same for several events in one function, none of which is in the way of another, by address."""
     return JumpSites(code, unsafe, puns=puns).spread(addresses)
+
+
+def jumpable(code: FunctionCode, unsafe: UnsafePoints, *, live: bool = True) -> FunctionCode:
+    """The same code, of which sites are chosen by where jumps fit: those places are the cheapest (NOP5).
+
+    Uprobes prefer conditional jumps, which fire for both directions; jumps rather take the return itself. Where none
+    fits, the cost is a uprobe's. `live`: jumps must fit while goroutines exist.
+    """
+    sites = JumpSites(code, unsafe)
+
+    def cost(address: int) -> Cost:
+        site = sites.at(address)
+        if isinstance(site, JumpSite) and (site.live or not live):
+            return Cost.NOP5
+        return max(code.cost_at(address), Cost.EMULATED)
+
+    return code.priced(cost)
 
 
 def fits(code: FunctionCode, address: int, unsafe: UnsafePoints) -> Fit:

@@ -20,7 +20,7 @@ from iced_x86 import (
 )
 from msgspec import Struct
 
-from ..effects import CALLS, NONE, RIP, RSP, effect_of
+from ..effects import CALLS, NONE, RBP, RIP, RSP, effect_of
 from ..flow import FlowGraph
 from ..function import FunctionCode
 from .displaced import why_not_movable
@@ -52,8 +52,10 @@ class Window(Struct, frozen=True):
     calls: bool
 
     @property
-    def rank(self) -> tuple[bool, bool, int]:
-        return bool(self.reason_not_live), self.calls, self.last - self.first
+    def rank(self) -> tuple[bool, int, bool, int]:
+        """The lower the better. Puns need trampolines in certain places: for 0x5d there is one anyway."""
+        places = 0 if self.pun is None else 1 if self.pun == _POP_RBP else 2
+        return bool(self.reason_not_live), places, self.calls, self.last - self.first
 
 
 class Stretches:
@@ -61,6 +63,7 @@ class Stretches:
 
     def __init__(self, code: FunctionCode, unsafe: UnsafePoints) -> None:
         self.graph: FlowGraph = code.graph
+        self._code = code
         self.unsafe = unsafe
         self._fixed: dict[int, str] = {}
         self.check_end = self._end_of_check()
@@ -121,17 +124,18 @@ class Stretches:
         return Window(first, i, length, None, not_live, last.flow_control in CALLS)
 
     def _punned(self, first: int, index: int) -> Window | None:
-        """`add $x, %rsp; pop %rbp`: the jump's last byte is the pop, which stays and can still be executed."""
+        """Four bytes: the jump's last byte is the first of the next instruction, which so can still be executed.
+
+        `add $x, %rsp; pop %rbp; ret` of Go ≥ 1.21 above all. From 0x80 on the jump would lead down, where no room is.
+        """
         instructions = self.graph.instructions
         one = instructions[first]
-        if one.len != JUMP - 1 or first + 1 >= len(instructions) or self.why_fixed(first):
+        if one.len != JUMP - 1 or one.flow_control not in _FALLS or first + 1 >= len(instructions):
             return None
-        following = instructions[first + 1]
-        if following.mnemonic != Mnemonic.POP or following.op0_register != Register.RBP or following.len != 1:
+        pun, last = self._code.bytes_at(one.next_ip, 1)[0], max(first + 1, index)
+        if pun >= 0x80 or self.is_target(first + 1) or any(self.why_fixed(i) for i in range(first, last)):
             return None
-        if one.flow_control != FlowControl.NEXT or self.is_target(first + 1):
-            return None
-        return Window(first, max(first + 1, index), one.len, _POP_RBP, "", False)
+        return Window(first, last, one.len, pun, "", False)
 
     def _is_padding(self, start: int, end: int) -> bool:
         """Whether nothing is there but what fills the gap to the next function."""
@@ -202,13 +206,21 @@ class Stretches:
     # -- what is free at an address ------------------------------------------------------------------------------
 
     def keeps_below_sp(self, index: int) -> bool:
-        """Whether data may lie below SP there: around calls of duffzero up to Go 1.20, and in assembly."""
+        """Whether data may lie below SP there: in calls of duffzero and duffcopy up to Go 1.21, and in assembly.
+
+        For the former the assembler makes a frame there, and takes RBP back right behind the call (bpduff1 and bpduff2
+        in cmd/internal/obj/x86/asm6.go, Go 1.18–1.21).
+        """
         graph = self.graph
-        block = graph.blocks[graph.block_of(index)]
-        inside = graph.instructions if self.unsafe.assembly else graph.instructions[block.first : block.last + 1]
-        return any(
-            one.memory_base == RSP and one.memory_displacement >> 63 and one.mnemonic != Mnemonic.LEA for one in inside
-        )
+        if self.unsafe.assembly:
+            return any(_is_below_sp(one) for one in graph.instructions)
+        kept = False
+        for one in graph.instructions[graph.blocks[graph.block_of(index)].first : index]:
+            if one.memory_base == RSP:
+                kept = kept or _is_below_sp(one)
+            elif kept and one.memory_base == RBP and one.op0_register == Register.RBP:
+                kept = False
+        return kept
 
     def scratch(self, index: int) -> bool:
         """Whether R12, R13 and the flags mean nothing before the instruction.
@@ -235,6 +247,11 @@ class Stretches:
             if not live:
                 return True
         return False
+
+
+def _is_below_sp(instruction: Instruction) -> bool:
+    below = instruction.memory_base == RSP and instruction.memory_displacement >> 63
+    return bool(below) and instruction.mnemonic != Mnemonic.LEA
 
 
 def _used(instruction: Instruction) -> tuple[set[int], set[int]]:
