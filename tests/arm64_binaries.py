@@ -1,0 +1,70 @@
+"""Go programs for arm64: their functions as gotap reads them, and as the Go toolchain disassembles them."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from gobuild import build, go_tool
+from gotap.image.code.arm64 import Arm64Function
+from gotap.image.containers.elf import Elf
+from gotap.image.functions.pclntab import Function, Pclntab
+from gotap.image.functions.tables import read_tables
+
+#: funcFlag of functions written in assembly (internal/abi/symtab.go, Go 1.18–1.27).
+_ASSEMBLY = 1 << 2
+
+
+@dataclass
+class Arm64Binary:
+    path: Path
+
+    @cached_property
+    def elf(self) -> Elf:
+        return Elf.open(self.path)
+
+    @cached_property
+    def table(self) -> Pclntab:
+        tables = read_tables(self.elf)
+        assert tables is not None
+        return tables.pclntab
+
+    def code(self, function: Function) -> Arm64Function:
+        start = self.elf.offset_of(function.address)
+        assert start is not None
+        assembly = bool(self.table.function_flags[function.index] & _ASSEMBLY)
+        return Arm64Function(self.elf.data[start : start + function.size], function.address, assembly=assembly)
+
+    def named(self, name: str) -> Arm64Function:
+        found = self.table.find(name)
+        assert found is not None, name
+        return self.code(found)
+
+    def functions(self) -> Iterator[tuple[Function, Arm64Function]]:
+        """Those with code; the linker's marks have none."""
+        return ((one, self.code(one)) for one in self.table.functions() if one.size >= 4)
+
+    def compiled(self) -> Iterator[tuple[Function, Arm64Function]]:
+        """Those that the compiler made."""
+        return ((one, code) for one, code in self.functions() if not code.assembly)
+
+    def listing(self, pattern: str = "") -> dict[str, list[tuple[int, int, str]]]:
+        """Address, word and text of every instruction by function, from `go tool objdump`."""
+        arguments = ["tool", "objdump", *(["-s", pattern] if pattern else []), str(self.path)]
+        functions: dict[str, list[tuple[int, int, str]]] = {}
+        for line in go_tool("", *arguments).splitlines():
+            if (head := re.match(r"TEXT (.*)\(SB\)", line)) is not None:
+                rows = functions.setdefault(head[1], [])
+            elif (row := re.match(r"\s+\S+\s+0x([0-9a-f]+)\s+([0-9a-f]{8})\s+(.*)", line)) is not None:
+                rows.append((int(row[1], 16), int(row[2], 16), row[3].strip()))
+        return functions
+
+
+@functools.cache
+def arm64(program: str, go: str, *flags: str, mode: str = "plain") -> Arm64Binary:
+    """The program of tests/programs for linux/arm64."""
+    return Arm64Binary(build(program, go, mode=mode, flags=flags, goarch="arm64"))
