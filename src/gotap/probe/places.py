@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from gotap.errors import GotapError
 from gotap.image import abi
-from gotap.image.code import Callees, Cost, FunctionCode, Location, Register, Site, Stack, called_functions
-from gotap.image.errors import ImageError
+from gotap.image.code import Cost, FunctionCode, Location, Register, Site, Stack
+from gotap.image.function_code import function_code
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.probe import ir
@@ -96,23 +95,7 @@ class Places:
 
     def analyse(self, function: Function, *, quiet_defers: bool = False) -> FunctionCode:
         """As `code`, but it is not kept: for those who look at many functions, each once."""
-        content = self.image.code(function)
-        called = called_functions(content, function.address)
-        known = [one for target in called if (one := self.image.pclntab.function_at(target)) is not None]
-        callees = Callees.of((one.name, one.address) for one in known)
-        if quiet_defers:
-            plain = FunctionCode(content, function.address)
-            callees = replace(callees, harmless_calls=frozenset(plain.deferred_calls()))
-        return FunctionCode(content, function.address, callees=callees, read=self.read_pointers)
-
-    def read_pointers(self, address: int, size: int) -> bytes | None:
-        """Words of the image with relocations applied: the tables of switches."""
-        elf = self.image.elf
-        try:
-            words = [elf.pointer(address + at) for at in range(0, size, 8)]
-        except ImageError:
-            return None
-        return b"".join(word.to_bytes(8, "little") for word in words)[:size]
+        return function_code(self.image, function, quiet_defers=quiet_defers)
 
     def entry(self, function: Function, signature: Signature) -> Found:
         site = self.code(function).entry_site()

@@ -1,0 +1,33 @@
+"""The machine code of one function of an executable, with what the rest of the executable says about it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from msgspec.structs import replace
+
+from gotap.image.code import Callees, FunctionCode, called_functions
+from gotap.image.errors import ImageError
+from gotap.image.functions.pclntab import Function
+from gotap.image.image import Image
+
+
+def function_code(image: Image, function: Function, *, quiet_defers: bool = False) -> FunctionCode:
+    """Knows what it calls. `quiet_defers`: what it defers leaves its results alone. Raises NoCode, ImageError."""
+    content = image.code(function)
+    called = called_functions(content, function.address)
+    known = [one for target in called if (one := image.pclntab.function_at(target)) is not None]
+    callees = Callees.of((one.name, one.address) for one in known)
+    if quiet_defers:
+        plain = FunctionCode(content, function.address)
+        callees = replace(callees, harmless_calls=frozenset(plain.deferred_calls()))
+    return FunctionCode(content, function.address, callees=callees, read=partial(read_pointers, image))
+
+
+def read_pointers(image: Image, address: int, size: int) -> bytes | None:
+    """Words of the image with relocations applied: the tables of switches. None: they are not in the file."""
+    try:
+        words = [image.elf.pointer(address + at) for at in range(0, size, 8)]
+    except ImageError:
+        return None
+    return b"".join(word.to_bytes(8, "little") for word in words)[:size]

@@ -1,0 +1,50 @@
+"""Where in one executable jumps into trampolines can go, for the places that probes were bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from gotap.errors import GotapError
+from gotap.image.code.jumps import JumpSite, NoJump, UnsafePoints, jump_sites
+from gotap.image.errors import ImageError
+from gotap.image.function_code import function_code
+from gotap.image.functions.pclntab import Function
+from gotap.image.image import Image
+
+#: Functions that a child of fork(2) runs before it executes a program: memory is shared or copied there, and what its
+#: thread has is its parent's (syscall/exec_linux.go, Go 1.18–1.27).
+_CHILD = ("syscall.forkAndExecInChild", "syscall.rawVforkSyscall", "syscall.forkExec", "runtime.syscall_runtime_AfterFork")
+
+Jumps = Mapping[int, JumpSite | NoJump]
+
+
+class Sites:
+    """Answers for file offsets, as probes have them. Code is read when it is asked for, and not kept."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+
+    def at(self, offsets: Iterable[int]) -> dict[int, JumpSite | NoJump]:
+        """A site for each offset, none of which is in the way of another, or why there is none."""
+        found: dict[int, JumpSite | NoJump] = {}
+        by_function: dict[int, tuple[Function, dict[int, int]]] = {}
+        for offset in offsets:
+            address = self.image.elf.address_of(offset)
+            function = None if address is None else self.image.pclntab.function_at(address)
+            if address is None or function is None:
+                found[offset] = NoJump("it is in no Go function")
+            elif function.name.startswith(_CHILD):
+                found[offset] = NoJump(f"{function.name} also runs in children, before they execute a program")
+            else:
+                by_function.setdefault(function.address, (function, {}))[1][address] = offset
+        for function, wanted in by_function.values():
+            for address, site in self._in(function, wanted).items():
+                found[wanted[address]] = site
+        return found
+
+    def _in(self, function: Function, addresses: Iterable[int]) -> dict[int, JumpSite | NoJump]:
+        try:
+            unsafe = UnsafePoints.of(self.image.pclntab, function)
+            return jump_sites(function_code(self.image, function), addresses, unsafe)
+        except (ImageError, GotapError) as error:
+            return dict.fromkeys(addresses, NoJump(f"the code of {function.name} could not be understood: {error}"))
