@@ -1,0 +1,76 @@
+"""Memory of a stopped process, read and written; also where the process itself may not write."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+from gotap.inject.tracee.errors import MemoryRefused
+from gotap.process import ptrace
+from gotap.process.errors import unreadable
+
+#: Keeps Python's lock, as process/ptrace.py does.
+_libc = ctypes.PyDLL(None, use_errno=True)
+for _function in (_libc.pread, _libc.pwrite):
+    _function.restype = ctypes.c_ssize_t
+    _function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64]
+
+
+class TargetMemory:
+    """/proc/PID/mem. Where the kernel lets nobody write through it (proc_mem.force_override=never, Linux 6.12), words
+    are written by ptrace, which takes a stopped thread of it.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        try:
+            self._descriptor = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise unreadable(pid, "mem", error) from None
+
+    def peek(self, address: int, size: int) -> bytes | None:
+        """`size` bytes, or None if not all of them are mapped and readable."""
+        if not 0 <= address < 1 << 63:
+            return None
+        buffer = ctypes.create_string_buffer(size)
+        done = _libc.pread(self._descriptor, buffer, size, address)
+        return buffer.raw if done == size else None
+
+    def read(self, address: int, size: int) -> bytes:
+        """Raises MemoryRefused."""
+        content = self.peek(address, size)
+        if content is None:
+            raise MemoryRefused(f"process {self.pid} has no readable memory of {size} bytes at {address:#x}")
+        return content
+
+    def write(self, address: int, content: bytes, thread: int) -> None:
+        """One step (process/ptrace.py). `thread`: any of its stopped ones. Raises MemoryRefused."""
+        done = _libc.pwrite(self._descriptor, content, len(content), address)
+        if done == len(content):
+            ptrace.step()
+            return
+        number = ctypes.get_errno() if done < 0 else errno.EFAULT
+        if number not in (errno.EIO, errno.EFAULT, errno.EACCES, errno.EPERM):
+            raise self._refused(address, len(content), number)
+        self._poke(address, content, thread)
+
+    def _poke(self, address: int, content: bytes, thread: int) -> None:
+        first, last = address & -8, (address + len(content) + 7) & -8
+        words = bytearray(self.read(first, last - first))
+        words[address - first : address - first + len(content)] = content
+        for offset in range(0, len(words), 8):
+            try:
+                ptrace.poke(thread, first + offset, bytes(words[offset : offset + 8]))
+            except OSError as error:
+                raise self._refused(address, len(content), error.errno or 0) from None
+
+    def _refused(self, address: int, size: int, number: int) -> MemoryRefused:
+        return MemoryRefused(
+            f"the kernel refuses to write {size} bytes at {address:#x} of process {self.pid}: {os.strerror(number)}"
+        )
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

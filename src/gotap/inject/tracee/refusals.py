@@ -1,0 +1,167 @@
+"""Looked at before a process is touched, and when the kernel refuses: may it be stopped, will it stop, and why not?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Sequence
+
+from gotap.inject.tracee.errors import (
+    AlreadyTraced,
+    CannotTrace,
+    Frozen,
+    NotStopping,
+    TraceeError,
+    WrongArchitecture,
+)
+from gotap.process.errors import UnexpectedText, unreadable
+from gotap.process.proc import Process, read_file
+from gotap.process.reading import Observer
+from gotap.process.stat import parse_stat, parse_status
+
+#: include/uapi/linux/elf.h: EI_CLASS, e_machine.
+_ELFCLASS64, _EM_X86_64 = 2, 62
+_CGROUPS = "/sys/fs/cgroup"
+#: Between two looks at threads that sleep in the kernel; nothing is stopped meanwhile.
+_LOOK_AGAIN = 0.005
+
+
+def check_architecture(process: Process) -> None:
+    """Raises WrongArchitecture, ProcessGone, NotPermitted."""
+    if platform.machine() != "x86_64":
+        raise WrongArchitecture(
+            f"gotap runs on {platform.machine()}, and acts inside processes on x86_64 only", "use --via uprobe"
+        )
+    try:
+        descriptor = os.open(process.exe, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise unreadable(process.pid, "the executable", error) from None
+    try:
+        head = os.pread(descriptor, 20, 0)
+    finally:
+        os.close(descriptor)
+    if len(head) == 20 and (head[4], int.from_bytes(head[18:20], "little")) != (_ELFCLASS64, _EM_X86_64):
+        raise WrongArchitecture(
+            f"process {process.pid} runs an executable that is not for 64-bit x86",
+            "gotap acts inside 64-bit programs only; build it for GOARCH=amd64",
+        )
+
+
+def thread_states(pid: int) -> dict[int, str]:
+    """Thread id → state letter of /proc/PID/task/TID/stat, without those that have ended."""
+    states = {}
+    for thread in threads(pid):
+        state = thread_state(pid, thread)
+        if state is not None:
+            states[thread] = state
+    return states
+
+
+def threads(pid: int) -> list[int]:
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
+
+
+def thread_state(pid: int, thread: int) -> str | None:
+    """None when it has ended, a zombie's too."""
+    try:
+        stat = parse_stat(read_file(f"/proc/{pid}/task/{thread}/stat"))
+    except (OSError, UnexpectedText):
+        return None
+    return None if stat.has_ended else stat.state
+
+
+def tracer_of(pid: int, thread: int) -> int:
+    """The thread that traces it, by our pid namespace; 0 for none, or when it has ended."""
+    try:
+        return int(parse_status(read_file(f"/proc/{pid}/task/{thread}/status"))["TracerPid"][0])
+    except (OSError, KeyError, IndexError, ValueError):
+        return 0
+
+
+def is_ours(pid: int) -> bool:
+    """Whether the calling thread traces the process's leader."""
+    return tracer_of(pid, pid) == threading.get_native_id()
+
+
+def wait_until_awake(process: Process, limit: float) -> None:
+    """Returns when no thread sleeps where it cannot be stopped, so that none is seized that would then stay so.
+
+    Each has to be seen otherwise once. Raises Frozen, NotStopping.
+    """
+    end = time.monotonic() + limit
+    asleep: set[int] | None = None
+    while True:
+        check_freezer(process)
+        states = thread_states(process.pid)
+        now = {thread for thread, state in states.items() if state == "D"}
+        asleep = now if asleep is None else asleep & now
+        if not asleep:
+            return
+        if time.monotonic() >= end:
+            raise not_stopping(process.pid, sorted(asleep))
+        time.sleep(_LOOK_AGAIN)
+
+
+def check_freezer(process: Process) -> None:
+    """Raises Frozen if the process's cgroup, or one above it, is frozen: version 2's or version 1's freezer."""
+    for line in process.read("cgroup").decode("utf-8", "replace").splitlines():
+        hierarchy, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if hierarchy == "0":
+            for root in (_CGROUPS, f"{_CGROUPS}/unified"):
+                if "frozen 1" in _text(f"{root}{path}/cgroup.events").splitlines():
+                    raise _frozen(process.pid, path, f"echo 0 > {root}{path}/cgroup.freeze")
+        elif "freezer" in controllers.split(","):
+            directory = f"{_CGROUPS}/freezer{path}"
+            if _text(f"{directory}/freezer.state").strip() in ("FROZEN", "FREEZING"):
+                raise _frozen(process.pid, path, f"echo THAWED > {directory}/freezer.state")
+
+
+def _frozen(pid: int, path: str, command: str) -> Frozen:
+    return Frozen(
+        f"process {pid} is frozen: its cgroup {path} is", f"thaw it: `docker unpause`, `systemctl thaw`, or {command}"
+    )
+
+
+def _text(path: str) -> str:
+    try:
+        return read_file(path).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def not_stopping(pid: int, stuck: Sequence[int]) -> NotStopping:
+    """Names one of the threads and where in the kernel it sleeps."""
+    place = _text(f"/proc/{pid}/task/{stuck[0]}/wchan").strip("\0\n ")
+    where = f" in {place}" if place and place != "0" else ""
+    others = f" ({len(stuck)} threads so)" if len(stuck) > 1 else ""
+    return NotStopping(
+        f"process {pid} does not stop: its thread {stuck[0]} sleeps in the kernel{where}, and nothing wakes it{others}",
+        "it waits for a disk, a network file system, a debugger's freeze or a child of vfork: see to that, try again",
+    )
+
+
+def refused(process: Process, error: OSError) -> TraceeError:
+    """Why PTRACE_SEIZE failed, as far as can be told from outside."""
+    pid = process.pid
+    tracer = tracer_of(pid, pid)
+    if tracer:
+        name = _text(f"/proc/{tracer}/comm").strip() or "a process out of sight"
+        return AlreadyTraced(
+            f"process {pid} is traced by {name} (pid {tracer}), and there can be only one tracer",
+            f"end {name}, or detach it; --via uprobe needs no tracing",
+        )
+    why = Observer().read(process).ptrace_denied or _own_filter() or f"the kernel says: {error.strerror}"
+    return CannotTrace(
+        f"process {pid} cannot be traced: {why}",
+        "run gotap as root or as the process's own user, with CAP_SYS_PTRACE (`docker run --cap-add SYS_PTRACE`)",
+    )
+
+
+def _own_filter() -> str:
+    mode = parse_status(read_file("/proc/self/status")).get("Seccomp")
+    return "gotap itself runs under a seccomp filter, which may forbid ptrace" if mode == ["2"] else ""
