@@ -13,7 +13,8 @@ from gotap.image.image import Image
 
 #: Functions that a child of fork(2) runs before it executes a program: memory is shared or copied there, and what its
 #: thread has is its parent's (syscall/exec_linux.go, Go 1.18–1.27).
-_CHILD = ("syscall.forkAndExecInChild", "syscall.rawVforkSyscall", "syscall.forkExec", "runtime.syscall_runtime_AfterFork")
+_CHILD = ("syscall.forkAndExecInChild", "syscall.rawVforkSyscall", "syscall.runtime_AfterFork",
+          "runtime.syscall_runtime_AfterFork")  # fmt: skip
 
 Jumps = Mapping[int, JumpSite | NoJump]
 
