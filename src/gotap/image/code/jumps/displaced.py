@@ -101,7 +101,8 @@ def _same(instruction: Instruction, raw: bytes, at: int) -> bytes:
     """The instruction itself, its memory operand corrected."""
     if not instruction.is_ip_rel_memory_operand:
         return raw
-    place = Decoder(64, raw, ip=instruction.ip).get_constant_offsets(instruction).displacement_offset
+    decoder = Decoder(64, raw, ip=instruction.ip)
+    place = decoder.get_constant_offsets(decoder.decode()).displacement_offset  # it knows those of its last instruction
     displacement = _relative(at + len(raw), instruction.ip_rel_memory_address)
     return raw[:place] + displacement + raw[place + 4 :]
 
