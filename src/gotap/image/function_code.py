@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from functools import partial
 
 from msgspec.structs import replace
 
 from gotap.image.code import Callees, FunctionCode, called_functions
+from gotap.image.code.jumps import UnsafePoints, jumpable
 from gotap.image.errors import ImageError
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 
 
-def function_code(image: Image, function: Function, *, quiet_defers: bool = False) -> FunctionCode:
+class SitesFor(Enum):
+    """What sites are chosen for: what costs a uprobe least, or where a jump into a trampoline fits."""
+
+    UPROBES = "uprobes"
+    JUMPS = "jumps"  # written before the program begins
+    LIVE_JUMPS = "live jumps"  # written while goroutines exist
+
+
+def function_code(
+    image: Image, function: Function, *, quiet_defers: bool = False, sites_for: SitesFor = SitesFor.UPROBES
+) -> FunctionCode:
     """Knows what it calls. `quiet_defers`: what it defers leaves its results alone. Raises NoCode, ImageError."""
     content = image.code(function)
     called = called_functions(content, function.address)
@@ -21,7 +33,10 @@ def function_code(image: Image, function: Function, *, quiet_defers: bool = Fals
     if quiet_defers:
         plain = FunctionCode(content, function.address)
         callees = replace(callees, harmless_calls=frozenset(plain.deferred_calls()))
-    return FunctionCode(content, function.address, callees=callees, read=partial(read_pointers, image))
+    code = FunctionCode(content, function.address, callees=callees, read=partial(read_pointers, image))
+    if sites_for is SitesFor.UPROBES:
+        return code
+    return jumpable(code, UnsafePoints.of(image.pclntab, function), live=sites_for is SitesFor.LIVE_JUMPS)
 
 
 def read_pointers(image: Image, address: int, size: int) -> bytes | None:

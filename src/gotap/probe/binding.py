@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, field
 
 from gotap.errors import GotapError
+from gotap.image.function_code import SitesFor
 from gotap.image.image import Image
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import ir
@@ -88,9 +89,15 @@ class Binding(Struct):
         return [one for one in self.operations if one.output is not None]
 
 
-def bind(image: Image, types: Types, libraries: Sequence[Library], runtime: Runtime) -> Binding:
+def bind(
+    image: Image,
+    types: Types,
+    libraries: Sequence[Library],
+    runtime: Runtime,
+    sites_for: SitesFor = SitesFor.UPROBES,
+) -> Binding:
     """Binds every operation of the libraries to the binary."""
-    binder = _Binder(image, types, runtime)
+    binder = _Binder(image, types, runtime, sites_for)
     operations: list[BoundOperation] = []
     for library in libraries:
         for operation in library.operations:
@@ -107,11 +114,11 @@ def bind(image: Image, types: Types, libraries: Sequence[Library], runtime: Runt
 
 
 class _Binder:
-    def __init__(self, image: Image, types: Types, runtime: Runtime) -> None:
+    def __init__(self, image: Image, types: Types, runtime: Runtime, sites_for: SitesFor) -> None:
         self.image = image
         self.types = types
         self.runtime = runtime
-        self.places = Places(image, types)
+        self.places = Places(image, types, sites_for)
 
     def compiler(self, unwrap: Mapping[str, str]) -> Compiler:
         return Compiler(self.types, lambda type: map_layout(type, self.image.go_version), unwrap)

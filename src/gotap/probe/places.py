@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from gotap.errors import GotapError
 from gotap.image import abi
 from gotap.image.code import Cost, FunctionCode, Location, Register, Site, Stack
-from gotap.image.function_code import function_code
+from gotap.image.function_code import SitesFor, function_code
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.probe import ir
@@ -50,9 +50,10 @@ class Found(Struct):
 class Places:
     """Finds places in one binary; code is analysed once per function."""
 
-    def __init__(self, image: Image, types: Types) -> None:
+    def __init__(self, image: Image, types: Types, sites_for: SitesFor = SitesFor.UPROBES) -> None:
         self.image = image
         self.types = types
+        self._sites_for = sites_for
         self._code: dict[tuple[int, bool], FunctionCode] = {}
 
     def find(self, place: Place) -> Found:
@@ -95,7 +96,7 @@ class Places:
 
     def analyse(self, function: Function, *, quiet_defers: bool = False) -> FunctionCode:
         """As `code`, but it is not kept: for those who look at many functions, each once."""
-        return function_code(self.image, function, quiet_defers=quiet_defers)
+        return function_code(self.image, function, quiet_defers=quiet_defers, sites_for=self._sites_for)
 
     def entry(self, function: Function, signature: Signature) -> Found:
         site = self.code(function).entry_site()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from gotap.errors import GotapError
+from gotap.image.function_code import SitesFor
 from gotap.image.image import Image
 from gotap.image.types.gotypes import LayeredTypes, Type
 from gotap.probe import ir
@@ -68,6 +69,7 @@ class Options(Struct, frozen=True):
     tracepoints: Tracepoints = _no_tracepoints
     symbols: Symbols = _no_symbols
     functions: Functions | None = None
+    sites_for: SitesFor = SitesFor.UPROBES
 
 
 def bind_script(script: tree.Script, image: Image | None, options: Options | None = None) -> BoundScript:
@@ -115,7 +117,8 @@ class _Binder:
         maps = Maps(script, held, options.map_entries, lambda part: shared.named(part))
         shared = Globals(script, options.limits, maps, image, compiler)
         shapes = Shapes(types, image, options.limits) if image is not None else None
-        self.context = Context(shared, compiler, types, options.most_probes, image, shapes, options.functions)
+        self.context = Context(shared, compiler, types, options.most_probes, image, shapes, options.functions,
+                               options.sites_for)  # fmt: skip
 
     def map_layout(self, type: Type) -> ir.BucketLayout | ir.SwissLayout:
         return map_layout(type, self.context.program.go_version)

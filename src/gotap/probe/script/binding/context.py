@@ -9,6 +9,7 @@ from functools import cached_property
 from msgspec import Struct, field
 
 from gotap.errors import GotapError
+from gotap.image.function_code import SitesFor
 from gotap.image.image import Image
 from gotap.probe.compiler import Compiler
 from gotap.probe.functions.matching import Functions
@@ -49,6 +50,7 @@ class Context(Struct, dict=True):
     image: Image | None = None
     shapes: Shapes | None = None
     known_functions: Functions | None = None
+    sites_for: SitesFor = SitesFor.UPROBES
     routines: list[BoundRoutine] = field(default_factory=list)
     layouts: dict[int, Layout] = field(default_factory=dict)
     unwound: list[Unwound] = field(default_factory=list)  # calls that may end without returning
@@ -59,7 +61,7 @@ class Context(Struct, dict=True):
     @cached_property
     def points(self) -> GoPoints:
         image = self.program
-        return GoPoints(image, Places(image, self.types))
+        return GoPoints(image, Places(image, self.types, self.sites_for))
 
     @cached_property
     def functions(self) -> Functions:
