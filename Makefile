@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-matrix lint docs bench clean
+.PHONY: help setup demo test test-matrix torture lint docs bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -26,6 +26,9 @@ test: .venv/.tools ## the tests: oldest and newest Go; as root also those that n
 
 test-matrix: .venv/.tools ## every Go version and build mode; writes docs/versions.md, docs/vendor-conditions.md
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --matrix $(PYTEST)
+
+torture: .venv/.tools ## observed programs under all that could harm them; prints the tables of docs/torture.md (root)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/torture.py $(TORTURE)
 
 lint: setup ## ruff, mypy --strict, import directions, docs checks
 	@$(BIN)/ruff check src tests bench scripts docs

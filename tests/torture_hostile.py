@@ -5,6 +5,7 @@ Either way the target goes on working, and its text and mappings are afterwards 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gobuild
-from cli import Gotap, started
+from cli import Gotap, started, text_is_original
 from processes import eventually
 from sandbox import NOBODY
 from torture_cgroups import frozen, own_memory
 from torture_exactness import compared, script
 from torture_mechanisms import Memory, patches, told, via
-from torture_program import Torture, torture
+from torture_program import NOISES, Torture, torture
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +169,59 @@ def debugger(mechanism: str) -> Outcome:
 
 def executes_itself(mechanism: str) -> Outcome:
     """The target executes itself while it is observed: the new program is left alone, and gotap ends or goes on."""
-    with torture() as target, started(*_tracing(target, mechanism)) as tracing:
+    quiet = [one for one in NOISES if one != "profile"]  # a profile's timer goes on behind an exec: SIGPROF kills
+    with torture(noises=quiet) as target, started(*_tracing(target, mechanism)) as tracing:
         if not is_attached(tracing):
             return refusal(tracing)
         assert target.order("exec") == "execs"
         assert target.process.stdout is not None
-        assert target.process.stdout.readline() == "ready\n"
+        assert target.process.stdout.readline() == "ready\n", target.fate()
         before = Memory.of(target.pid)
         tracing.send(signal.SIGINT)
         done = tracing.finish()
         assert done.code == 0, done.err
         unharmed(target, before)
         return Outcome(True, done.err.splitlines()[-1])
+
+
+def executes_itself_meanwhile(mechanism: str) -> Outcome:
+    """The target executes itself again and again while gotap attaches."""
+    quiet = [one for one in NOISES if one != "profile"]
+    with torture(noises=quiet) as target, started(*_tracing(target, mechanism)) as tracing:
+
+        def come_to_something() -> bool:
+            assert target.order("exec") == "execs"
+            assert target.process.stdout is not None
+            assert target.process.stdout.readline() == "ready\n", target.fate()
+            target.order("load", 1)
+            return "gotap: attached" in tracing.err or tracing.process.poll() is not None
+
+        eventually(come_to_something, "an attachment or a refusal")
+        if is_attached(tracing):
+            done = tracing.finish(signal.SIGINT)
+            assert done.code in (0, 1), done.err
+            outcome = Outcome(True, done.err.splitlines()[-1])
+        else:
+            outcome = refusal(tracing)
+        target.works()
+        assert text_is_original(target.pid)
+        return outcome
+
+
+def ends_meanwhile(mechanism: str) -> Outcome:
+    """The target is killed while gotap attaches, and while it observes: gotap ends by itself, and says so."""
+    outcome = Outcome(True, "")
+    for delay in (0.0, 0.2, 0.3, 0.4, 0.6):
+        with torture() as target, started(*_tracing(target, mechanism)) as tracing:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                tracing.process.wait(delay)
+            os.kill(target.pid, signal.SIGKILL)
+            target.process.wait()
+            done = tracing.finish()
+            assert done.code in (0, 1), done.err
+            assert done.err, "gotap ended without a word"
+            outcome = Outcome(done.code == 0, done.err.splitlines()[-1])
+    return outcome
 
 
 def executes_children(mechanism: str) -> Outcome:
@@ -340,12 +382,20 @@ def stranger(mechanism: str) -> Outcome:
         return outcome
 
 
+def ordinary_user(mechanism: str) -> Outcome:
+    """The target and gotap are one and the same user's, who is not root."""
+    with torture(prefix=NOBODY) as target:
+        return attempt(target, mechanism, prefix=NOBODY)
+
+
 SITUATIONS: Mapping[str, Callable[[str], Outcome]] = {
     "two gotaps at once": two_gotaps,
     "uprobes at the sites already": uprobe_first,
     "uprobes at the sites later": uprobe_later,
     "a debugger attached": debugger,
     "executes itself": executes_itself,
+    "executes itself while gotap attaches": executes_itself_meanwhile,
+    "ends while gotap attaches": ends_meanwhile,
     "forks and executes children": executes_children,
     "becomes nobody": gives_up_rights,
     "300 more threads": many_threads,
@@ -358,5 +408,6 @@ SITUATIONS: Mapping[str, Callable[[str], Outcome]] = {
     "seccomp: no memfd_create": no_memfd,
     "memory limit reached": no_memory_left,
     "gotap is another user": stranger,
+    "gotap and target are an ordinary user": ordinary_user,
 }
 
