@@ -88,10 +88,8 @@ class Caller:
     def _make(self, call: Syscall, deadline: Deadline) -> int:
         thread, places = self._seat.thread, self._seat.places
         arguments, data = self._arguments(call)
-        if self._mask is None:
-            mask = ptrace.blocked_signals(thread)
-            frame = frames.build(self._seat.registers, mask, self._seat.extended, self._gadgets.restore, places)
-            self._memory.write(places.frame, frame, thread)
+        leaving = self._mask is None
+        mask = self._lay_way_back() if leaving else 0
         if data:
             self._memory.write(places.data, data, thread)
         entry = replace(
@@ -103,7 +101,7 @@ class Caller:
             **dict(zip(_ARGUMENTS, arguments, strict=False)),
         )
         ptrace.set_registers(thread, entry.pack())
-        if self._mask is None:
+        if leaving:
             self._mask = mask
             ptrace.block_signals(thread, _BLOCKED)
         self._to_syscall_stop(deadline)
@@ -112,6 +110,19 @@ class Caller:
         except TimedOut:
             raise self._give_up(call) from None
         return Registers.unpack(ptrace.registers(thread)).rax
+
+    def _lay_way_back(self) -> int:
+        """Writes the frame; the mask of blocked signals that it restores.
+
+        A thread within sigsuspend and the like has another mask until a signal comes. That is ended here, so that a
+        signal cannot be handled without the call returning: it waits until the call has begun anew, and ends it then.
+        """
+        thread, places = self._seat.thread, self._seat.places
+        mask = ptrace.blocked_signals(thread)
+        frame = frames.build(self._seat.registers, mask, self._seat.extended, self._gadgets.restore, places)
+        self._memory.write(places.frame, frame, thread)
+        ptrace.block_signals(thread, mask)
+        return mask
 
     def _arguments(self, call: Syscall) -> tuple[list[int], bytes]:
         """Numbers for the registers, and the bytes that some of them point to."""
