@@ -117,13 +117,13 @@ def patches(before: Memory, now: Memory) -> Counter[str]:
     for place, old in before.text.items():
         new = now.text.get(place, old)
         changed = np.flatnonzero(np.frombuffer(old, np.uint8) != np.frombuffer(new, np.uint8))
-        covered = -1
+        last = -2
         for at in changed.tolist():
-            if at <= covered:
-                continue
             kind = {0xCC: "int3", 0xE9: "jump"}.get(new[at], "other")
-            covered = at + 4 if kind == "jump" else at
-            found[kind] += 1
+            if at > last and not (kind == "other" and at == last + 1):  # what fills the rest behind a jump is its own
+                found[kind] += 1
+                last = at + 4 if kind == "jump" else at
+            last = max(last, at)
     return found
 
 
