@@ -27,7 +27,7 @@ wiped, and waits.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gotap.image.code.jumps.model import JumpSite
@@ -36,11 +36,16 @@ from gotap.inject.trampolines.slots import Slots
 from gotap.inject.trampolines.stub import after_code, largest
 from gotap.inject.trampolines.windows import PAGE, Jump, Place, Shared, Window
 
-#: A site's record: its address, and where its list of programs is.
+#: A site's record: its address, and where its first program is in the list behind.
 _RECORD = struct.Struct("<QQ")
 
-#: An element of that list: a program's address and its cookie; a zero address ends the list.
+#: An element of the list: a program's address and its cookie; a zero address ends the list.
 _PROGRAM = struct.Struct("<QQ")
+
+#: A list fills from its end, so that a program is put before the others by one store, that of the record's pointer.
+PROGRAMS = 6
+_LIST = PROGRAMS * _PROGRAM.size
+_DATA = _RECORD.size + _LIST + 8
 
 #: The head of a window's data: begin and end of the slots.
 _HEAD = struct.Struct("<QQ")
@@ -51,10 +56,10 @@ _MASK = struct.Struct("<I")
 
 
 class Code(NamedTuple):
-    """A stub's code and its record, for the addresses they were made for."""
+    """A stub's code, and its data: record and list. For the addresses they were made for."""
 
     code: bytes
-    record: bytes
+    data: bytes
 
 
 def hook_refusal(site: JumpSite) -> str:
@@ -64,9 +69,24 @@ def hook_refusal(site: JumpSite) -> str:
     return ""
 
 
-def programs(programs: Iterable[tuple[int, int]]) -> bytes:
-    """The list that a record names: programs' addresses and cookies, in the order in which they are to run."""
-    return b"".join(_PROGRAM.pack(*one) for one in programs) + bytes(8)
+def list_end(record: int) -> int:
+    """Address of what ends the list, for the record at that address."""
+    return record + _RECORD.size + _LIST
+
+
+def element(record: int, number: int) -> int:
+    """Address of the `number`-th program's element; they are numbered in the order in which they came."""
+    return list_end(record) - (number + 1) * _PROGRAM.size
+
+
+def first_pointer(record: int) -> int:
+    """Address of the word that leads to the element of the program that runs first."""
+    return record + 8
+
+
+def packed(program: int, cookie: int) -> bytes:
+    """An element. To take a program out, its address is replaced by that of code that returns (`HookCode.nothing`)."""
+    return _PROGRAM.pack(program, cookie)
 
 
 class HookCode:
@@ -97,17 +117,23 @@ class HookCode:
     def jump(self, site: JumpSite, bias: int = 0) -> Jump:
         """What the stub wants of `plan`."""
         core = self._scratch if site.scratch else self._careful
-        return Jump(site.start + bias, largest(site) + len(core), _RECORD.size, pun=site.pun)
+        return Jump(site.start + bias, largest(site) + len(core), _DATA, pun=site.pun)
 
-    def stub(self, site: JumpSite, window: Window, place: Place, programs: int, bias: int = 0) -> Code:
-        """`programs`: address of the site's list of programs. Raises JumpTooFar."""
+    def nothing(self, window: Window) -> int:
+        """Address of a program that does nothing."""
+        return window.address + len(self.common) - 1
+
+    def stub(
+        self, site: JumpSite, window: Window, place: Place, programs: Sequence[tuple[int, int]], bias: int = 0
+    ) -> Code:
+        """`programs`: addresses and cookies, PROGRAMS at most; the last one runs first. Raises JumpTooFar."""
         before = site.before.encode(place.code - bias, bias)
         at = place.code + len(before)
         core = (self._scratch if site.scratch else self._careful).at(at, self._places(window, place))
-        return Code(
-            before + core + after_code(site, at + len(core), bias),
-            _RECORD.pack(site.address + bias, programs),
-        )
+        code = before + core + after_code(site, at + len(core), bias)
+        elements = b"".join(packed(*one) for one in reversed(programs)).rjust(_LIST, b"\0") + bytes(8)
+        first = list_end(place.data) - len(programs) * _PROGRAM.size
+        return Code(code, _RECORD.pack(site.address + bias, first) + elements)
 
     def _places(self, window: Window, place: Place) -> dict[str, int]:
         return {

@@ -1,0 +1,207 @@
+"""The file of trampolines in a process: a memory file that the process itself makes, so that nothing lies on a disk.
+
+    journal | code and data of window 1 | window 2 | …
+
+Everything is in the file before a byte of it is mapped, so what is mapped is complete. gotap writes it through a
+descriptor of its own, and its memory is charged to gotap's cgroup. The process keeps no descriptor, only mappings:
+
+    journal                     readable, shared
+    windows of hooks            readable and executable, shared: gotap changes records in them
+    windows of springboards     readable and executable, private: uprobes go to private mappings only
+    private pages of windows    anonymous, writable
+
+A child that the process forks has them too, and must have, since its text is patched as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Mapping, Sequence
+
+from gotap.inject.patches import journal as journals
+from gotap.inject.patches.errors import NoRoom
+from gotap.inject.patches.journal import NO_SLOTS, Area, BusyBytes, Journal, Mechanism, Owner
+from gotap.inject.patches.patch import Patch
+from gotap.inject.tracee import (
+    MAP_ANONYMOUS,
+    MAP_FIXED_NOREPLACE,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    MFD_ALLOW_SEALING,
+    MFD_CLOEXEC,
+    MFD_NOEXEC_SEAL,
+    PROT_EXEC,
+    PROT_READ,
+    PROT_WRITE,
+    Caller,
+    Syscall,
+    calling,
+    close,
+    memfd_create,
+    mmap,
+    munmap,
+)
+from gotap.inject.tracee.errors import CallFailed, TraceeError
+from gotap.inject.trampolines.windows import Window
+from gotap.process import ptrace
+from gotap.process.proc import Process
+
+_F_ADD_SEALS, _F_SEAL_SHRINK, _F_SEAL_GROW = 1033, 2, 4  # include/uapi/linux/fcntl.h
+_MADV_WIPEONFORK = 18  # include/uapi/asm-generic/mman-common.h, Linux ≥ 4.14
+
+
+def madvise(address: int, size: int, advice: int) -> Syscall:
+    return Syscall(28, (address, size, advice), "madvise")
+
+
+def this_gotap() -> Owner:
+    """What the journals of this process name as their owner."""
+    with Process(os.getpid()) as own:
+        return Owner(own.pid, own.start_time, os.stat("/proc/self/ns/pid").st_ino)
+
+
+class TrampolineFile:
+    """Mapped in a process; made by `map_trampolines`. Bytes are addressed as in the process."""
+
+    def __init__(self, descriptor: int, windows: Sequence[tuple[Window, int]]) -> None:
+        """`windows`: with their offsets in the file."""
+        self._descriptor = descriptor
+        self.windows = tuple(windows)
+        #: All that was mapped in the process.
+        self.areas: tuple[Area, ...] = ()
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    @property
+    def path(self) -> str:
+        """Leads to the file, as long as this object lives: where uprobes are attached."""
+        return f"/proc/self/fd/{self._descriptor}"
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """As `leftovers` and `remove` know it."""
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
+
+    def offset(self, address: int) -> int:
+        """In the file, of an address in a window."""
+        for window, offset in self.windows:
+            if window.address <= address < window.private:
+                return offset + address - window.address
+        raise ValueError(f"{address:#x} is in no window")
+
+    def write(self, address: int, content: bytes) -> None:
+        """What threads may be running: data that they read as a whole (a word), or code that no site leads to yet."""
+        os.pwrite(self._descriptor, content, self.offset(address))
+        ptrace.step()
+
+    def close(self) -> None:
+        """gotap's descriptor only; the process keeps its mappings."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def map_trampolines(
+    pid: int,
+    mechanism: Mechanism,
+    windows: Sequence[Window],
+    contents: Mapping[int, bytes],
+    patches: Sequence[Patch],
+    *,
+    private: bytes = b"",
+    areas: Sequence[Area] = (),
+    busy: BusyBytes = NO_SLOTS,
+) -> TrampolineFile:
+    """Makes the file, fills it and maps it in the process; then patches may be written. Nothing stays if it fails.
+
+    `contents`: bytes by their addresses in windows; `private`: what the private pages of windows begin with. `areas`:
+    memory of the process that goes when these trampolines go; `busy`: see BusyBytes. Raises TraceeError and its kin.
+    """
+    placed, end = [], journals.size_of(len(patches))
+    for window in windows:
+        placed.append((window, end))
+        end += window.size
+    own = [Area(window.address, window.end - window.address) for window in windows]
+    journal = Journal(mechanism, this_gotap(), end, (*own, *areas), tuple(patches), busy)
+    with calling(pid) as caller:
+        number = _memory_file(caller, mechanism.file_name)
+        try:
+            file = TrampolineFile(os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_CLOEXEC), placed)
+            try:
+                _fill(file, journal, contents)
+                _map(pid, caller, number, file, journal, private)
+            except BaseException:
+                file.close()
+                raise
+        finally:
+            with contextlib.suppress(TraceeError):
+                caller(close(number))
+    return file
+
+
+def _memory_file(caller: Caller, name: str) -> int:
+    """Its descriptor in the process. Linux before 6.3 does not know MFD_NOEXEC_SEAL, which later ones may demand."""
+    try:
+        return caller(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL))
+    except CallFailed as error:
+        if error.number != errno.EINVAL:
+            raise
+    return caller(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING))
+
+
+def _fill(file: TrampolineFile, journal: Journal, contents: Mapping[int, bytes]) -> None:
+    descriptor = file.fileno()
+    os.posix_fallocate(descriptor, 0, journal.file_size)
+    with contextlib.suppress(OSError):  # unsealed it works as well; nobody else has it
+        fcntl.fcntl(descriptor, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW)
+    os.pwrite(descriptor, journals.write(journal), 0)
+    for address, content in contents.items():
+        os.pwrite(descriptor, content, file.offset(address))
+    ptrace.step()
+
+
+def _map(pid: int, caller: Caller, number: int, file: TrampolineFile, journal: Journal, private: bytes) -> None:
+    """The journal comes first, so that whatever a gotap that dies leaves mapped can be told to be gotap's."""
+    hook = journal.mechanism is Mechanism.HOOK
+    made: list[Area] = []
+    try:
+        size = journals.size_of(len(journal.patches))
+        made.append(Area(caller(mmap(0, size, PROT_READ, MAP_SHARED, number, 0)), size))
+        sharing = MAP_SHARED if hook else MAP_PRIVATE
+        for window, offset in file.windows:
+            made.append(_at(caller, window.address, window.size, PROT_READ | PROT_EXEC, sharing, number, offset))
+            if window.private_size:
+                anonymous = MAP_PRIVATE | MAP_ANONYMOUS
+                made.append(_at(caller, window.private, window.private_size, PROT_READ | PROT_WRITE, anonymous))
+                caller(madvise(window.private, window.private_size, _MADV_WIPEONFORK))
+                _write_private(pid, window.private, private)
+    except BaseException:
+        with contextlib.suppress(TraceeError):
+            for area in made:
+                caller(munmap(area.address, area.size))
+        raise
+    file.areas = tuple(made)
+
+
+def _at(
+    caller: Caller, address: int, size: int, protection: int, flags: int, number: int = -1, offset: int = 0
+) -> Area:
+    """Exactly there. Linux before 4.17 takes MAP_FIXED_NOREPLACE for a hint."""
+    got = caller(mmap(address, size, protection, flags | MAP_FIXED_NOREPLACE, number, offset))
+    if got != address:
+        caller(munmap(got, size))
+        raise NoRoom(f"there is no room at {address:#x} any more", "try again")
+    return Area(address, size)
+
+
+def _write_private(pid: int, address: int, content: bytes) -> None:
+    """The page is writable, so this takes no more than what reading memory takes."""
+    with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+        memory.seek(address)
+        memory.write(content)
+    ptrace.step()

@@ -1,0 +1,77 @@
+"""Where the threads of a stopped process stand: also those that a signal handler has interrupted.
+
+A thread's own instruction pointer is in its registers. Within a signal handler the interrupted one lies in the signal
+frame, above the handler's stack pointer: whatever lies above there within reach and could be such an address is taken
+for one. That errs on the safe side: a patch is made, or memory given back, a little later.
+
+A handler is known by the signals that it blocks: its own, and Go's handlers block all (setsig, runtime/os_linux.go, Go
+1.18–1.27). One of C that is installed with SA_NODEFER and an empty mask is not seen here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from gotap.inject.tracee import Target
+from gotap.inject.tracee.errors import MemoryRefused
+from gotap.inject.trampolines.windows import PAGE
+from gotap.process import ptrace
+
+#: Go's handlers run on 32 KB (malg in mpreinit, runtime/os_linux.go); those of C on 64 KB at most, as a rule.
+_REACH = 64 << 10
+
+
+class Standing:
+    """Taken while all threads stand."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        found = {registers.rip for registers in target.threads.values()}
+        for thread, registers in target.threads.items():
+            with contextlib.suppress(OSError):  # killed meanwhile
+                if ptrace.blocked_signals(thread):
+                    found.update(_words_above(target, registers.rsp))
+        self._addresses = np.array(sorted(found), np.uint64)
+
+    def any_within(self, low: int, high: int) -> bool:
+        """Whether a thread goes on at an address in [low, high)."""
+        first, last = np.searchsorted(self._addresses, np.array((low, high), np.uint64))
+        return bool(first < last)
+
+    def inside(self, ranges: Sequence[tuple[int, int]]) -> list[bool]:
+        """The same for each of them."""
+        bounds = np.array(ranges, np.uint64).reshape(-1, 2)
+        places = np.searchsorted(self._addresses, bounds)
+        return [bool(first < last) for first, last in places]
+
+
+def refers_to(target: Target, ranges: Iterable[tuple[int, int]]) -> bool:
+    """Whether a thread is in one of these ranges, will return into it, or has its stack there, as far as can be seen."""
+    bounds = list(ranges)
+    for registers in target.threads.values():
+        words = {registers.rip, registers.rsp, *_words_above(target, registers.rsp)}
+        values = np.fromiter(words, np.uint64, len(words))
+        if any(bool(((values >= low) & (values < high)).any()) for low, high in bounds):
+            return True
+    return False
+
+
+def _words_above(target: Target, stack: int) -> set[int]:
+    """All aligned words from a stack pointer on, up to the end of what is mapped there."""
+    at = stack & -8
+    try:
+        content = target.read(at, _REACH)
+    except MemoryRefused:
+        content = _up_to_the_end(target, at)
+    return set(np.frombuffer(content, np.uint64).tolist())
+
+
+def _up_to_the_end(target: Target, at: int) -> bytes:
+    content = b""
+    with contextlib.suppress(MemoryRefused):
+        while len(content) < _REACH:
+            content += target.read(at + len(content), PAGE - (at + len(content)) % PAGE)
+    return content
