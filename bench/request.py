@@ -24,11 +24,11 @@ from bench.programs import SERVICE, Load, NotPossible, Service, build, service
 from gotap.bpf.asm import R0, Assembler, Code
 from gotap.bpf.codegen.frame import Counter as KernelCounter
 from gotap.bpf.codegen.tracing import Sampling
+from gotap.commands.mechanisms import UPROBE, Machines
 from gotap.commands.targets import Targets
 from gotap.image.containers.elf import Elf
 from gotap.kernel.bpf import enable_stats
 from gotap.kernel.features import essential
-from gotap.kernel.machine import KernelMachine
 from gotap.observe.watch import Totals
 from gotap.observe.watchers import Watchers
 from gotap.sinks.environment import Environment
@@ -145,15 +145,14 @@ def attached(target: Service) -> Iterator[tuple[Callable[[], Totals], Callable[[
     features = essential()
     if missing := features.missing():
         raise NotPossible(f"this host does not let gotap watch: {missing[0].name}: {missing[0].detail}")
-    machine, watchers = KernelMachine(features), Watchers(Sampling())
-    watcher = watchers.on(machine)
+    machines, watchers = Machines(UPROBE, features), Watchers(Sampling())
     stop, drained = threading.Event(), threading.Lock()
     count = 0
 
     def drain() -> int:
         nonlocal count
         with drained:
-            count += sum(len(rows) for _, _, rows in watcher.records())
+            count += sum(len(rows) for _, _, rows in watchers.records())
             return count
 
     def keep_draining() -> None:
@@ -162,10 +161,10 @@ def attached(target: Service) -> Iterator[tuple[Callable[[], Totals], Callable[[
 
     thread = threading.Thread(target=keep_draining)
     with enable_stats():
-        one = Targets(watchers, machine, Environment({}), {}).open(target.pid)
+        one = Targets(watchers, machines, Environment({}), {}).open(target.pid)
         thread.start()
         try:
-            yield watcher.totals, drain
+            yield watchers.totals, drain
         finally:
             stop.set()
             thread.join()

@@ -17,10 +17,10 @@ import numpy as np
 from gotap.bpf.codegen import frame
 from gotap.bpf.codegen.frame import Counter
 from gotap.bpf.codegen.tracing import Sampling
+from gotap.commands.mechanisms import UPROBE, Machines
 from gotap.commands.targets import Target, Targets
 from gotap.kernel.features import Features, essential
-from gotap.kernel.machine import KernelMachine
-from gotap.observe.watch import Totals, Watcher
+from gotap.observe.watch import Totals
 from gotap.observe.watchers import Watchers
 from gotap.probe.convert import Param
 from gotap.signals.batch import Spans
@@ -91,9 +91,9 @@ def spans_of(batch: Spans) -> Iterator[Span]:
 
 @dataclass(slots=True)
 class Watch:
-    """A watcher with its targets; `batches` holds what has arrived so far."""
+    """Watchers with their targets; `batches` holds what has arrived so far."""
 
-    watcher: Watcher
+    watchers: Watchers
     targets: Targets
     watched: dict[int, Target] = field(default_factory=dict)
     batches: list[Spans] = field(default_factory=list)
@@ -107,27 +107,27 @@ class Watch:
     def detach(self, target: Target) -> int:
         """How many operations were in flight."""
         del self.watched[target.attachment.number]
-        in_flight = self.targets.watchers.detach(target.attachment)
+        in_flight = self.watchers.detach(target.attachment)
         target.process.close()
         return in_flight
 
     def drain(self) -> None:
         with self._draining:
-            for number, operation, rows in self.watcher.records():
+            for number, operation, rows in self.watchers.records():
                 batch = self.watched[number].decode(operation, rows)
                 if batch is not None and len(batch):
                     self.batches.append(batch)
 
     @property
     def totals(self) -> Totals:
-        return self.watcher.totals()
+        return self.watchers.totals()
 
     @property
     def counters(self) -> dict[Counter, int]:
         return self.totals.counters
 
     def in_flight(self) -> int:
-        return len(list(self.watcher.maps[frame.ROWS].keys()))
+        return sum(len(list(one.maps[frame.ROWS].keys())) for one in self.watchers.all)
 
     def settle(self) -> None:
         """Waits until no operation is open any more. What a test began must have been answered by then."""
@@ -214,12 +214,13 @@ def watching(
     sampling: Sampling | None = None,
     options: Mapping[str, Param] | None = None,
     environment: Mapping[str, str] | None = None,
+    via: str = UPROBE,
 ) -> Iterator[Watch]:
     """Watches these processes until the block ends; everything is detached then."""
     if not _features:
         _features.append(essential())
-    machine, watchers = KernelMachine(_features[0]), Watchers(sampling or Sampling())
-    watch = Watch(watchers.on(machine), Targets(watchers, machine, Environment(environment or {}), options or {}))
+    machines, watchers = Machines(via, _features[0]), Watchers(sampling or Sampling())
+    watch = Watch(watchers, Targets(watchers, machines, Environment(environment or {}), options or {}))
     try:
         for pid in pids:
             watch.attach(pid)

@@ -54,11 +54,15 @@ class Source(Struct, frozen=True):
 
 
 class Attachable(Struct, frozen=True):
-    """A loaded program, and where it is to go: to sites of the target, or to where its origin says."""
+    """A loaded program, and where it is to go: to sites of the target, or to where its origin says.
+
+    `begins`: what it sees begin needs the ends that others see: it fires only when those are in place.
+    """
 
     program: Program
     sites: Sequence[Site] = ()
     origin: Origin | None = None
+    begins: bool = False
 
 
 class HasFeatures(Protocol):

@@ -11,11 +11,11 @@ from gotap.bpf.codegen.tracing import Sampling
 from gotap.commands.costs import CostMeter
 from gotap.commands.ends import Limits, noted_signals
 from gotap.commands.host import willing_host
+from gotap.commands.mechanisms import UPROBE, Machines
 from gotap.commands.memory import keep_loaded
 from gotap.commands.session import GATHER, Session
 from gotap.commands.streams import say
 from gotap.commands.targets import Targets
-from gotap.kernel.machine import KernelMachine
 from gotap.observe.watchers import Watchers
 from gotap.probe.convert import Param
 from gotap.probe.redact import SENSITIVE_QUERY_KEYS
@@ -48,14 +48,15 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             sinks.append(sink)  # one by one: what is open is closed even if the next one cannot be opened
         for warning in own.warnings:
             say(warning)
-        machine = KernelMachine(features)
+        machines = Machines(arguments.via, features)
         watchers = Watchers(Sampling(chosen.parent_based, chosen.ratio_threshold))
         stack.callback(watchers.close)
-        watchers.on(machine)  # what speaks against it is told before anything is attached
+        if machines.via == UPROBE:
+            watchers.on(machines.kernel)  # what speaks against it is told before anything is attached
         meter = CostMeter()
         stack.callback(meter.close)
         session = Session(
-            Targets(watchers, machine, own, conversion_options(arguments.redact, own)),
+            Targets(watchers, machines, own, conversion_options(arguments.redact, own)),
             list(sinks),
             Metrics(settings.temporality, exemplars=settings.exemplars),
             Limits(arguments.duration, arguments.count),
@@ -69,6 +70,8 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             yield session
         finally:
             summary = session.close()
+            if notices := machines.notices():
+                say(*notices)
             if session.tally.attached_at:
                 say(*summary.lines())
 

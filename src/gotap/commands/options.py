@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from gotap.commands.mechanisms import add_via_argument
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
@@ -15,6 +17,7 @@ DESTINATIONS = ("terminal", "otlp", "json")
 
 
 def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
+    add_via_argument(parser)
     parser.add_argument(
         "--to",
         action=Destinations,

@@ -12,7 +12,8 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from gotap.bpf.machine import Executable, Machine
+from gotap.bpf.machine import Executable
+from gotap.commands.mechanisms import Machines
 from gotap.commands.memory import give_back
 from gotap.commands.streams import say
 from gotap.errors import GotapError
@@ -58,6 +59,11 @@ class Program(Struct, frozen=True, dict=True):
     module: ModuleData
     go_version: GoVersion
     binding: Binding
+
+    @property
+    def image(self) -> Image:
+        """Read again: it is wanted for jumps only."""
+        return Image(self.elf)
 
     def type_name(self, address: int) -> str:
         return self._types.name_at(address)
@@ -107,9 +113,9 @@ class Target(Struct):
 class Targets:
     """Opens targets. `options` override constants of conversions (sensitive keys, known methods)."""
 
-    def __init__(self, watchers: Watchers, machine: Machine, own: Environment, options: Mapping[str, Param]) -> None:
+    def __init__(self, watchers: Watchers, machines: Machines, own: Environment, options: Mapping[str, Param]) -> None:
         self.watchers = watchers
-        self.machine = machine
+        self.machines = machines
         self.own = own
         self.options = options
         self.clock = Clock()
@@ -162,7 +168,8 @@ class Targets:
             bias = process.load_bias(program.elf.entry)
             path = f"/proc/self/fd/{descriptor}"
             executable = Executable(process.pid, process.initial_tgid, path, bias)
-            attachment = self.watchers.attach(self.machine, executable, program.binding, meanwhile)
+            machine = self.machines.of(process.pid, program.image)
+            attachment = self.watchers.attach(machine, executable, program.binding, meanwhile)
         finally:
             os.close(descriptor)
         if process.execution() != execution:
@@ -181,7 +188,7 @@ class Targets:
             meanwhile()
             types = types_of(image, runtime())
             meanwhile()
-            binding = bind(image, types, libraries(), runtime())
+            binding = bind(image, types, libraries(), runtime(), self.machines.sites_for)
             image.elf.check_unchanged()  # else sites might be those of another program
             known = Program(image.elf, image.moduledata, image.go_version, binding)
             image.elf.give_back()

@@ -25,6 +25,12 @@ class Sites:
     def __init__(self, image: Image) -> None:
         self.image = image
 
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """The lowest address of the image, and the one behind its highest."""
+        segments = self.image.elf.loads
+        return min(one.vaddr for one in segments), max(one.vaddr + one.memsz for one in segments)
+
     def at(self, offsets: Iterable[int]) -> dict[int, JumpSite | NoJump]:
         """A site for each offset, none of which is in the way of another, or why there is none."""
         found: dict[int, JumpSite | NoJump] = {}

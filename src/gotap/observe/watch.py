@@ -153,8 +153,8 @@ class Watcher:
         programs = self.machine.load((Source(code, maps) for code in codes), meanwhile)
         attachment.programs.extend(programs)
         wanted = [
-            Attachable(program, [(site.file_offset, 0) for site in sites])
-            for program, (_, _, sites) in zip(reversed(programs), parts, strict=True)
+            Attachable(program, [(site.file_offset, 0) for site in sites], begins=isinstance(probe.action, ir.Begin))
+            for program, (probe, _, sites) in zip(reversed(programs), parts, strict=True)
         ]
         attachment.links.extend(self.machine.attach(attachment.executable, wanted))
         attachment.sites = sum(len(one.sites) for one in wanted)

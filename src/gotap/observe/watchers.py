@@ -51,6 +51,10 @@ class Watchers:
             watcher.close()
 
     @property
+    def all(self) -> Sequence[Watcher]:
+        return list(self._watchers.values())
+
+    @property
     def rings(self) -> Sequence[Ring]:
         return [watcher.ring for watcher in self._watchers.values()]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from gotap.commands.mechanisms import add_via_argument
 from gotap.commands.options import Destinations, count, destination, duration
 from gotap.errors import GotapError
 from gotap.probe.script.limits import Limits
@@ -36,6 +37,7 @@ def add_trace_arguments(parser: argparse.ArgumentParser) -> None:
                         help="list what can be probed in an executable, or in the process of -p")  # fmt: skip
     parser.add_argument("-v", "--verbose", action="store_true",
                         help="of -l: signatures, sites, cost; else arguments and results are not cut")  # fmt: skip
+    add_via_argument(parser)
     _add_output(parser)
     _add_limits(parser)
 

@@ -26,7 +26,7 @@ from gotap.observe.tracing.programs import Loaded, Part, parts_of, program_type
 from gotap.observe.tracing.sampling import Sampling
 from gotap.probe.script.bound import BoundRoutine, BoundScript, Origin
 from gotap.probe.script.record import EVENT
-from gotap.probe.script.routine import Enter, Forget, Leave, Routine, Unwind
+from gotap.probe.script.routine import Enter, Forget, Leave, Routine, Unwind, Watch
 from gotap.process.proc import in_initial_pid_namespace
 
 #: Routines that the tracer runs itself.
@@ -124,7 +124,11 @@ class Tracer:
                 self._begun, self._begun_at = True, time.monotonic()
                 self._run("begin")
             before = self._unpaired()
-            wanted = [Attachable(one.program, one.part.sites, one.part.routine.origin) for one in self._loaded]
+            wanted = [
+                Attachable(one.program, one.part.sites, one.part.routine.origin,
+                           begins=isinstance(one.part.routine.routine, Enter | Watch))
+                for one in self._loaded
+            ]  # fmt: skip
             user_only = self.script.goid is not None
             self._links = dict(enumerate(self.machine.attach(executable, wanted, user_only=user_only)))
             self._set_aside(before)  # of short calls hundreds return until entries are probed as well
