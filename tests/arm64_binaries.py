@@ -52,16 +52,19 @@ class Arm64Binary:
         """Those that the compiler made."""
         return ((one, code) for one, code in self.functions() if not code.assembly)
 
-    def listing(self, pattern: str = "") -> dict[str, list[tuple[int, int, str]]]:
-        """Address, word and text of every instruction by function, from `go tool objdump`."""
-        arguments = ["tool", "objdump", *(["-s", pattern] if pattern else []), str(self.path)]
-        functions: dict[str, list[tuple[int, int, str]]] = {}
-        for line in go_tool("", *arguments).splitlines():
-            if (head := re.match(r"TEXT (.*)\(SB\)", line)) is not None:
-                rows = functions.setdefault(head[1], [])
-            elif (row := re.match(r"\s+\S+\s+0x([0-9a-f]+)\s+([0-9a-f]{8})\s+(.*)", line)) is not None:
-                rows.append((int(row[1], 16), int(row[2], 16), row[3].strip()))
-        return functions
+    @cached_property
+    def listing(self) -> dict[int, tuple[int, str]]:
+        """Word and text of every instruction by address, from `go tool objdump`."""
+        rows: dict[int, tuple[int, str]] = {}
+        for line in go_tool("", "tool", "objdump", str(self.path)).splitlines():
+            if (row := re.match(r"\s+\S+\s+0x([0-9a-f]+)\s+([0-9a-f]{8})\s+(.*)", line)) is not None:
+                rows[int(row[1], 16)] = int(row[2], 16), row[3].strip()
+        return rows
+
+    def rows(self, function: Function) -> list[tuple[int, str]]:
+        """Address and text of its instructions."""
+        addresses = range(function.address, function.end, 4)
+        return [(address, self.listing[address][1]) for address in addresses if address in self.listing]
 
 
 @functools.cache

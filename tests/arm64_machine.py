@@ -48,7 +48,7 @@ class Machine:
 
     def load(self, address: int, data: bytes, *, watch: bool = False) -> None:
         """Puts bytes into memory, mapping pages as needed. `watch`: they are part of the state."""
-        for page in range(address & -_PAGE, address + len(data), _PAGE):
+        for page in range(address & -_PAGE, address + max(len(data), 1), _PAGE):
             if page not in self._pages:
                 self._uc.mem_map(page, _PAGE)
                 self._pages.add(page)

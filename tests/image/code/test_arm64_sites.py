@@ -24,29 +24,34 @@ def binary(go: str, flags: str) -> Arm64Binary:
     return arm64("returns", go, *([flags] if flags else []))
 
 
+_GROWS = re.compile(r"CALL runtime\.morestack(_noctxt|c)?(\.abi0)?\(SB\)")
+
+
 @pytest.mark.parametrize(("go", "flags"), cases())
 def test_entries_are_behind_the_stack_check(binary: Arm64Binary) -> None:
     """Behind the conditional jump to the call of morestack, the last if there are two; else the first instruction."""
     checked = unchecked = 0
-    listing = binary.listing()
     for function, code in binary.compiled():
-        rows = listing[function.name] if len(binary.table.find_all(function.name)) == 1 else []
+        rows = binary.rows(function)
+        grows = [address for address, text in rows if _GROWS.match(text)]
         entry = code.entry
-        grows = [address for address, _, text in rows if re.search(r"runtime\.morestack(_noctxt|c)?(\.abi0)?\(SB\)", text)]
-        if not rows or entry is None:
-            continue
-        if not grows or function.name.startswith("runtime.morestack"):
-            assert (entry.address, entry.checked) == (function.address, False)
-            unchecked += 1
+        if not grows:
+            assert entry is None or (entry.address, entry.checked) == (function.address, False), function.name
+            unchecked += entry is not None
             continue
         # Jumps of the prologue to the block that ends the function; the distance is in instructions.
         jumps = [
-            address for address, _, text in rows[:14]
+            (address, address + 4 * int(found[1]))
+            for address, text in rows[:14]
             if (found := re.match(r"BL[SO] (\d+)\(PC\)", text))
-            and grows[-1] - 400 <= address + 4 * int(found[1]) <= grows[-1]
-        ]  # fmt: skip
-        assert jumps, function.name
-        assert (entry.address, entry.checked) == (jumps[-1] + 4, True), function.name
+        ]
+        jumps = [(address, target) for address, target in jumps if target == jumps[0][1]]
+        assert 0 < grows[-1] - jumps[0][1] < 400, function.name
+        assert entry is not None, function.name
+        assert (entry.address, entry.checked) == (jumps[-1][0] + 4, True), function.name
+        site = jump_site(code, entry.address)
+        assert isinstance(site, JumpSite), function.name
+        assert (site.scratch, site.nosplit, site.live, site.resume) == (True, False, True, entry.address + 4)
         checked += 1
     assert checked > 900
     assert unchecked > 50
@@ -55,17 +60,14 @@ def test_entries_are_behind_the_stack_check(binary: Arm64Binary) -> None:
 @pytest.mark.parametrize(("go", "flags"), cases())
 def test_every_return_is_a_site(binary: Arm64Binary) -> None:
     """All RETs that the disassembler sees are sites, live and with free registers; no other instruction is one."""
-    listing = binary.listing()
     returns = 0
     for function, code in binary.compiled():
-        if len(binary.table.find_all(function.name)) != 1:
-            continue
-        rets = {address for address, _, text in listing[function.name] if text == "RET"}
-        found = {one.address for one in code.leavings if not one.tail}
-        assert found == rets, function.name
-        for address in found:
+        rets = {address for address, text in binary.rows(function) if text == "RET"}
+        assert {one.address for one in code.leavings if not one.tail} == rets, function.name
+        for address in rets:
             site = jump_site(code, address)
             assert isinstance(site, JumpSite)
             assert (site.start, site.length, site.live, site.scratch, site.resume) == (address, 4, True, True, None)
+            assert site.after.encode(0x100000) == words_of([0xD65F03C0])
         returns += len(rets)
     assert returns > 1500

@@ -12,8 +12,8 @@ What is left are instructions that must stay where they are. One that may fault:
 the runtime finds the function that panics by the PC, which would be the trampoline's (sighandler and preparePanic,
 runtime/signal_arm64.go, Go 1.18–1.27). One within a load-exclusive pair. One that enters the kernel. What is unknown.
 
-Registers: X16, X17 and the flags are free at entries, calls and returns: the calling convention lets linkers put
-trampolines there (cmd/compile/abi-internal.md). Anywhere else a stub saves what it uses on the goroutine's stack,
+Registers: X16, X17, X27 and the flags are free at entries, calls and returns: the calling convention lets linkers put
+trampolines there, and has R27 for the assembler's own use (cmd/compile/abi-internal.md). Anywhere else a stub saves what it uses on the goroutine's stack,
 which a function without a stack check may not have: there such sites are refused.
 
 A thread that executes an instruction while another changes it is safe for branches and NOP only (DDI 0487, B2.2.5,
@@ -25,7 +25,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from .arm64_function import Arm64Function, literal_size
-from .arm64_instructions import IP0, IP1, RETURN_TO_LINK, Instruction, Kind
+from .arm64_instructions import IP0, IP1, RETURN_TO_LINK, TEMPORARY, Instruction, Kind
 from .arm64_relocation import Displaced
 from .jumps.model import Fit, NoJump
 
@@ -34,7 +34,7 @@ class JumpSite(Struct, frozen=True):
     """A branch of `length` bytes at `start`, and what runs in its trampoline; the fields are those of x86-64.
 
     The event is at `address`, with the state before the instruction there; `before` and `after` run around it, then
-    control goes to `resume`, None if `after` never falls through. `scratch`: X16, X17 and the flags are free.
+    control goes to `resume`, None if `after` never falls through. `scratch`: X16, X17, X27 and the flags are free.
     """
 
     address: int
@@ -100,7 +100,7 @@ def fits(function: Arm64Function, address: int) -> Fit:
 
 
 def has_scratch(function: Arm64Function, one: Instruction) -> bool:
-    """Whether X16, X17 and the flags are free before an instruction, in code that the compiler made."""
+    """Whether X16, X17, X27 and the flags are free before an instruction, in code that the compiler made."""
     entry = function.entry
     if entry is not None and one.address == entry.address:
         return True
@@ -108,7 +108,7 @@ def has_scratch(function: Arm64Function, one: Instruction) -> bool:
         return True
     if one.kind is Kind.JUMP:  # a tail call
         return one.target is not None and not function.address <= one.target < function.end
-    return one.kind is Kind.CALL_REGISTER and one.register not in (IP0, IP1)
+    return one.kind is Kind.CALL_REGISTER and one.register not in (IP0, IP1, TEMPORARY)
 
 
 def _why_it_stays(function: Arm64Function, one: Instruction) -> str:

@@ -27,6 +27,10 @@ _COUNTS_AS_CALL = [0x94000002, 0xD4200000]
 _ENDS = frozenset((Kind.CALL, Kind.CALL_REGISTER, Kind.JUMP, Kind.JUMP_REGISTER, Kind.RETURN))
 
 
+#: At most what an instruction becomes: a call of a far function, or one through the link register; 28 bytes.
+LARGEST = 28
+
+
 class OutOfReach(ImageError):
     """Code at one address cannot lead to another. `at` and `target` are the image's addresses."""
 
@@ -78,7 +82,7 @@ class Displaced(Struct, frozen=True):
                 return jump(at, one.target)
             case Kind.CALL:
                 assert one.target is not None
-                return [*_link(one, at), *jump(at + 16, one.target)]
+                return [*_link(one, at), *_callee(at + 16, one.target)]
             case Kind.CALL_REGISTER:
                 return _call_register(one, at)
             case _:
@@ -133,10 +137,15 @@ def _literal(one: Instruction, value: bytes) -> list[int]:
     return [load, 0x14000000 | 1 + len(constant), *constant]
 
 
+def _callee(at: int, target: int) -> list[int]:
+    """To a function, however far it is: IP0 is free at any call, and linkers' own trampolines use it."""
+    return jump(at, target) if nearby(at, target) else [*address_of(target, at, IP0), 0xD61F0000 | IP0 << 5]
+
+
 def _call_register(one: Instruction, at: int) -> list[int]:
     assert one.register is not None
     register, words = one.register, []
-    if register == LR:  # IP0 is free at any call: linkers put trampolines there that use it
+    if register == LR:
         words = [0xAA0003E0 | LR << 16 | IP0]
         register = IP0
     words += _link(one, at + 4 * len(words))
