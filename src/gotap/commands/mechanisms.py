@@ -21,7 +21,8 @@ def add_via_argument(parser: argparse.ArgumentParser) -> None:
         "--via",
         choices=(UPROBE, SPRINGBOARD),
         default=UPROBE,
-        help="how the target is observed (default: uprobe): springboard writes jumps into its code, which costs it less",
+        help="how the target is observed (default: uprobe): springboard writes jumps into its code, "
+        "which costs it less",
     )
 
 

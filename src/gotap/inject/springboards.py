@@ -238,7 +238,7 @@ class SpringboardMachine:
             link.held, link.put = (), None
         for put, patches in over.values():
             try:
-                for one in take_back(put.pid, patches).refused:
+                for one in take_back(put.pid, put.file, patches).refused:
                     self.notices.append(f"the jump at {one.patch.address:#x} stays: {one.reason}")
             except ProcessGone:
                 pass
@@ -248,7 +248,7 @@ class SpringboardMachine:
 
     def _take_out(self, put: _Put) -> None:
         try:
-            if not take_out(put.pid, put.file.areas):
+            if not take_out(put.pid, put.file):
                 self.notices.append(f"trampolines stay in process {put.pid}: a thread is in them; "
                                     f"`gotap detach {put.pid}` takes them out later")  # fmt: skip
         except ProcessGone:

@@ -6,11 +6,10 @@ from types import TracebackType
 
 from gotap.bpf.codegen.target import scoping
 from gotap.bpf.codegen.tracing import Sampling
-from gotap.bpf.machine import Executable
+from gotap.bpf.machine import Executable, Machine
 from gotap.errors import GotapError
+from gotap.image.function_code import SitesFor
 from gotap.image.image import Image
-from gotap.kernel.features import Features
-from gotap.kernel.machine import KernelMachine
 from gotap.observe.tracing.tracer import OpenServers
 from gotap.observe.watch import Attachment, Watcher
 from gotap.probe.binding import Binding, bind
@@ -27,10 +26,10 @@ class NoServer(GotapError):
 class Servers:
     """Watches the requests that one process serves, for as long as a script looks them up. Its records are dropped."""
 
-    def __init__(self, image: Image, features: Features) -> None:
-        """Raises NoServer."""
-        self._binding = _server_alone(image)
-        self._watcher = Watcher(KernelMachine(features), Sampling())
+    def __init__(self, image: Image, machine: Machine, sites_for: SitesFor) -> None:
+        """`machine`: what the script runs on as well. Raises NoServer."""
+        self._binding = _server_alone(image, sites_for)
+        self._watcher = Watcher(machine, Sampling())
         self._attachment: Attachment | None = None
 
     def attach(self, executable: Executable) -> None:
@@ -58,8 +57,8 @@ class Servers:
         self._watcher.close()
 
 
-def _server_alone(image: Image) -> Binding:
-    binding = bind(image, types_of(image, runtime()), libraries(), runtime())
+def _server_alone(image: Image, sites_for: SitesFor) -> Binding:
+    binding = bind(image, types_of(image, runtime()), libraries(), runtime(), sites_for)
     binding.operations = [one for one in binding.operations if one.operation.name == _SERVER]
     binding.inherit = True
     if not binding.bound:

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from gotap.bpf.machine import Machine
 from gotap.commands.descriptors import raise_limit, set_limit
 from gotap.commands.ends import Limits, Signals, noted_signals
 from gotap.commands.host import willing_host
 from gotap.commands.main import FAILED, OK
+from gotap.commands.mechanisms import Machines
 from gotap.commands.memory import give_back, keep_for_batches, keep_loaded
 from gotap.commands.streams import say
 from gotap.commands.trace.names import NoNames, ProgramNames
@@ -28,7 +30,6 @@ from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.kernel.executions import Executions, watch_executions
 from gotap.kernel.features import Features
-from gotap.kernel.machine import KernelMachine
 from gotap.kernel.pool import Pool
 from gotap.kernel.ring import Ring as KernelRing
 from gotap.observe.tracing.governor import Governor
@@ -89,6 +90,7 @@ class _Tracing:
         self.arguments = arguments
         self.script = script
         self.features = features
+        self.machines = Machines(arguments.via, features)
         self.signals = signals
         self.subject = subject
         self.image: Image | None = None
@@ -115,7 +117,7 @@ class _Tracing:
                 stack.callback(output.close, 0.0)
             self.servers = self.watch_servers(bound, stack)
             tracer = Tracer(
-                KernelMachine(self.features),
+                self.machine(),
                 bound,
                 thinning=self.arguments.max_overhead is not None,
                 servers=None if self.servers is None else self.servers.open(),
@@ -138,13 +140,19 @@ class _Tracing:
                 session.counts = self.graph.counts()
             return self.trace(session, tracer, names)
 
+    def machine(self) -> Machine:
+        """What runs the script's programs."""
+        if self.subject is None or self.image is None:
+            return self.machines.kernel
+        return self.machines.of(self.subject.pid, self.image)
+
     def watch_servers(self, bound: BoundScript, stack: ExitStack) -> Servers | None:
         """What traceid and spanid are looked up in; None: the script asks for neither."""
         if not bound.uses_traces or self.image is None or self.subject is None:
             return None
         from gotap.commands.trace.servers import Servers
 
-        servers = stack.enter_context(Servers(self.image, self.features))
+        servers = stack.enter_context(Servers(self.image, self.machine(), self.machines.sites_for))
         servers.attach(self.subject.executable(self.image.elf.entry))
         return servers
 
@@ -165,6 +173,7 @@ class _Tracing:
             tracepoints=_tracepoint_fields,
             symbols=self.c_function,
             functions=self.graph.functions if self.graph is not None else None,
+            sites_for=self.machines.sites_for,
         )
         bound = bind_script(script, self.image, options)
         if self.image is not None:
@@ -227,6 +236,8 @@ class _Tracing:
         finally:
             with self.unwatched():
                 tracer.detach(session.keep_up)
+        if notices := self.machines.notices():
+            say(*notices)
         session.finish()
         losses = session.close()
         say(*summary(session, tracer.counts(), losses, time.monotonic() - self.attached_at))
