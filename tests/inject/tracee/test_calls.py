@@ -29,7 +29,7 @@ def named(pid: int) -> list[str]:
 
 
 def choose(monkeypatch: pytest.MonkeyPatch, thread: int) -> None:
-    monkeypatch.setattr(target_module, "_by_idleness", lambda _: [thread])
+    monkeypatch.setattr(target_module, "_by_idleness", lambda _: iter([thread]))
 
 
 @pytest.mark.parametrize("name", WAITS)

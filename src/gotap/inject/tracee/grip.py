@@ -56,15 +56,14 @@ class Grip:
 
         Raises ProcessGone, ProgramChanged, NotStopping, CannotTrace, AlreadyTraced.
         """
-        while True:
-            found = [t for t in refusals.threads(self.pid) if t not in self._seized and t not in self._ended]
-            if not found:
-                break
+        while found := [t for t in refusals.threads(self.pid) if t not in self._seized and t not in self._ended]:
             new = [thread for thread in found if self.seize(thread)]
             for thread in new:
                 self.interrupt(thread)
             for thread in new:
                 self.wait(thread, deadline)
+            if refusals.thread_count(self.pid) == len(self.stopped):
+                break  # cheaper than a look at all
         if not self.stopped:
             raise gone(self.pid)
 
@@ -94,7 +93,7 @@ class Grip:
     def interrupt(self, thread: int) -> None:
         if not self.interrupted_at:
             self.interrupted_at = time.monotonic_ns()
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # it ends: the wait will tell
             ptrace.interrupt(thread)
 
     def wait(self, thread: int, deadline: Deadline) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
+import itertools
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -89,7 +90,8 @@ def stopped(pid: int, *, limit: float = LIMIT) -> Iterator[Target]:
                 grip.adopt(deadline)
             yield Target(process, grip, memory)
             return
-        _check(process, limit)
+        refusals.check_architecture(process)
+        refusals.wait_until_awake(process, limit)
         target = Target(process, grip, memory)
         with _no_collections():
             try:
@@ -113,7 +115,8 @@ def calling(pid: int, *, limit: float = LIMIT) -> Iterator[Caller]:
             yield caller
         return
     with Process(pid) as process, contextlib.closing(_open(process)) as memory:
-        _check(process, limit)
+        refusals.check_architecture(process)
+        refusals.check_freezer(process)
         mappings = process.mappings()
         gadgets = _gadgets(process, mappings, memory)
         grip = Grip(process)
@@ -139,11 +142,6 @@ def _open(process: Process) -> TargetMemory:
         raise refusals.refused(process, PermissionError(errno.EPERM, os.strerror(errno.EPERM))) from error
 
 
-def _check(process: Process, limit: float) -> None:
-    refusals.check_architecture(process)
-    refusals.wait_until_awake(process, limit)
-
-
 def _gadgets(process: Process, mappings: Sequence[Mapping], memory: TargetMemory) -> Gadgets:
     found = find_gadgets(mappings, memory.peek, process.exe)
     if found is None:
@@ -157,7 +155,7 @@ def _gadgets(process: Process, mappings: Sequence[Mapping], memory: TargetMemory
 def _find_seat(process: Process, grip: Grip, mappings: Sequence[Mapping], memory: TargetMemory, limit: float) -> Seat:
     """Stops threads, one at a time, until one has room for the call; the others go on."""
     with Deadline(limit) as deadline:
-        for thread in _by_idleness(process.pid)[:_CANDIDATES]:
+        for thread in itertools.islice(_by_idleness(process.pid), _CANDIDATES):
             if not grip.stop_one(thread, deadline):
                 continue
             seat = take_seat(thread, mappings, memory)
@@ -169,19 +167,24 @@ def _find_seat(process: Process, grip: Grip, mappings: Sequence[Mapping], memory
     raise _no_seat(process.pid)
 
 
-def _by_idleness(pid: int) -> list[int]:
-    """Threads, those first that miss least: asleep until they are woken, then within other calls, then running."""
+def _by_idleness(pid: int) -> Iterator[int]:
+    """Threads, those first that miss least: asleep until they are woken, then within other calls, then running.
 
-    def rank(thread: int) -> int:
+    Sysmon of Go is in a call nearly always, on a stack with room.
+    """
+    others: dict[bool, list[int]] = {True: [], False: []}
+    for thread in refusals.threads(pid):
         try:
             words = read_file(f"/proc/{pid}/task/{thread}/syscall").split()
         except OSError:  # the kernel has no such file, or the thread has ended
-            return 2
+            words = [b"running"]
         if words[0] == _FUTEX and words[4] == b"0x0":
-            return 0
-        return 1 if words[0].isdigit() else 2
-
-    return sorted(refusals.threads(pid), key=rank)
+            yield thread
+        else:
+            others[words[0].isdigit()].append(thread)
+    for thread in (*others[True], *others[False]):
+        if refusals.thread_state(pid, thread) not in (None, "D"):
+            yield thread
 
 
 def _no_seat(pid: int) -> NoPlaceToCall:
