@@ -1,0 +1,354 @@
+"""The ring that hooks write records to, with the interface of gotap.bpf.machine.Ring.
+
+It is STRIPES rings, so that few threads write to one at a time. Each record carries the time (Record.TIME), by which
+what is read at once is put in order; a record that was complete before another one began comes before it.
+
+A record is read when it is complete, and cleared then: its header must be 0 until the next one there is complete. gotap
+sleeps in futex(2), in a thread of its own, and is woken by the records that carry a ring's fill over a multiple
+(gotap.bpf.codegen.wake); for poll there is an eventfd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from gotap.bpf.enums import MapType, Update
+from gotap.inject.machine.errors import MachineError
+from gotap.inject.machine.host import Host
+from gotap.inject.machine.layout import (
+    DISCARDED,
+    LENGTH_MASK,
+    PAGE,
+    STRIPES,
+    TIME_SHIFT,
+    Descriptor,
+    Header,
+    Record,
+    RingState,
+    aligned,
+)
+
+#: Of the size that is asked for, each stripe's ring has this part: with fewer threads than stripes some stay empty.
+_PART = 4
+#: Records of one size in a row from which columns cost less than a walk.
+_SHORT_RUN = 16
+_FUTEX, _FUTEX_WAIT, _FUTEX_WAKE = 202, 0, 1
+#: Seconds between looks of the waiting thread whether it is to end.
+_NAP = 1.0
+_TIME_BITS = 32
+
+Rows = NDArray[np.uint8]
+Places = NDArray[np.int64]
+_Run = tuple[Rows, NDArray[np.uint64]]
+
+
+class _Stripe:
+    """One of the rings, and where its reader is. A target gone mad may have written anything: positions are checked."""
+
+    def __init__(self, region_bytes: Rows, state: int, data: int, size: int) -> None:
+        self.positions = region_bytes[state : state + RingState.SIZE].view(np.uint64)
+        self.data = region_bytes[data : data + size]
+        self.heads = self.data.view(np.uint64)
+        self.view = memoryview(self.heads.data)
+        self.size = size
+        self.at = 0
+
+    @property
+    def end(self) -> int:
+        """Where the writers are."""
+        return int(self.positions[RingState.PRODUCER // 8])
+
+    def waiting(self) -> int:
+        return min(max(self.end - self.at, 0), self.size)
+
+    def read(self, runs: dict[int, list[_Run]]) -> None:
+        """Adds what is complete to `runs`, by length, clears it, and gives the room back."""
+        end = self.at + self.waiting()
+        at = self.at
+        while at < end:
+            head = self.view[(at % self.size) >> 3]
+            word = head & 0xFFFFFFFF
+            length = word & LENGTH_MASK
+            step = _step(length)
+            if not word or at % self.size + step > self.size:
+                break
+            if word & DISCARDED:
+                at += step
+                continue
+            count = self._run(at, end, word)
+            start = at % self.size
+            window = as_strided(self.data[start:], (count, step), (step, 1), writeable=False)
+            rows = window[:, Record.SIZE : Record.SIZE + length].copy()
+            times = self.heads[start >> 3 : (start + count * step) >> 3 : step >> 3] >> np.uint64(_TIME_BITS)
+            runs.setdefault(length, []).append((rows, times))
+            at += count * step
+        self._free(at)
+
+    def _run(self, at: int, end: int, word: int) -> int:
+        """How many records from `at` on are complete, kept and of this length; those that go on behind the end of the
+        data are others."""
+        stride, first = _step(word) >> 3, (at % self.size) >> 3
+        count = min((end - at) // (stride << 3), ((self.size >> 3) - first) // stride)
+        count = max(count, 1)
+        if count < _SHORT_RUN:
+            known = 1
+            while known < count and self.view[first + known * stride] & 0xFFFFFFFF == word:
+                known += 1
+            return known
+        lengths = self.heads[first : first + count * stride : stride].astype(np.uint32)
+        other = lengths != word
+        place = int(other.argmax())
+        return place if other[place] else count
+
+    def _free(self, at: int) -> None:
+        """Clears all up to `at`, then lets writers have it: stores stay in order on x86-64."""
+        if at == self.at:
+            return
+        start, length = self.at % self.size, at - self.at
+        first = min(length, self.size - start)
+        self.data[start : start + first] = 0
+        self.data[: length - first] = 0
+        self.at = at
+        self.positions[RingState.CONSUMER // 8] = at
+
+
+class HookRing:
+    """The ring and its reader. There must be one reader only."""
+
+    def __init__(self, host: Host, size: int, name: str = "ring") -> None:
+        """`size`: bytes, a power of two; a quarter of that is one stripe's. NoMemoryError."""
+        self.size = size
+        self._host = host
+        self._region = host.region
+        self._one = max(size // _PART, PAGE)
+        if self._one & (self._one - 1):
+            raise MachineError(f"a ring of {size} bytes: a power of two is needed")
+        self._data_at = aligned(Descriptor.SIZE + STRIPES * RingState.SIZE, PAGE)
+        self._bytes = self._data_at + STRIPES * self._one
+        self.offset = self._region.allocate(self._bytes)
+        try:
+            self._region.provide(self.offset, self._bytes)
+        except BaseException:
+            self._region.release(self.offset, self._bytes)
+            raise
+        self._stripes = [
+            _Stripe(self._region.bytes, self.offset + Descriptor.SIZE + number * RingState.SIZE,
+                    self.offset + self._data_at + number * self._one, self._one)
+            for number in range(STRIPES)
+        ]  # fmt: skip
+        shared = self._descriptor(0)
+        self._region.bytes[self.offset : self.offset + len(shared)] = np.frombuffer(shared, np.uint8)
+        copy = ctypes.create_string_buffer(len(shared))
+        copy.raw = self._descriptor(self._region.here + self.offset - ctypes.addressof(copy))
+        self.map = RingMap(self, name, copy)
+        self._asked: deque[tuple[int, tuple[int, ...]]] = deque()
+        self._read = 0
+        self._sleeper: _Sleeper | None = None
+        self._closed = False
+
+    def _descriptor(self, distance: int) -> bytes:
+        data = bytearray(Descriptor.SIZE)
+        struct.pack_into("<I", data, Descriptor.KIND, MapType.RINGBUF)
+        struct.pack_into("<I", data, Descriptor.MAX_ENTRIES, self.size)
+        struct.pack_into("<Q", data, Descriptor.END, self._one)
+        struct.pack_into("<q", data, Descriptor.STATE, distance + Descriptor.SIZE)
+        struct.pack_into("<q", data, Descriptor.VALUES, distance + self._data_at)
+        return bytes(data)
+
+    # -- waiting ----------------------------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """For poll: readable once a record has woken the reader (see RingFlags) since it last read."""
+        if self._sleeper is None:
+            self._sleeper = _Sleeper(self._region.here + Header.WAITING)
+        return self._sleeper.fd
+
+    def waiting(self) -> int:
+        """Bytes between the positions of the fullest ring, as a part of the whole: STRIPES times that would fill it."""
+        return max(one.waiting() for one in self._stripes) * _PART
+
+    def wait(self, timeout: float) -> bool:
+        """Until something is there, `timeout` seconds at most; False: nothing came."""
+        until = time.monotonic() + timeout
+        while not (there := any(one.waiting() for one in self._stripes)):
+            left = until - time.monotonic()
+            if left <= 0:
+                break
+            select.select([self.fileno()], [], [], min(left, 0.005))
+        return there
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    @property
+    def written_bytes(self) -> int:
+        """Where the writers are; a record that is still being written counts."""
+        ends = tuple(one.at + one.waiting() for one in self._stripes)
+        total = sum(ends)
+        if not self._asked or self._asked[-1][0] != total:
+            self._asked.append((total, ends))
+        return total
+
+    @property
+    def read_bytes(self) -> int:
+        """Where the reader is: of the places that `written_bytes` gave, the last one before which all has been read."""
+        while self._asked and all(one.at >= end for one, end in zip(self._stripes, self._asked[0][1], strict=True)):
+            self._read = self._asked.popleft()[0]
+        return self._read
+
+    def read(self) -> list[Rows]:
+        """The records that are complete now, copied: one array (n, length) per length, each in the order they came.
+
+        Ends in each stripe at the first record that is still being written. Frees what it read.
+        """
+        return [rows for rows, _ in self.read_placed()]
+
+    def read_placed(self) -> list[tuple[Rows, Places]]:
+        """As `read`, with each record's place, by which those of different lengths can be put in their order."""
+        runs: dict[int, list[_Run]] = {}
+        for one in self._stripes:
+            one.read(runs)
+        if self._sleeper is not None:
+            self._sleeper.awake()
+        now = self._host.ticks()
+        return [self._ordered(parts, now) for parts in runs.values()]
+
+    def _ordered(self, parts: list[_Run], now: int) -> tuple[Rows, Places]:
+        """`now`: the TSC behind all of them."""
+        rows = parts[0][0] if len(parts) == 1 else np.concatenate([rows for rows, _ in parts])
+        times = parts[0][1] if len(parts) == 1 else np.concatenate([times for _, times in parts])
+        last = now >> TIME_SHIFT
+        ago = (np.uint64(last & 0xFFFFFFFF) - times) & np.uint64(0xFFFFFFFF)
+        places = np.int64(last) - ago.astype(np.int64)
+        if len(parts) > 1:
+            order = np.argsort(places, kind="stable")
+            rows, places = rows[order], places[order]
+        return rows, places
+
+    def memory(self) -> int:
+        return self._bytes
+
+    def close(self) -> None:
+        """What was not read is lost. Arrays that `read` returned stay valid: they are copies."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._sleeper is not None:
+            self._sleeper.close()
+        self._stripes = []
+        self._region.release(self.offset, self._bytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+                 ) -> None:  # fmt: skip
+        self.close()
+
+
+class RingMap:
+    """The ring as programs refer to it: a gotap.bpf.machine.Map without entries."""
+
+    kind = MapType.RINGBUF
+    key_size = value_size = 0
+
+    def __init__(self, ring: HookRing, name: str, copy: ctypes.Array[ctypes.c_char]) -> None:
+        self._ring = ring
+        self._copy = copy
+        self.name = name
+        self.max_entries = ring.size
+        #: Address of gotap's own descriptor.
+        self.here = ctypes.addressof(copy)
+
+    @property
+    def descriptor(self) -> int:
+        """Address in the target."""
+        return self._ring._region.address + self._ring.offset
+
+    def memory(self) -> int:
+        return self._ring.memory()
+
+    def lookup(self, key: bytes) -> bytes | None:
+        raise self._no_entries()
+
+    def lookup_sum(self, key: bytes) -> NDArray[np.uint64] | None:
+        raise self._no_entries()
+
+    def update(self, key: bytes, value: bytes, mode: Update = Update.ANY) -> bool:
+        raise self._no_entries()
+
+    def delete(self, key: bytes) -> bool:
+        raise self._no_entries()
+
+    def keys(self) -> Iterator[bytes]:
+        raise self._no_entries()
+
+    def entries(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        raise self._no_entries()
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        raise self._no_entries()
+
+    def _no_entries(self) -> MachineError:
+        return MachineError(f"{self.name} is a ring: it has no entries", "read its records")
+
+    def close(self) -> None:
+        self._ring.close()
+
+
+class _Sleeper:
+    """A thread that sleeps where the target wakes it, and passes that on to an eventfd."""
+
+    def __init__(self, address: int) -> None:
+        """`address`: of Header.WAITING."""
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._word = ctypes.c_uint32.from_address(address)
+        self._address = address
+        self._ended = False
+        self._thread = threading.Thread(target=self._sleep, name="gotap-ring", daemon=True)
+        self._thread.start()
+
+    def _sleep(self) -> None:
+        while not self._ended:
+            self._word.value = 1
+            self._futex(_FUTEX_WAIT, 1, ctypes.byref(_Timespec(int(_NAP), 0)))
+            if not self._word.value and not self._ended:
+                os.eventfd_write(self.fd, 1)
+
+    def _futex(self, operation: int, value: int, timeout: object = None) -> None:
+        ctypes.CDLL(None).syscall(ctypes.c_long(_FUTEX), ctypes.c_void_p(self._address), ctypes.c_int(operation),
+                                  ctypes.c_uint32(value), timeout, None, ctypes.c_int(0))  # fmt: skip
+
+    def awake(self) -> None:
+        """What has woken the reader is dealt with."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+    def close(self) -> None:
+        self._ended = True
+        self._word.value = 0
+        self._futex(_FUTEX_WAKE, 1)
+        self._thread.join()
+        os.close(self.fd)
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = [("seconds", ctypes.c_int64), ("nanoseconds", ctypes.c_int64)]
+
+
+def _step(length: int) -> int:
+    """Bytes from one record's header to the next."""
+    return (length + Record.SIZE + 7) & ~7
