@@ -22,6 +22,7 @@ from gotap.process import ptrace
 
 #: Go's handlers run on 32 KB (malg in mpreinit, runtime/os_linux.go); those of C on 64 KB at most, as a rule.
 _REACH = 64 << 10
+_UPROBE_FRAME = 64
 
 
 class Standing:
@@ -31,9 +32,8 @@ class Standing:
         self._target = target
         found = {registers.rip for registers in target.threads.values()}
         for thread, registers in target.threads.items():
-            with contextlib.suppress(OSError):  # killed meanwhile
-                if ptrace.blocked_signals(thread):
-                    found.update(_words_above(target, registers.rsp))
+            if _in_handler(thread):
+                found.update(_words_above(target, registers.rsp, _REACH))
         self._addresses = np.array(sorted(found), np.uint64)
 
     def any_within(self, low: int, high: int) -> bool:
@@ -49,29 +49,41 @@ class Standing:
 
 
 def refers_to(target: Target, ranges: Iterable[tuple[int, int]]) -> bool:
-    """Whether a thread is in one of these ranges, will return into it, or has its stack there, as far as can be seen."""
+    """Whether a thread is in one of these ranges, will return into it, or has its stack there.
+
+    Outside of handlers a thread returns there only from what the kernel made of a springboard's nop (4 words, see
+    `springboard`).
+    """
     bounds = list(ranges)
-    for registers in target.threads.values():
-        words = {registers.rip, registers.rsp, *_words_above(target, registers.rsp)}
+    for thread, registers in target.threads.items():
+        size = _REACH if _in_handler(thread) else _UPROBE_FRAME
+        words = {registers.rip, registers.rsp, *_words_above(target, registers.rsp, size)}
         values = np.fromiter(words, np.uint64, len(words))
         if any(bool(((values >= low) & (values < high)).any()) for low, high in bounds):
             return True
     return False
 
 
-def _words_above(target: Target, stack: int) -> set[int]:
-    """All aligned words from a stack pointer on, up to the end of what is mapped there."""
+def _in_handler(thread: int) -> bool:
+    try:
+        return bool(ptrace.blocked_signals(thread))
+    except OSError:  # killed meanwhile
+        return False
+
+
+def _words_above(target: Target, stack: int, size: int) -> set[int]:
+    """The aligned words from a stack pointer on, up to the end of what is mapped there."""
     at = stack & -8
     try:
-        content = target.read(at, _REACH)
+        content = target.read(at, size)
     except MemoryRefused:
-        content = _up_to_the_end(target, at)
+        content = _up_to_the_end(target, at, size)
     return set(np.frombuffer(content, np.uint64).tolist())
 
 
-def _up_to_the_end(target: Target, at: int) -> bytes:
+def _up_to_the_end(target: Target, at: int, size: int) -> bytes:
     content = b""
     with contextlib.suppress(MemoryRefused):
-        while len(content) < _REACH:
+        while len(content) < size:
             content += target.read(at + len(content), PAGE - (at + len(content)) % PAGE)
     return content

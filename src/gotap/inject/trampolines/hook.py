@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gotap.image.code.jumps.model import JumpSite
-from gotap.inject.trampolines.hook_code import Template, careful, common, scratch
+from gotap.inject.trampolines.hook_code import HEAD, Template, careful, common, scratch
 from gotap.inject.trampolines.slots import Slots
 from gotap.inject.trampolines.stub import after_code, largest
 from gotap.inject.trampolines.windows import PAGE, Jump, Place, Shared, Window
@@ -47,8 +47,8 @@ PROGRAMS = 6
 _LIST = PROGRAMS * _PROGRAM.size
 _DATA = _RECORD.size + _LIST + 8
 
-#: The head of a window's data: begin and end of the slots.
-_HEAD = struct.Struct("<QQ")
+#: The head of a window's data: what `hook_code.HEAD` names.
+_HEAD = struct.Struct("<5Q")
 _HEAD_SIZE = 64  # a cache line of its own: it never changes
 
 #: In the page that children find zeroed.
@@ -93,11 +93,9 @@ class HookCode:
     """Makes what is in the windows of one process' hooks."""
 
     def __init__(self, slots: Slots) -> None:
-        if slots.scale not in (1, 2, 4, 8):
-            raise ValueError(f"slots of {slots.size} bytes cannot be found by bits from {slots.hash_shift} on")
         self._slots = slots
-        self.common, self._saved = common(slots)
-        self._scratch, self._careful = Template(scratch, slots), Template(careful, slots)
+        self.common, self._saved = common()
+        self._scratch, self._careful = Template(scratch), Template(careful)
 
     @property
     def shared(self) -> Shared:
@@ -107,7 +105,7 @@ class HookCode:
     @property
     def head(self) -> bytes:
         """What a window's data begins with; its code begins with `common`."""
-        return _HEAD.pack(self._slots.address, self._slots.end)
+        return _HEAD.pack(self._slots.address, self._slots.end, *self._slots.counters)
 
     @property
     def private(self) -> bytes:
@@ -140,7 +138,6 @@ class HookCode:
             "common": window.address,
             "common_saved": window.address + self._saved,
             "record": place.data,
-            "slots": window.data,
-            "end": window.data + 8,
             "mask": window.private,
+            **{name: window.data + 8 * number for number, name in enumerate(HEAD)},
         }

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from gotap.inject.trampolines.slots import Context, Slots
+from gotap.inject.machine.layout import STRIPES, Slot
+from gotap.inject.trampolines.slots import MULTIPLIER, SHIFT, Context
 from gotap.inject.x86.assembler import Assembler
 from gotap.inject.x86.operands import (
     AL,
@@ -58,32 +59,37 @@ _SAVED = (
     (R15, Context.R15),
 )
 
+#: In a slot: what a thread keeps while it claims the slot, and the site's flags.
+_KEPT, _FLAGS = Slot.SAVED, Slot.SAVED + 8
+
 #: Addresses that stubs refer to: `common` and `common_saved`, the entries of the window's common code, the latter for
-#: stubs that have saved RAX; `record`, the site's; `slots` and `end`, the words that bound the slots; `mask`.
+#: stubs that have saved RAX; `record`, the site's; `mask`; and of words that hold addresses: `slots` and `end`, of the
+#: slots, `busy`, `no_slot` and `claimed`, of counters.
 Places = Mapping[str, int]
-NAMES = ("common", "common_saved", "record", "slots", "end", "mask")
+HEAD = ("slots", "end", "busy", "no_slot", "claimed")
+NAMES = ("common", "common_saved", "record", "mask", *HEAD)
 
 
-def common(slots: Slots) -> tuple[bytes, int]:
+def common() -> tuple[bytes, int]:
     """Called with R12 = slot, R13 = record: saves the registers, runs the programs, restores the registers, RAX too.
 
     Runs at any address. Also the offset of the entry for those who have saved RAX.
     """
     a = Assembler()
-    a.mov(_context(slots, Context.RAX), RAX)
+    a.mov(_context(Context.RAX), RAX)
     a.label("saved")
     for register, place in _SAVED:
-        a.mov(_context(slots, place), register)
+        a.mov(_context(place), register)
     a.mov(RAX, mem(R13))
-    a.mov(_context(slots, Context.RIP), RAX)
+    a.mov(_context(Context.RIP), RAX)
     a.mov(R13, mem(R13, 8))
     a.mov(RAX, mem(R13))
     a.test(RAX, RAX)
     a.jz("done")
     a.label("next")
     a.mov(RCX, mem(R13, 8))
-    a.mov(mem(R12, slots.cookie), RCX)
-    a.lea(RDI, mem(R12, slots.context))
+    a.mov(mem(R12, Slot.COOKIE), RCX)
+    a.lea(RDI, mem(R12, Slot.CONTEXT))
     a.push(R13)
     a.call(RAX)
     a.pop(R13)
@@ -93,30 +99,31 @@ def common(slots: Slots) -> tuple[bytes, int]:
     a.jnz("next")
     a.label("done")
     for register, place in ((RAX, Context.RAX), *_SAVED):
-        a.mov(register, _context(slots, place))
+        a.mov(register, _context(place))
     a.ret()
     return a.finish(), a.address("saved")
 
 
-def scratch(a: Assembler, slots: Slots, places: Places) -> None:
+def scratch(a: Assembler, places: Places) -> None:
     """Where R12, R13 and the flags are free."""
     a.rdfsbase(R12)
-    a.lea(R13, mem(None, 0, R12, slots.scale))
+    a.imul(R13, R12, MULTIPLIER)
+    a.shr(R13, SHIFT)
     a.and_(R13D, rip(places["mask"], 4))
     a.add(R13, rip(places["slots"], 8))
-    a.cmp(mem(R13, slots.owner), R12)
+    a.cmp(mem(R13, Slot.OWNER), R12)
     a.jne("search")
     a.label("found")
-    a.cmp(byte(R13, slots.busy), 0)
+    a.cmp(byte(R13, Slot.BUSY), 0)
     a.jne("busy")
-    a.mov(byte(R13, slots.busy), 1)
-    a.mov(_context(slots, Context.RSP, R13), RSP)
-    a.lea(RSP, mem(R13, slots.stack))
+    a.mov(byte(R13, Slot.BUSY), 1)
+    a.mov(_context(Context.RSP, R13), RSP)
+    a.lea(RSP, mem(R13, Slot.STACK))
     a.mov(R12, R13)
     a.lea(R13, rip(places["record"]))
     a.call(places["common"])
-    a.mov(RSP, _context(slots, Context.RSP))
-    a.mov(byte(R12, slots.busy), 0)
+    a.mov(RSP, _context(Context.RSP))
+    a.mov(byte(R12, Slot.BUSY), 0)
     a.jmp("end")
 
     a.label("search")
@@ -124,28 +131,31 @@ def scratch(a: Assembler, slots: Slots, places: Places) -> None:
     a.je("end")  # a forked child
     a.jmp("look")
     a.label("taken")
-    a.add(R13, slots.size)
+    a.add(R13, Slot.SIZE)
     a.cmp(R13, rip(places["end"], 8))
     a.jae("none")
     a.label("look")
-    a.cmp(mem(R13, slots.owner), R12)
+    a.cmp(mem(R13, Slot.OWNER), R12)
     a.je("found")
-    a.cmp(dword(R13, slots.claimed), 0)  # only read: the slots of others stay in their caches
+    a.cmp(dword(R13, Slot.CLAIM), 0)  # only read: the slots of others stay in their caches
     a.jne("taken")
-    a.lock()
-    a.bts(dword(R13, slots.claimed), 0)
+    a.lock().bts(dword(R13, Slot.CLAIM), 0)
     a.jc("taken")
-    a.mov(mem(R13, slots.owner), R12)
+    a.mov(mem(R13, Slot.OWNER), R12)
+    a.mov(R12, rip(places["claimed"], 8))
+    _number_claim(a, R13, R12)
     a.jmp("found")
     a.label("none")
-    a.mov(R13, rip(places["slots"], 8))
+    a.mov(R13, rip(places["no_slot"], 8))
+    a.jmp("count")
     a.label("busy")
-    a.lock()
-    a.inc(qword(R13, slots.lost))
+    a.mov(R13, rip(places["busy"], 8))
+    a.label("count")
+    a.lock().inc(qword(R13))
     a.label("end")
 
 
-def careful(a: Assembler, slots: Slots, places: Places) -> None:
+def careful(a: Assembler, places: Places) -> None:
     """Where everything is in use. Until the slot is found R13 keeps RAX, and RAX is flags << 48 | FS base.
 
     The flags are what LAHF and SETO give, AH:AL. The FS base has 48 bits (the upper half of 5-level paging is given
@@ -159,35 +169,36 @@ def careful(a: Assembler, slots: Slots, places: Places) -> None:
     a.shl(RAX, 48)
     a.rdfsbase(R12)
     a.or_(RAX, R12)
-    a.lea(R12, mem(None, 0, R12, slots.scale))
+    a.imul(R12, R12, MULTIPLIER)
+    a.shr(R12, SHIFT)
     a.and_(R12D, rip(places["mask"], 4))
     a.add(R12, rip(places["slots"], 8))
-    a.cmp(mem(R12, slots.owner), EAX)
+    a.cmp(mem(R12, Slot.OWNER), EAX)
     a.jne("search")
     a.rol(RAX, 32)
-    a.cmp(mem(R12, slots.owner + 4), AX)
+    a.cmp(mem(R12, Slot.OWNER + 4), AX)
     a.jne("search_turned")
     a.label("found")  # turned
-    a.cmp(byte(R12, slots.busy), 0)
+    a.cmp(byte(R12, Slot.BUSY), 0)
     a.jne("busy")
-    a.mov(byte(R12, slots.busy), 1)
+    a.mov(byte(R12, Slot.BUSY), 1)
     a.shr(EAX, 16)
-    a.mov(mem(R12, slots.flags), EAX)
-    a.mov(_context(slots, Context.RAX), R13)
-    a.pop(_context(slots, Context.R13))
-    a.pop(_context(slots, Context.R12))
-    a.mov(_context(slots, Context.RSP), RSP)
-    a.lea(RSP, mem(R12, slots.stack))
+    a.mov(mem(R12, _FLAGS), EAX)
+    a.mov(_context(Context.RAX), R13)
+    a.pop(_context(Context.R13))
+    a.pop(_context(Context.R12))
+    a.mov(_context(Context.RSP), RSP)
+    a.lea(RSP, mem(R12, Slot.STACK))
     a.lea(R13, rip(places["record"]))
     a.call(places["common_saved"])
-    a.mov(RSP, _context(slots, Context.RSP))
+    a.mov(RSP, _context(Context.RSP))
     a.mov(R13, RAX)
-    a.mov(EAX, mem(R12, slots.flags))
-    a.push(_context(slots, Context.R12))
-    a.push(_context(slots, Context.R13))
-    a.mov(byte(R12, slots.busy), 0)  # from here on a signal handler may use the slot
+    a.mov(EAX, mem(R12, _FLAGS))
+    a.push(_context(Context.R12))
+    a.push(_context(Context.R13))
+    a.mov(byte(R12, Slot.BUSY), 0)  # from here on a signal handler may use the slot
     a.jmp("leave")
-    _search_carefully(a, slots, places)
+    _search_carefully(a, places)
     a.label("leave")
     a.add(AL, 0x7F)  # 1 + 0x7f overflows, 0 + 0x7f does not
     a.sahf()
@@ -196,7 +207,7 @@ def careful(a: Assembler, slots: Slots, places: Places) -> None:
     a.pop(R12)
 
 
-def _search_carefully(a: Assembler, slots: Slots, places: Places) -> None:
+def _search_carefully(a: Assembler, places: Places) -> None:
     """Leads to `found`, turned, or counts the event as lost and goes on behind, with the flags in AX."""
     a.label("search_turned")
     a.rol(RAX, 32)
@@ -206,37 +217,50 @@ def _search_carefully(a: Assembler, slots: Slots, places: Places) -> None:
     a.shr(RAX, 48)  # a forked child
     a.jmp("leave")
     a.label("taken")
-    a.add(R12, slots.size)
+    a.add(R12, Slot.SIZE)
     a.cmp(R12, rip(places["end"], 8))
     a.jae("none")
     a.label("look")
-    a.cmp(mem(R12, slots.owner), EAX)
+    a.cmp(mem(R12, Slot.OWNER), EAX)
     a.jne("another")
     a.rol(RAX, 32)
-    a.cmp(mem(R12, slots.owner + 4), AX)
+    a.cmp(mem(R12, Slot.OWNER + 4), AX)
     a.je("found")
     a.rol(RAX, 32)
     a.label("another")
-    a.cmp(dword(R12, slots.claimed), 0)
+    a.cmp(dword(R12, Slot.CLAIM), 0)
     a.jne("taken")
-    a.lock()
-    a.bts(dword(R12, slots.claimed), 0)
+    a.lock().bts(dword(R12, Slot.CLAIM), 0)
     a.jc("taken")
-    a.mov(mem(R12, slots.owner), EAX)
+    a.mov(mem(R12, Slot.OWNER), EAX)
     a.rol(RAX, 32)
-    a.mov(mem(R12, slots.owner + 4), AX)
+    a.mov(mem(R12, Slot.OWNER + 4), AX)
+    a.mov(mem(R12, _KEPT), R13)  # nobody else has the slot, and a handler that finds it leaves this alone
+    a.mov(R13, rip(places["claimed"], 8))
+    _number_claim(a, R12, R13)
+    a.mov(R13, mem(R12, _KEPT))
     a.jmp("found")
     a.label("none")
-    a.mov(R12, rip(places["slots"], 8))
+    a.mov(R12, rip(places["no_slot"], 8))
     a.rol(RAX, 32)
+    a.jmp("count")
     a.label("busy")  # turned
-    a.lock()
-    a.inc(qword(R12, slots.lost))
+    a.mov(R12, rip(places["busy"], 8))
+    a.label("count")
+    a.lock().inc(qword(R12))
     a.shr(EAX, 16)
 
 
-def _context(slots: Slots, register: Context, slot: Register = R12) -> Memory:
-    return mem(slot, slots.context + register)
+def _number_claim(a: Assembler, slot: Register, counter: Register) -> None:
+    """`counter` holds its address. That two threads may read the same number does no harm: stripes are shared anyway."""
+    a.lock().inc(dword(counter))
+    a.mov(counter.sized(4), mem(counter))
+    a.and_(counter.sized(4), STRIPES - 1)
+    a.mov(mem(slot, Slot.STRIPE), counter.sized(4))
+
+
+def _context(register: Context, slot: Register = R12) -> Memory:
+    return mem(slot, Slot.CONTEXT + register)
 
 
 class Template:
@@ -248,10 +272,10 @@ class Template:
 
     _FAR, _MOVED = 0x10000000, 0x01010101
 
-    def __init__(self, write: Callable[[Assembler, Slots, Places], None], slots: Slots) -> None:
+    def __init__(self, write: Callable[[Assembler, Places], None]) -> None:
         def assembled(moved: str = "") -> bytes:
             a = Assembler()
-            write(a, slots, {name: self._FAR + (self._MOVED if name == moved else 0) for name in NAMES})
+            write(a, {name: self._FAR + (self._MOVED if name == moved else 0) for name in NAMES})
             return a.finish()
 
         self._code = assembled()

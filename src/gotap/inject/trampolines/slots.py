@@ -1,8 +1,12 @@
-"""Slots as hook stubs know them: one for each thread, with its registers, its stack and what it is doing.
+"""How hook stubs find the slot of their thread (gotap.inject.machine.layout, Slot).
 
-A thread finds its slot by the base of its FS segment, which no two threads of a process share (thread-local storage is
-there: runtime·settls and pthreads set it). RDFSBASE is an instruction of 2 ns, from Linux 5.9 on and where AT_HWCAP2
-says so.
+A thread is known by the base of its FS segment, which no two threads of a process share (thread-local storage is there:
+runtime·settls and pthreads set it). RDFSBASE takes 2 ns; Linux allows it from 5.9 on, and AT_HWCAP2 says so.
+
+Its search begins at its *home*, which is a hash of the FS base, among the first half of the slots, and goes up to the
+slot that it owns, or to the first that nobody has claimed, which it takes. Slot 0 is gotap's own and has an owner that
+is no thread. Whoever gives back the slots of dead threads may do so in any order: a thread that finds a gap on its way
+takes it, and its other slot is then nobody's.
 """
 
 from __future__ import annotations
@@ -10,6 +14,12 @@ from __future__ import annotations
 from enum import IntEnum
 
 from msgspec import Struct
+
+from gotap.inject.machine.layout import Header, Slot
+
+#: Of the FS base: bits of the product from SHIFT on are the home's number. Odd, so that no bit of it is lost.
+MULTIPLIER = 0x5851F42D
+SHIFT = 17
 
 
 class Context(IntEnum):
@@ -36,45 +46,26 @@ class Context(IntEnum):
 
 
 class Slots(Struct, frozen=True):
-    """A table of slots in the process, and what is at which offset in a slot. Sizes in bytes.
+    """The slots of a region that the process has mapped at `region`: `count` of them, a power of two, from `offset` on."""
 
-    A thread's search begins at slot (FS base >> hash_shift) & (homes - 1), a power of two, and goes up to the slot that
-    it owns, or to the first that no one has claimed, which it takes. Slot 0 has an owner that is no thread: stubs never
-    take it; in its `lost` events are counted for which there was no slot.
-
-    owner    u64, FS base, 0: none      claimed  u32, bit 0: taken, set before the owner is
-    lost     u64, events that found the slot busy: in a signal handler
-    context  struct pt_regs             busy     u8, 1 while its stack or context are in use
-    flags    u32, the site's flags      cookie   u64, of the running program
-    stack    the stack's upper end, a multiple of 16
-
-    Threads read the owners of others in their search: nothing that events write is in that cache line.
-    """
-
-    address: int
+    region: int
+    offset: int
     count: int
-    size: int = 8192
-    homes: int = 128
-    hash_shift: int = 11
-    owner: int = 0
-    claimed: int = 8
-    lost: int = 16
-    context: int = 64
-    busy: int = 232
-    flags: int = 236
-    cookie: int = 240
-    stack: int = 8192
+
+    @property
+    def address(self) -> int:
+        return self.region + self.offset
 
     @property
     def end(self) -> int:
-        return self.address + self.count * self.size
-
-    @property
-    def scale(self) -> int:
-        """What an FS base is multiplied by to have its home's number at the place of a slot's offset."""
-        return self.size >> self.hash_shift
+        return self.address + self.count * Slot.SIZE
 
     @property
     def mask(self) -> int:
-        """Cuts a home's offset out of a scaled FS base."""
-        return (self.homes - 1) * self.size
+        """Cuts a home's offset out of a hash. Never 0."""
+        return max(1, self.count // 2 - 1) * Slot.SIZE
+
+    @property
+    def counters(self) -> tuple[int, int, int]:
+        """Addresses: events lost because the slot was busy, because there was none; slots claimed (u64, u64, u32)."""
+        return self.region + Header.BUSY, self.region + Header.NO_SLOT, self.region + Header.CLAIMED
