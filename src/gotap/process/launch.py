@@ -50,7 +50,7 @@ class Program:
         self.output = output
         self._tracer = threading.get_ident()
         self._held = True
-        self._status: int | None = None
+        self._code: int | None = None
         self._pidfd = os.pidfd_open(pid)
 
     def fileno(self) -> int:
@@ -69,18 +69,22 @@ class Program:
 
     def poll(self) -> int | None:
         """The exit code if the program has ended: its own, or 128+n for signal n. Waits for this child only."""
-        if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = status
-        return None if self._status is None else exit_code(self._status)
+        if self._code is None:
+            self._take_note(os.WNOHANG)
+        return self._code
 
     def wait(self) -> int:
         """The exit code, when the program ends. Released first, since a held one never does."""
         self.release()
-        if self._status is None:
-            _, self._status = os.waitpid(self.pid, 0)
-        return exit_code(self._status)
+        while self._code is None:
+            self._take_note(0)
+        return self._code
+
+    def _take_note(self, options: int) -> None:
+        """Not waitpid, which would take a stop under ptrace for the program's end, and away from who traces it."""
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | options)
+        if ended is not None:
+            self._code = ended.si_status if ended.si_code == os.CLD_EXITED else 128 + ended.si_status
 
     def send(self, number: int) -> None:
         """Sends a signal; nothing happens when the program has ended."""
