@@ -2,6 +2,6 @@
 
 `layout` says what lies where; `region` is gotap's mapping of it and hands out memory; `maps` and `ring` are Python's
 views, with the interfaces of gotap.bpf.machine; `helpers` assembles the routines that programs call (`hashes`,
-`arrays`, `records`, `reading`, `timing`, `threads` have them by subject); `host` runs the same routines in gotap's own
+`arrays`, `records`, `reading`, `timing` have them by subject); `host` runs the same routines in gotap's own
 process.
 """

@@ -11,7 +11,7 @@ from gotap.inject.machine.arrays import MapCode
 from gotap.inject.machine.hashes import HashCode
 from gotap.inject.machine.reading import ReadCode
 from gotap.inject.machine.records import RingCode
-from gotap.inject.machine.threads import CallCode
+from gotap.inject.machine.routines import host_call
 from gotap.inject.machine.timing import TimeCode
 from gotap.inject.x86.assembler import Assembler
 
@@ -37,8 +37,6 @@ _LABELS = {
     Helper.RINGBUF_SUBMIT: "ring.submit",
     Helper.RINGBUF_DISCARD: "ring.discard",
     Helper.RINGBUF_QUERY: "ring.query",
-    Helper.LOOP: "loop",
-    Helper.TAIL_CALL: "tail_call",
 }
 
 
@@ -66,9 +64,9 @@ def build_helpers(at: int, region: int, *, slots: int, user: bool = True, clock:
         RingCode(a, region),
         ReadCode(a, region, user=user),
         TimeCode(a, region, clock),
-        CallCode(a, region + slots),
     ):
         part.assemble()
+    host_call(a, region + slots)
     code = a.finish()
     addresses = {helper: a.address(label) for helper, label in _LABELS.items()}
     return HelperCode(code, addresses, a.address("host.call"), a.address("time.ticks"))

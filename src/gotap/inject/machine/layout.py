@@ -91,9 +91,8 @@ class Slot(IntEnum):
     CONTEXT = 0x40  # struct pt_regs
     ELEMENTS = 0x100  # KEPT_ELEMENTS u32: elements that this thread has deleted and keeps for its next updates
     WORK = 0x200  # where helpers keep what they work with
-    STACKS = 0x300
-    BPF_STACK = 0x1000  # grows downwards from here, as far as STACKS
-    STACK = 0x2000  # the machine's stack grows downwards from here
+    STACK_END = 0x300
+    STACK = 0x2000  # grows downwards from here, as far as STACK_END
     SIZE = 0x2000
 
 

@@ -10,7 +10,25 @@ from enum import IntEnum
 
 from gotap.inject.machine.layout import Slot
 from gotap.inject.x86.assembler import Assembler
-from gotap.inject.x86.operands import EAX, ECX, R12, RAX, RCX, RDI, RSI, Memory, byte, mem
+from gotap.inject.x86.operands import (
+    EAX,
+    ECX,
+    R9,
+    R12,
+    R13,
+    R14,
+    R15,
+    RAX,
+    RBP,
+    RBX,
+    RCX,
+    RDI,
+    RSI,
+    RSP,
+    Memory,
+    byte,
+    mem,
+)
 
 #: Longer copies are string instructions, which take longer to start, and most of all on CPUs without FSRM.
 _BY_WORDS = 256
@@ -77,3 +95,19 @@ def copy(a: Assembler) -> None:
     a.label(long)
     a.rep_movsb()
     a.label(done)
+
+
+def host_call(a: Assembler, own: int) -> None:
+    """`host.call`: (RDI, RSI, RDX, RCX, R8, R9 routine) as a C function, on the slot at `own`: of gotap itself."""
+    saved = (RBX, RBP, R12, R13, R14, R15)
+    a.align(16)
+    a.label("host.call")
+    for register in saved:
+        a.push(register)
+    a.mov(R12, own)
+    a.sub(RSP, 8)  # six registers and the return address: calls find the stack aligned to 16 bytes
+    a.call(R9)
+    a.add(RSP, 8)
+    for register in reversed(saved):
+        a.pop(register)
+    a.ret()
