@@ -6,6 +6,7 @@ Either way the target goes on working, and its text and mappings are afterwards 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from sandbox import NOBODY
 from torture_cgroups import frozen, own_memory
 from torture_exactness import compared, script
 from torture_mechanisms import Memory, patches, told, via
-from torture_program import NOISES, Torture, torture
+from torture_program import Torture, torture
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,12 @@ class Outcome:
 
     attached: bool
     said: str
+
+
+#: Microseconds that each worker rests behind a round: these tests are about what happens, not about how much.
+PAUSE = 2000
+
+calm = functools.partial(torture, noises=("stacks",), pause=PAUSE)
 
 
 def _nothing() -> None:
@@ -92,7 +99,8 @@ def attempt(
 
 def unharmed(target: Torture, before: Memory) -> None:
     target.works()
-    assert before.differences(Memory.of(target.pid)) == []
+    left = before.differences(Memory.of(target.pid))
+    assert not left, f"left: {left}"
 
 
 # -- other observers --------------------------------------------------------------------------------------------------
@@ -115,7 +123,7 @@ def uprobe_later(mechanism: str) -> Outcome:
 
 def _beside(first: str, second: str) -> Outcome:
     """The outcome is the second's; the first, which goes first, must be right in any case."""
-    with torture() as target:
+    with calm() as target:
         before = Memory.of(target.pid)
         with started(*_tracing(target, first)) as one:
             one.wait_for("gotap: attached")
@@ -153,7 +161,7 @@ while True:
 def debugger(mechanism: str) -> Outcome:
     """A debugger holds the threads."""
     with (
-        torture() as target,
+        calm() as target,
         subprocess.Popen([sys.executable, "-c", _TRACER, str(target.pid)], stdout=subprocess.PIPE, text=True) as tracer,
     ):
         assert tracer.stdout is not None
@@ -169,31 +177,28 @@ def debugger(mechanism: str) -> Outcome:
 
 def executes_itself(mechanism: str) -> Outcome:
     """The target executes itself while it is observed: the new program is left alone, and gotap ends or goes on."""
-    quiet = [one for one in NOISES if one != "profile"]  # a profile's timer goes on behind an exec: SIGPROF kills
-    with torture(noises=quiet) as target, started(*_tracing(target, mechanism)) as tracing:
+    with calm() as target, started(*_tracing(target, mechanism)) as tracing:
         if not is_attached(tracing):
             return refusal(tracing)
         assert target.order("exec") == "execs"
         assert target.process.stdout is not None
         assert target.process.stdout.readline() == "ready\n", target.fate()
-        before = Memory.of(target.pid)
-        tracing.send(signal.SIGINT)
-        done = tracing.finish()
+        done = tracing.finish(signal.SIGINT)
         assert done.code == 0, done.err
-        unharmed(target, before)
+        target.works()
+        assert text_is_original(target.pid)
         return Outcome(True, done.err.splitlines()[-1])
 
 
 def executes_itself_meanwhile(mechanism: str) -> Outcome:
     """The target executes itself again and again while gotap attaches."""
-    quiet = [one for one in NOISES if one != "profile"]
-    with torture(noises=quiet) as target, started(*_tracing(target, mechanism)) as tracing:
+    with calm() as target, started(*_tracing(target, mechanism)) as tracing:
 
         def come_to_something() -> bool:
             assert target.order("exec") == "execs"
             assert target.process.stdout is not None
             assert target.process.stdout.readline() == "ready\n", target.fate()
-            target.order("load", 1)
+            target.order("load", PAUSE)
             return "gotap: attached" in tracing.err or tracing.process.poll() is not None
 
         eventually(come_to_something, "an attachment or a refusal")
@@ -212,7 +217,7 @@ def ends_meanwhile(mechanism: str) -> Outcome:
     """The target is killed while gotap attaches, and while it observes: gotap ends by itself, and says so."""
     outcome = Outcome(True, "")
     for delay in (0.0, 0.2, 0.3, 0.4, 0.6):
-        with torture() as target, started(*_tracing(target, mechanism)) as tracing:
+        with calm() as target, started(*_tracing(target, mechanism)) as tracing:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 tracing.process.wait(delay)
             os.kill(target.pid, signal.SIGKILL)
@@ -226,18 +231,18 @@ def ends_meanwhile(mechanism: str) -> Outcome:
 
 def executes_children(mechanism: str) -> Outcome:
     """The target forks, and what it forks executes a program."""
-    with torture() as target:
+    with calm() as target:
         return attempt(target, mechanism, attached=lambda: target.order("spawn", 3))
 
 
 def gives_up_rights(mechanism: str) -> Outcome:
     """The target becomes nobody while it is observed."""
-    with torture() as target:
+    with calm() as target:
         return attempt(target, mechanism, attached=lambda: target.order("setuid", 65534))
 
 
 def many_threads(mechanism: str) -> Outcome:
-    with torture() as target:
+    with calm() as target:
         target.order("threads", 200)
         return attempt(target, mechanism, attached=lambda: target.order("threads", 100))
 
@@ -274,7 +279,7 @@ def loads_a_plugin(mechanism: str) -> Outcome:
 
 def stopped(mechanism: str) -> Outcome:
     """SIGSTOP before: it stays stopped until somebody continues it."""
-    with torture() as target:
+    with calm() as target:
         os.kill(target.pid, signal.SIGSTOP)
         eventually(lambda: _state(target.pid) == "T", "that it stops")
 
@@ -292,7 +297,7 @@ def _state(pid: int) -> str:
 
 def frozen_by_cgroup(mechanism: str) -> Outcome:
     """As `docker pause` does it. Who waits for such a process waits for ever."""
-    with torture() as target:
+    with calm() as target:
         before = Memory.of(target.pid)
         with frozen(target.pid), started(*_tracing(target, mechanism)) as tracing:
             outcome = None if is_attached(tracing) else refusal(tracing)
@@ -312,7 +317,7 @@ def other_namespaces(mechanism: str) -> Outcome:
     """Its own numbers of processes, and an executable that has no path here."""
     inside = 'mount -t tmpfs none /mnt && cp "$0" /mnt/torture && exec /mnt/torture "$@"'
     prefix = ("unshare", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child", "sh", "-c", inside)
-    with torture(prefix=prefix) as target:
+    with calm(prefix=prefix) as target:
         return attempt(target, mechanism)
 
 
@@ -339,19 +344,19 @@ def _filtered(number: int, argument: int, mask: int) -> tuple[str, ...]:
 
 def no_executable_memory(mechanism: str) -> Outcome:
     """seccomp refuses mmap with PROT_EXEC."""
-    with torture(prefix=_filtered(9, 2, 4)) as target:
+    with calm(prefix=_filtered(9, 2, 4)) as target:
         return attempt(target, mechanism)
 
 
 def no_shared_memory(mechanism: str) -> Outcome:
     """seccomp refuses mmap with MAP_SHARED."""
-    with torture(prefix=_filtered(9, 3, 1)) as target:
+    with calm(prefix=_filtered(9, 3, 1)) as target:
         return attempt(target, mechanism)
 
 
 def no_memfd(mechanism: str) -> Outcome:
     """seccomp refuses memfd_create, whatever its flags: the mask is of the address of the name."""
-    with torture(prefix=_filtered(319, 0, 0xFFFFFFFF)) as target:
+    with calm(prefix=_filtered(319, 0, 0xFFFFFFFF)) as target:
         return attempt(target, mechanism)
 
 
@@ -363,7 +368,7 @@ def no_memory_left(mechanism: str) -> Outcome:
     """The target's cgroup is a megabyte below its limit: what gotap needs must not be charged to it."""
     with own_memory() as (memory, processes):
         joins = ("sh", "-c", f'echo $$ > {processes} && exec "$0" "$@"')
-        with torture(noises=(), loaded=False, prefix=joins) as target:
+        with calm(noises=(), loaded=False, prefix=joins) as target:
             target.works()
             memory.limit(memory.used() + _SPARE)
             outcome = attempt(target, mechanism)
@@ -376,7 +381,7 @@ def no_memory_left(mechanism: str) -> Outcome:
 
 def stranger(mechanism: str) -> Outcome:
     """gotap runs as another user without any right."""
-    with torture() as target:
+    with calm() as target:
         outcome = attempt(target, mechanism, prefix=NOBODY)
         assert not outcome.attached, "nobody has attached to a process of root's"
         return outcome
@@ -384,7 +389,7 @@ def stranger(mechanism: str) -> Outcome:
 
 def ordinary_user(mechanism: str) -> Outcome:
     """The target and gotap are one and the same user's, who is not root."""
-    with torture(prefix=NOBODY) as target:
+    with calm(prefix=NOBODY) as target:
         return attempt(target, mechanism, prefix=NOBODY)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 
 from cli import Finished, gotap
 from kernel_access import needs_bpf
@@ -55,7 +56,7 @@ def told(done: Finished) -> str:
     return "; ".join(line for line in lines if line)
 
 
-def every_mechanism() -> list[object]:
+def every_mechanism() -> list[ParameterSet]:
     """Parameters for a test: those that go through the kernel need it to let them."""
     kernel = [pytest.mark.root, needs_bpf]
     return [pytest.param(one, marks=[] if one == "hook" else kernel) for one in MECHANISMS]

@@ -121,12 +121,15 @@ def torture(
     noises: Sequence[str] = NOISES,
     workers: int = 4,
     loaded: bool = True,
+    pause: int = 1,
     environment: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
     **options: Any,
 ) -> Iterator[Torture]:
     """Starts the program, with rounds of calls in the background if `loaded`; killed at the end.
 
+    `pause`: µs that each worker rests between two of those rounds, more than 1, or it does not rest.
+    No profile goes on where the program executes itself: the timer of one would go on too, and SIGPROF kill it.
     `prefix` is a command that executes it; `options` are those of Popen.
     """
     path = executable(build, go)
@@ -143,7 +146,7 @@ def torture(
             assert line == "ready\n", f"{path} said {line!r}: {one.fate()}"
             one.pid = _itself(process.pid, path)
             if loaded:
-                one.order("load", 1)
+                one.order("load", pause)
             yield one
         finally:
             with contextlib.suppress(ProcessLookupError):

@@ -2,7 +2,7 @@
 // each. It takes orders on its standard input, a line each, and answers each with a line:
 //
 //	measure N   no other calls, then mark(), N rounds, finish(); answers with what was called in between, as JSON
-//	load 0|1    rounds all the time between the orders; answers when the last one has ended, or the first has
+//	load N      rounds all the time between the orders, with N µs between two of each worker's if N > 1; load 0: none
 //	text N      N calls of text alone; pair N, spin N alike: for what they cost
 //	exec        executes itself anew, with the arguments that it has
 //	spawn N     starts N children that end at once
@@ -69,7 +69,7 @@ func round(worker, n int, closure func(int) int, shared *thing, bytes [][]byte) 
 }
 
 // rounds makes `wanted` rounds, or as many as it can until it is stopped.
-func rounds(wanted int64, stop <-chan bool) {
+func rounds(wanted int64, pause time.Duration, stop <-chan bool) {
 	var next int64
 	var all sync.WaitGroup
 	for worker := 0; worker < *workers; worker++ {
@@ -92,6 +92,9 @@ func rounds(wanted int64, stop <-chan bool) {
 					return
 				}
 				round(worker, int(n), closure, shared, bytes)
+				if pause > time.Microsecond {
+					time.Sleep(pause)
+				}
 			}
 		}(worker)
 	}
@@ -111,14 +114,15 @@ func called() map[string]int64 {
 
 // A load runs rounds in the background.
 type load struct {
-	stop chan bool
-	done chan bool
+	pause time.Duration
+	stop  chan bool
+	done  chan bool
 }
 
 func (l *load) start() {
 	l.stop, l.done = make(chan bool), make(chan bool)
 	go func(stop <-chan bool, done chan<- bool) {
-		rounds(1<<62, stop)
+		rounds(1<<62, l.pause, stop)
 		close(done)
 	}(l.stop, l.done)
 }
@@ -136,7 +140,7 @@ func measure(n int64, background *load) map[string]int64 {
 	background.end()
 	before := called()
 	mark(1)
-	rounds(n, nil)
+	rounds(n, 0, nil)
 	finish(1)
 	after := called()
 	if loaded {
@@ -154,7 +158,7 @@ func obey(order string, n int, background *load) any {
 		return measure(int64(n), background)
 	case "load":
 		background.end()
-		if n != 0 {
+		if background.pause = time.Duration(n) * time.Microsecond; n != 0 {
 			background.start()
 		}
 	case "pair", "text", "spin":
@@ -209,7 +213,7 @@ func main() {
 	flag.Parse()
 	startNoises(*noise)
 	if *once {
-		rounds(1, nil)
+		rounds(1, 0, nil)
 		return
 	}
 	fmt.Println("ready")
