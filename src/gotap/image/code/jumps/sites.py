@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
 
 from iced_x86 import FlowControl, Mnemonic
 
@@ -15,6 +16,8 @@ from .windows import Stretches, Window
 
 #: Instructions between the end of an epilogue's first one and its return, at most: pop, nop.
 _EPILOGUE = 3
+
+_IN_THE_WAY = NoJump("the jump of another probe is in the way")
 
 
 class JumpSites:
@@ -30,22 +33,18 @@ class JumpSites:
         self._nosplit = not any(block.restart for block in code.graph.blocks)
 
     def at(self, address: int) -> JumpSite | NoJump:
-        """The best site for an event before the instruction at `address`."""
-        found = self.all_at(address)
-        return found if isinstance(found, NoJump) else found[0]
+        """The best site for an event before the instruction at `address`.
 
-    def all_at(self, address: int) -> list[JumpSite] | NoJump:
-        """All of them, the best first: those that can be patched live; of these such as move no call, and little."""
-        graph = self._code.graph
-        index = graph.index_of(address)
-        if index is None:
-            return NoJump(f"no instruction begins at {address:#x}")
-        if self._stretches.keeps_below_sp(index):
-            return NoJump("the code there keeps data below the stack pointer")
-        windows, reason = self._stretches.around(index, self._puns)
-        if not windows:
-            return NoJump(reason)
-        return [self._site(index, window) for window in sorted(windows, key=lambda one: one.rank)]
+        Better are those that can be patched live, then those whose trampolines may be anywhere near, then such as move
+        no call, then such as move little.
+        """
+        index = self._event(address)
+        if isinstance(index, NoJump):
+            return index
+        window = self._stretches.best(index, puns=self._puns)
+        if isinstance(window, str):
+            return NoJump(window)
+        return self._site(index, window, self._with_return(window, self._code.graph.end))
 
     def spread(self, addresses: Iterable[int]) -> dict[int, JumpSite | NoJump]:
         """Sites for several events, none of which is in the way of another, also not of those that find no room.
@@ -53,30 +52,84 @@ class JumpSites:
         These may be observed by a uprobe: no jump overwrites or skips the instruction.
         """
         wanted = sorted(set(addresses))
-        choices = {address: self.all_at(address) for address in wanted}
-        best = _chosen(wanted, choices)
-        failed = [address for address in wanted if isinstance(best[address], NoJump)]
-        if failed:  # those that found no room come first now
-            again = _chosen([*failed, *(address for address in wanted if address not in failed)], choices)
-            if sum(isinstance(one, NoJump) for one in again.values()) < len(failed):
+        choices = {address: self._choices(address) for address in wanted}
+        best = self._chosen(wanted, wanted, choices)
+        failed = {address for address in wanted if best[address] is _IN_THE_WAY}
+        if failed:  # they come first now
+            others = [address for address in wanted if address not in failed]
+            again = self._chosen([*sorted(failed), *others], wanted, choices)
+            if sum(one is _IN_THE_WAY for one in again.values()) < len(failed):
                 best = again
         return {address: best[address] for address in wanted}
 
-    def _site(self, index: int, window: Window) -> JumpSite:
+    def _event(self, address: int) -> int | NoJump:
+        """The index of the instruction, if an event can happen there."""
+        index = self._code.graph.index_of(address)
+        if index is None:
+            return NoJump(f"no instruction begins at {address:#x}")
+        if self._stretches.keeps_below_sp(index):
+            return NoJump("the code there keeps data below the stack pointer")
+        return index
+
+    # -- several events in one function ----------------------------------------------------------------------------
+
+    def _choices(self, address: int) -> list[Window] | NoJump:
+        """All windows for the event, the best first."""
+        index = self._event(address)
+        if isinstance(index, NoJump):
+            return index
+        found = list(self._stretches.around(index, puns=self._puns))
+        windows = sorted((one for one in found if isinstance(one, Window)), key=lambda one: one.rank)
+        return windows or NoJump(next(one for one in found if isinstance(one, str)))
+
+    def _chosen(
+        self, order: Sequence[int], wanted: Sequence[int], choices: dict[int, list[Window] | NoJump]
+    ) -> dict[int, JumpSite | NoJump]:
+        """For each event, in this order, the best site that is in nobody's way; `wanted`: all of them, ascending."""
+        taken: list[tuple[int, int]] = []
+        chosen: dict[int, JumpSite | NoJump] = {}
+        instructions = self._code.graph.instructions
+        for address in order:
+            choice = choices[address]
+            chosen[address] = choice if isinstance(choice, NoJump) else _IN_THE_WAY
+            if isinstance(choice, NoJump):
+                continue
+            behind = bisect_left(wanted, address + 1)
+            limit = wanted[behind] if behind < len(wanted) else self._code.graph.end
+            for window in choice:
+                last = self._with_return(window, limit)
+                start = instructions[window.first].ip
+                end = max(instructions[last - 1].next_ip, start + window.length)
+                if _is_free(start, end, address, wanted, taken):
+                    insort(taken, (start, end))
+                    chosen[address] = self._site(self._index_of(address), window, last)
+                    break
+        return chosen
+
+    def _index_of(self, address: int) -> int:
+        index = self._code.graph.index_of(address)
+        assert index is not None
+        return index
+
+    # -- the site ------------------------------------------------------------------------------------------------
+
+    def _site(self, index: int, window: Window, last: int) -> JumpSite:
+        """The site by which the instructions up to `last` − 1 run in the trampoline."""
         instructions = self._code.graph.instructions
         address = instructions[index].ip
         start = instructions[window.first].ip
-        last = self._with_return(window)
         end = instructions[last - 1].next_ip
-        before = Displaced(start, self._code.bytes_at(start, address - start))
-        after = Displaced(address, self._code.bytes_at(address, max(0, end - address)))
+        leaves = last > index and instructions[last - 1].flow_control not in (
+            FlowControl.NEXT,
+            FlowControl.CONDITIONAL_BRANCH,
+        )
         return JumpSite(
             address,
             start,
             window.length,
-            before,
-            after,
-            None if after.leaves else end,
+            Displaced(start, self._code.bytes_at(start, address - start)),
+            Displaced(address, self._code.bytes_at(address, max(0, end - address))),
+            None if leaves else end,
             window.pun,
             not window.reason_not_live,
             window.reason_not_live,
@@ -84,11 +137,11 @@ class JumpSites:
             self._nosplit,
         )
 
-    def _with_return(self, window: Window) -> int:
-        """Up to where the trampoline goes: if a return follows at once, it needs no jump back."""
+    def _with_return(self, window: Window, limit: int) -> int:
+        """Up to where the trampoline goes: if a return follows at once, it needs no jump back. Not beyond `limit`."""
         instructions = self._code.graph.instructions
         for i in range(window.last, min(window.last + _EPILOGUE, len(instructions))):
-            if instructions[i - 1].flow_control != FlowControl.NEXT:
+            if instructions[i - 1].flow_control != FlowControl.NEXT or instructions[i].next_ip > limit:
                 break
             if instructions[i].flow_control == FlowControl.RETURN:
                 return i + 1
@@ -97,28 +150,15 @@ class JumpSites:
         return window.last
 
 
-def _chosen(order: Collection[int], choices: dict[int, list[JumpSite] | NoJump]) -> dict[int, JumpSite | NoJump]:
-    taken: list[JumpSite] = []
-    chosen: dict[int, JumpSite | NoJump] = {}
-    for address in order:
-        choice = choices[address]
-        if isinstance(choice, NoJump):
-            chosen[address] = choice
-            continue
-        free = [site for site in choice if not _in_the_way(site, order, taken)]
-        if free:
-            taken.append(free[0])
-            chosen[address] = free[0]
-        else:
-            chosen[address] = NoJump("the jump of another probe is in the way")
-    return chosen
-
-
-def _in_the_way(site: JumpSite, addresses: Collection[int], taken: Collection[JumpSite]) -> bool:
-    """Whether a site overlaps another, or the trampoline runs an instruction at which another event is."""
-    if any(site.start <= address < site.moved_end for address in addresses if address != site.address):
-        return True
-    return any(site.start < other.moved_end and other.start < site.moved_end for other in taken)
+def _is_free(start: int, end: int, address: int, wanted: Sequence[int], taken: Sequence[tuple[int, int]]) -> bool:
+    """Whether no other event is at an instruction in [start, end), and no other site has taken a part of that."""
+    inside = wanted[bisect_left(wanted, start) : bisect_left(wanted, end)]
+    if any(one != address for one in inside):
+        return False
+    following = bisect_left(taken, (start, 0))
+    if following < len(taken) and taken[following][0] < end:
+        return False
+    return following == 0 or taken[following - 1][1] <= start
 
 
 def jump_site(code: FunctionCode, address: int, unsafe: UnsafePoints, *, puns: bool = True) -> JumpSite | NoJump:

@@ -21,7 +21,7 @@ from iced_x86 import (
 from msgspec import Struct
 
 from ..effects import CALLS, NONE, RBP, RIP, RSP, effect_of
-from ..flow import FlowGraph
+from ..flow import Block, FlowGraph
 from ..function import FunctionCode
 from .displaced import why_not_movable
 from .faults import fault, pointer_used
@@ -57,6 +57,11 @@ class Window(Struct, frozen=True):
         places = 0 if self.pun is None else 1 if self.pun == _POP_RBP else 2
         return bool(self.reason_not_live), places, self.calls, self.last - self.first
 
+    @property
+    def is_perfect(self) -> bool:
+        """Whether no other can be better: one instruction that needs nothing."""
+        return self.rank == (False, 0, False, 1)
+
 
 class Stretches:
     """The stretches of one function. Everything is found out when it is first asked for."""
@@ -66,23 +71,30 @@ class Stretches:
         self._code = code
         self.unsafe = unsafe
         self._fixed: dict[int, str] = {}
+        self._below_sp: dict[int, frozenset[int]] = {}
         self.check_end = self._end_of_check()
 
     # -- windows around an address -------------------------------------------------------------------------------
 
-    def around(self, index: int, puns: bool) -> tuple[list[Window], str]:
-        """All windows for an event before the instruction, and why there is none that begins right there."""
-        windows: list[Window] = []
-        reason = ""
+    def around(self, index: int, *, puns: bool) -> Iterator[Window | str]:
+        """Windows for an event before the instruction, those that begin there first; for the others, why not."""
         for first in self._starts(index):
-            found = self._window(first, index)
+            yield self._window(first, index)
+            if puns and (punned := self._punned(first, index)) is not None:
+                yield punned
+
+    def best(self, index: int, *, puns: bool) -> Window | str:
+        """The window of the lowest rank, or why there is none that begins with the instruction."""
+        best: Window | None = None
+        reason = ""
+        for found in self.around(index, puns=puns):
             if isinstance(found, str):
                 reason = reason or found
-            else:
-                windows.append(found)
-            if puns and (punned := self._punned(first, index)) is not None:
-                windows.append(punned)
-        return windows, reason
+            elif best is None or found.rank < best.rank:
+                best = found
+            if best is not None and best.is_perfect:
+                break
+        return best or reason
 
     def _starts(self, index: int) -> Iterator[int]:
         """Indices from which control always goes on to the instruction, unless it leaves the straight line before."""
@@ -211,16 +223,23 @@ class Stretches:
         For the former the assembler makes a frame there, and takes RBP back right behind the call (bpduff1 and bpduff2
         in cmd/internal/obj/x86/asm6.go, Go 1.18–1.21).
         """
-        graph = self.graph
         if self.unsafe.assembly:
-            return any(_is_below_sp(one) for one in graph.instructions)
+            return any(_is_below_sp(one) for one in self.graph.instructions)
+        b = self.graph.block_of(index)
+        if b not in self._below_sp:
+            self._below_sp[b] = frozenset(self._frames_below_sp(self.graph.blocks[b]))
+        return index in self._below_sp[b]
+
+    def _frames_below_sp(self, block: Block) -> Iterator[int]:
         kept = False
-        for one in graph.instructions[graph.blocks[graph.block_of(index)].first : index]:
+        for i in range(block.first, block.last + 1):
+            if kept:
+                yield i
+            one = self.graph.instructions[i]
             if one.memory_base == RSP:
                 kept = kept or _is_below_sp(one)
             elif kept and one.memory_base == RBP and one.op0_register == Register.RBP:
                 kept = False
-        return kept
 
     def scratch(self, index: int) -> bool:
         """Whether R12, R13 and the flags mean nothing before the instruction.
