@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from gotap.bpf.isa import Helper
 from gotap.inject.machine.arrays import MapCode
-from gotap.inject.machine.hashes import HashCode
+from gotap.inject.machine.hashes import HashCode, errors
+from gotap.inject.machine.pool import PoolCode
 from gotap.inject.machine.reading import ReadCode
 from gotap.inject.machine.records import RingCode
 from gotap.inject.machine.routines import host_call
@@ -40,12 +41,20 @@ _LABELS = {
 }
 
 
+_HASHES = {Helper.MAP_LOOKUP: "lookup", Helper.MAP_UPDATE: "update", Helper.MAP_DELETE: "delete"}
+
+#: Words of the longest keys that hashes have routines of their own for.
+LONGEST_KEY = 6
+
+
 class HelperCode(Struct, frozen=True):
     """`code`: for the address it was made for. `host_call`: a C function (five arguments, a routine's address) → its
     result, which runs on gotap's own slot. `ticks`: a routine that tells the TSC."""
 
     code: bytes
     addresses: Mapping[Helper, int]
+    #: Of MAP_LOOKUP, MAP_UPDATE and MAP_DELETE for hashes with keys of so many words, up to LONGEST_KEY.
+    hashes: Mapping[tuple[Helper, int], int]
     host_call: int
     ticks: int
 
@@ -58,15 +67,15 @@ def build_helpers(at: int, region: int, *, slots: int, user: bool = True, clock:
     gotap.inject.machine.clock).
     """
     a = Assembler(at)
-    for part in (
-        HashCode(a),
-        MapCode(a),
-        RingCode(a, region),
-        ReadCode(a, region, user=user),
-        TimeCode(a, region, clock),
-    ):
+    for words in range(1 + LONGEST_KEY):
+        HashCode(a, words).assemble()
+    for part in (PoolCode(a), MapCode(a), RingCode(a, region), ReadCode(a, region, user=user),
+                 TimeCode(a, region, clock)):  # fmt: skip
         part.assemble()
+    errors(a)
     host_call(a, region + slots)
     code = a.finish()
+    hashes = {(helper, words): a.address(f"hash{words}.{name}")
+              for helper, name in _HASHES.items() for words in range(1, 1 + LONGEST_KEY)}  # fmt: skip
     addresses = {helper: a.address(label) for helper, label in _LABELS.items()}
-    return HelperCode(code, addresses, a.address("host.call"), a.address("time.ticks"))
+    return HelperCode(code, addresses, hashes, a.address("host.call"), a.address("time.ticks"))

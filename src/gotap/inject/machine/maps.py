@@ -191,6 +191,17 @@ class HookMap:
         """Distance from the descriptor to an array's first value."""
         return self._values_at
 
+    @property
+    def stride(self) -> int:
+        """Bytes from one value of an array to the next."""
+        return self._stride
+
+    def fill(self, rows: NDArray[np.void] | NDArray[np.uint64]) -> None:
+        """An array's values from the first on; rows are as long as values."""
+        if len(rows):
+            data = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
+            self._rows(self._values_at, len(rows))[:, : data.shape[1]] = data
+
     def lookup(self, key: bytes) -> bytes | None:
         """The value, None when there is none."""
         at = self._find(key)

@@ -69,11 +69,23 @@ def fail(a: Assembler, label: str, number: int) -> None:
 
 def copy(a: Assembler) -> None:
     """Copies RCX bytes from RSI to RDI. Loses RAX, RCX, RSI, RDI."""
-    words, long, tail, each, done = (a.new_label(name) for name in ("words", "long", "tail", "each", "copied"))
+    names = ("blocks", "words", "long", "tail", "each", "copied", "less")
+    blocks, words, long, tail, each, done, less = (a.new_label(name) for name in names)
     a.cmp(RCX, _BY_WORDS)
     a.ja(long)
-    a.sub(RCX, 8)
-    a.jb(tail)
+    a.sub(RCX, 32)
+    a.jb(less)
+    a.label(blocks)
+    for offset in range(0, 32, 8):
+        a.mov(RAX, mem(RSI, offset))
+        a.mov(mem(RDI, offset), RAX)
+    a.add(RSI, 32)
+    a.add(RDI, 32)
+    a.sub(RCX, 32)
+    a.jae(blocks)
+    a.label(less)
+    a.add(RCX, 24)
+    a.js(tail)
     a.label(words)
     a.mov(RAX, mem(RSI))
     a.mov(mem(RDI), RAX)
