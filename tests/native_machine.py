@@ -29,7 +29,9 @@ from gotap.inject.x86.assembler import Assembler
 from gotap.inject.x86.operands import R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, mem
 from gotap.inject.x86.translator import TAIL_ENTRY, Inline, MapPlace, helpers_used, stack_size, translate
 
-SLOT = 0x5107_5107_5107_5107  # what R12 holds
+#: What R12 holds: byte 1 of it is 1, all others are 0.
+_slot = (ctypes.c_uint8 * 64)(0, 1)
+SLOT = ctypes.addressof(_slot)
 _RUBBISH = 0xBAD0_BAD0_BAD0_BAD0
 _HELPER = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 6)
 _memory = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
@@ -96,10 +98,12 @@ class LiveSpace(Space):
 
 @dataclass
 class NativeMachine(Machine):
-    """`compared`: every run is made by the interpreter too. `inlined_arrays`: lookups in arrays make no call."""
+    """`compared`: every run is made by the interpreter too. `inlined_arrays`: lookups in arrays make no call.
+    """
 
     compared: bool = True
     inlined_arrays: bool = True
+    alone: int | None = None  # what the slot says, if it is asked
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,6 +112,7 @@ class NativeMachine(Machine):
         self._map_at = {address: self.maps[name] for name, address in self._map_addresses.items()}
         self._executable = Executable()
         self._codes: dict[int, tuple[Code, int]] = {}
+        self._sizes: dict[int, int] = {}
         self._thunks: dict[Helper, int] = {}
         self._callbacks: list[object] = []
         self._failure: BaseException | None = None
@@ -172,11 +177,17 @@ class NativeMachine(Machine):
                     self._places[name] = self._place(name)
             helpers = {helper: self._thunk(helper) for helper in helpers_used(code)}
             at = self._executable.here
-            machine_code = translate(code, at, self._places, helpers, self.inlines())
+            machine_code = translate(code, at, self._places, helpers, self.inlines(), self.alone)
             assert stack_size(code) < 8192
             assert self._executable.put(machine_code) == at
             self._codes[id(code)] = code, at
+            self._sizes[at] = len(machine_code)
         return self._codes[id(code)][1]
+
+    def machine_code(self, code: Code) -> bytes:
+        """Of a program that has run."""
+        _, at = self._codes[id(code)]
+        return ctypes.string_at(at, self._sizes[at])
 
     def inlines(self) -> Mapping[Helper, Inline]:
         return {}
@@ -193,7 +204,7 @@ class NativeMachine(Machine):
             return MapPlace(descriptor)
         stride = (the_map.value_size + 7) // 8 * 8
         if isinstance(the_map, PerCpuArrayMap):
-            return MapPlace(descriptor)
+            return MapPlace(descriptor, kind=MapType.PERCPU_ARRAY)
         memory = bytearray(stride * the_map.max_entries)
         base = address_of(memory)
         self.space.kept.append(memory)

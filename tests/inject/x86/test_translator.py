@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable, Mapping
 
 import pytest
+from iced_x86 import Decoder, Mnemonic
+from iced_x86 import Register as X86Register
 
 from bpf_interpreter import ArrayMap, EmulatedMap, HashMap, PerCpuArrayMap, ProgramArrayMap, RingMap, UserMemory
 from bpf_samples import ARITHMETIC, IMAGE, INTERESTING, random_program, signed_extensions
@@ -563,3 +565,40 @@ def test_code_of_subprograms_that_nothing_reaches_is_left_out() -> None:
     asm.label("unused")
     asm.call(Helper.GET_STACK)
     assert len(translate(finished(asm), FAR, {}, {})) < 10
+
+
+@pytest.mark.parametrize("alone", [None, 0, 1])
+@pytest.mark.parametrize("operation", [Atomic.ADD, Atomic.ADD | Atomic.FETCH, Atomic.OR, Atomic.XOR | Atomic.FETCH,
+                                       Atomic.XCHG, Atomic.CMPXCHG])  # fmt: skip
+@pytest.mark.parametrize("size", [4, 8])
+def test_own_memory_needs_no_lock(alone: int | None, operation: int, size: int) -> None:
+    """Per-CPU values of a thread that is alone on its stripe, and the stack; also by pointers that were put aside."""
+    asm = Assembler()
+    asm.store(R10, -8, 0)
+    asm.store(R10, -24, 0x1234)
+    asm.ld_map(R1, "percpu")
+    asm.mov(R2, R10)
+    asm.add(R2, -8)
+    asm.call(Helper.MAP_LOOKUP)
+    asm.jeq(R0, 0, "none")
+    asm.store(R10, -16, R0)
+    asm.call(Helper.KTIME_GET_NS)
+    asm.load(R3, R10, -16)
+    for base, offset in ((R3, 8), (R10, -24)):
+        asm.mov(R0, 7)
+        asm.mov(R4, 5)
+        asm._atomic(operation, base, offset, R4, size)
+        asm.store(R3, 16, R4)
+        asm.store(R3, 24, R0)
+    asm.load(R0, R10, -24)
+    asm.exit_()
+    asm.label("none")
+    asm.mov(R0, 0)
+    machine = NativeMachine({"percpu": PerCpuArrayMap(32, 1)}, alone=alone)
+    code = finished(asm)
+    machine.run(code)
+    instructions = list(Decoder(64, machine.machine_code(code)))
+    exchanges = [one for one in instructions if one.mnemonic == Mnemonic.XCHG]
+    locked = [one for one in instructions if one.has_lock_prefix] + exchanges
+    asked = [one for one in instructions if one.mnemonic == Mnemonic.CMP and one.memory_base == X86Register.R12]
+    assert (len(locked), len(asked)) == (1, alone is not None)

@@ -10,7 +10,7 @@ from gotap.inject.x86.operands import EAX, R9, R10, R11, RAX, Register, mem
 
 
 def access(asm: Assembler, one: Instruction) -> None:
-    """An instruction of class LDX, ST or STX."""
+    """An instruction of class LDX, ST or STX that is not atomic."""
     group, mode, size = one.opcode & 7, one.opcode & 0xE0, isa.SIZE_BYTES[one.opcode & 0x18]
     if group == Class.LDX:
         dst, place = REGISTERS[one.dst], mem(REGISTERS[one.src], one.offset, size=size)
@@ -22,32 +22,45 @@ def access(asm: Assembler, one: Instruction) -> None:
             asm.movzx(dst, place)
         return
     place = mem(REGISTERS[one.dst], one.offset, size=size)
-    if mode == isa.MODE_ATOMIC:
-        _atomic(asm, one, size)
-    elif group == Class.ST:
+    if group == Class.ST:
         asm.mov(place, one.imm & (1 << 8 * size) - 1 if size < 8 else one.imm)
     else:
         asm.mov(place, REGISTERS[one.src].sized(size))
 
 
-def _atomic(asm: Assembler, one: Instruction, size: int) -> None:
+def is_atomic(one: Instruction) -> bool:
+    return one.opcode & 7 == Class.STX and one.opcode & 0xE0 == isa.MODE_ATOMIC
+
+
+def atomic(asm: Assembler, one: Instruction, *, locked: bool = True) -> None:
+    """Not `locked`: no other thread writes there. A lock takes 20 cycles, whether anybody contends for it or not."""
+    size = isa.SIZE_BYTES[one.opcode & 0x18]
     place, src = mem(REGISTERS[one.dst], one.offset, size=size), REGISTERS[one.src].sized(size)
+    lock = asm.lock if locked else lambda: asm
     operation = Atomic(one.imm & ~Atomic.FETCH) if one.imm not in (Atomic.XCHG, Atomic.CMPXCHG) else Atomic(one.imm)
-    if operation == Atomic.XCHG:
+    if operation == Atomic.XCHG and locked:
         asm.xchg(place, src)
+    elif operation == Atomic.XCHG:  # the processor would lock
+        asm.mov(R11.sized(size), place)
+        asm.mov(place, src)
+        asm.mov(src, R11.sized(size))
     elif operation == Atomic.CMPXCHG:
-        asm.lock().cmpxchg(place, src)
+        lock().cmpxchg(place, src)
         if size == 4:
             asm.mov(EAX, EAX)  # where they were equal RAX keeps its upper half; BPF's R0 does not
     elif operation == Atomic.ADD:
         if one.imm & Atomic.FETCH:
-            asm.lock().xadd(place, src)
+            lock().xadd(place, src)
         else:
-            asm.lock().add(place, src)
-    elif one.imm & Atomic.FETCH:
+            lock().add(place, src)
+    elif one.imm & Atomic.FETCH and locked:
         _fetched(asm, operation, one, src)
+    elif one.imm & Atomic.FETCH:
+        asm.mov(R11.sized(size), place)
+        _BITWISE[operation](asm, place, src)
+        asm.mov(src, R11.sized(size))
     else:
-        _BITWISE[operation](asm.lock(), place, src)
+        _BITWISE[operation](lock(), place, src)
 
 
 _BITWISE = {Atomic.OR: Assembler.or_, Atomic.AND: Assembler.and_, Atomic.XOR: Assembler.xor}

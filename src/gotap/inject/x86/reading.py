@@ -10,7 +10,7 @@ from gotap.bpf import isa
 from gotap.bpf.code import Code, Relocation
 from gotap.bpf.isa import Class, Helper, Instruction, Jump
 from gotap.inject.x86.calls import Call, Untranslatable, element, is_array
-from gotap.inject.x86.knowledge import Knowledge, MapPlace, MapPointer
+from gotap.inject.x86.knowledge import Knowledge, MapPlace, MapPointer, StackPointer, Value, ValuePointer
 
 CALL, EXIT, JA = Class.JMP | Jump.CALL, Class.JMP | Jump.EXIT, Class.JMP | Jump.JA
 _GOTOL = Class.JMP32 | Jump.JA
@@ -28,7 +28,8 @@ class Reading(Struct, frozen=True):
     """What `read` finds, by indexes of instructions.
 
     `reached`, `targets`: those that may run, those that are jumped to; `always`: conditional jumps that are always or
-    never taken; `calls`: of helpers.
+    never taken; `calls`: of helpers; `own`: atomic operations on memory that only this thread writes to, surely (True)
+    or if its per-CPU values are its own (False).
     """
 
     functions: tuple[Function, ...]
@@ -36,6 +37,7 @@ class Reading(Struct, frozen=True):
     targets: frozenset[int]
     always: Mapping[int, bool]
     calls: Mapping[int, Call]
+    own: Mapping[int, bool]
 
 
 def helper(one: Instruction) -> Helper:
@@ -76,106 +78,148 @@ def place_of(relocation: Relocation, maps: Mapping[str, MapPlace]) -> MapPlace:
 def read(code: Code, maps: Mapping[str, MapPlace], inlined: Collection[Helper] = ()) -> Reading:
     """`inlined`: helpers whose code others write, so that nothing is known of their results."""
     reader = _Reader(code, maps, inlined)
-    reader.learn()
-    reached = _reached(code, reader.always)
-    starts = [0, *(index for index, _ in code.subprograms)]
-    ends = [*starts[1:], len(code)]
-    functions = tuple(
-        Function(start, end, start == 0) for start, end in zip(starts, ends, strict=True) if start in reached
-    )
-    targets = frozenset(target(index, one) for index, one in enumerate(code.instructions)
-                        if index in reached and is_jump(one) and reader.always.get(index, True))  # fmt: skip
-    calls = {index: call for index, call in reader.calls.items() if index in reached}
-    return Reading(functions, reached, targets, reader.always, calls)
+    reader.reach()
+    reader.look()
+    reached, targets = frozenset(reader.reached), frozenset(reader.targets)
+    return Reading(reader.functions(), reached, targets, reader.always, reader.calls, reader.own)
 
 
 class _Reader:
+    """Goes through the program along its branches until nothing new is learnt (sparse conditional constant
+    propagation): blocks are run with what is known at their start, which only ever becomes less.
+    """
+
     def __init__(self, code: Code, maps: Mapping[str, MapPlace], inlined: Collection[Helper]) -> None:
         self.code, self.maps, self.inlined = code, maps, inlined
         self.relocations = {one.index: one for one in code.relocations}
+        self.starts = [0, *(index for index, _ in code.subprograms)]
+        self.leaders = {target(index, one) for index, one in enumerate(code.instructions) if is_jump(one)}
+        self.known: dict[int, Knowledge] = {0: Knowledge(main=True)}  # at the start of blocks
+        self.waiting = [0]
+        self.reached: set[int] = set()
+        self.targets: set[int] = set()
         self.always: dict[int, bool] = {}
         self.calls: dict[int, Call] = {}
-        self.known = Knowledge()
+        self.own: dict[int, bool] = {}
 
-    def learn(self) -> None:
-        """One pass from top to bottom; what is known ends where control may come from elsewhere."""
-        instructions = self.code.instructions
-        leaders = {target(index, one) for index, one in enumerate(instructions) if is_jump(one)}
-        leaders.update(index for index, _ in self.code.subprograms)
-        index = 0
-        while index < len(instructions):
-            if index in leaders:
-                self.known.forget()
-            one = instructions[index]
-            if one.opcode == isa.LD_IMM64:
-                self._constant(index, one)
-                index += 2
-                continue
-            if one.opcode & 7 not in (Class.JMP, Class.JMP32):
-                self.known.note(one)
-            elif one.opcode == CALL:
-                self._call(index, one)
-            elif one.opcode in (EXIT, JA, _GOTOL):
-                self.known.forget()
-            elif (holds := self._holds(one)) is not None:
-                self.always[index] = holds
-            index += 1
+    def functions(self) -> tuple[Function, ...]:
+        ends = [*self.starts[1:], len(self.code)]
+        return tuple(Function(start, end, start == 0) for start, end in zip(self.starts, ends, strict=True)
+                     if start in self.known)  # fmt: skip
 
-    def _constant(self, index: int, one: Instruction) -> None:
-        relocation, high = self.relocations.get(index), self.code.instructions[index + 1].imm
+    def reach(self) -> None:
+        """Finds what is known at the start of all blocks that are reached."""
+        while self.waiting:
+            start = self.waiting.pop()
+            index, known = start, self.known[start].copy()
+            while True:
+                one = self._instruction(index)
+                if one.opcode == EXIT:
+                    break
+                if is_jump(one):
+                    holds = self._holds(one, known)
+                    if holds is not False:
+                        self._enter(target(index, one), known)
+                    if holds is not True:
+                        self._enter(index + 1, known)
+                    break
+                self._run(index, one, known)
+                index += 2 if one.opcode == isa.LD_IMM64 else 1
+                if index in self.leaders:
+                    self._enter(index, known)
+                    break
+
+    def _enter(self, index: int, known: Knowledge) -> None:
+        """Control may come to this block with that knowledge."""
+        there = self.known.get(index)
+        if there is None:
+            self.known[index] = known.copy()
+        elif not there.join(known):
+            return
+        self.waiting.append(index)
+
+    def look(self) -> None:
+        """Now that it is certain what is known: writes down what the translation wants of it."""
+        for start, at_start in self.known.items():
+            index, known = start, at_start.copy()
+            while True:
+                one = self._instruction(index)
+                self.reached.add(index)
+                if is_jump(one):
+                    self._look_at_jump(index, one, known)
+                    break
+                if one.opcode == EXIT:
+                    break
+                if is_helper(one):
+                    first, second, third, fourth, fifth = known.registers[1:6]
+                    key = known.number_at(second, 4)
+                    self.calls[index] = Call(helper(one), (first, second, third, fourth, fifth), key)
+                elif one.opcode & 7 == Class.STX and one.opcode & 0xE0 == isa.MODE_ATOMIC:
+                    base = known.registers[one.dst]
+                    if isinstance(base, StackPointer) or (isinstance(base, ValuePointer) and base.place.per_cpu):
+                        self.own[index] = isinstance(base, StackPointer)
+                self._run(index, one, known)
+                index += 2 if one.opcode == isa.LD_IMM64 else 1
+                if index in self.leaders:
+                    break
+
+    def _look_at_jump(self, index: int, one: Instruction, known: Knowledge) -> None:
+        holds = self._holds(one, known)
+        if holds is not False:
+            self.targets.add(target(index, one))
+        if holds is not None:
+            self.always[index] = holds
+
+    def _instruction(self, index: int) -> Instruction:
+        if not 0 <= index < len(self.code):
+            raise Untranslatable(None, f"the program runs out of its instructions at {index}")
+        return self.code.instructions[index]
+
+    # What instructions do to what is known
+
+    def _run(self, index: int, one: Instruction, known: Knowledge) -> None:
+        """An instruction that does not jump."""
+        called = callee(index, one)
+        if called is not None and called not in self.known:
+            self.known[called] = Knowledge(main=False)
+            self.waiting.append(called)
+        if one.opcode == isa.LD_IMM64:
+            known.registers[one.dst] = self._constant(index, one)
+        elif one.opcode != CALL:
+            known.note(one)
+        elif one.src:
+            known.called(None)
+        else:
+            result = self._result(helper(one), known)
+            known.called(helper(one))
+            known.registers[0] = result
+
+    def _constant(self, index: int, one: Instruction) -> Value:
+        relocation, high = self.relocations.get(index), self._instruction(index + 1).imm
         if relocation is None:
-            value = None if one.src else (high & 0xFFFFFFFF) << 32 | one.imm & 0xFFFFFFFF
-            self.known.load(one.dst, value)
-            return
+            return None if one.src else (high & 0xFFFFFFFF) << 32 | one.imm & 0xFFFFFFFF
         place = place_of(relocation, self.maps)
-        self.known.load(one.dst, MapPointer(place) if relocation.offset is None else place.values + relocation.offset)
+        return MapPointer(place) if relocation.offset is None else place.values + relocation.offset
 
-    def _call(self, index: int, one: Instruction) -> None:
-        if one.src:
-            self.known.called()
-            return
-        first, second, third, fourth, fifth = self.known.registers[1:6]
-        call = Call(helper(one), (first, second, third, fourth, fifth), self.known.constant_at(second, 4))
-        self.calls[index] = call
-        self.known.called()
-        place = call.map
-        if call.helper != Helper.MAP_LOOKUP or call.helper in self.inlined:
-            return
-        if place is not None and is_array(place) and call.key is not None:
-            self.known.load(0, element(place, call.key))
+    def _result(self, called: Helper, known: Knowledge) -> Value:
+        the_map = known.registers[1]
+        if called != Helper.MAP_LOOKUP or not isinstance(the_map, MapPointer):
+            return None
+        place, key = the_map.place, known.number_at(known.registers[2], 4)
+        if is_array(place) and key is not None and called not in self.inlined:
+            return element(place, key)
+        return ValuePointer(place)
 
-    def _holds(self, one: Instruction) -> bool | None:
-        """How a comparison for equality goes, if both sides are numbers: others are not worth it."""
+    def _holds(self, one: Instruction, known: Knowledge) -> bool | None:
+        """How a jump goes, if that is certain; comparisons other than for equality are not worth it."""
         operation = one.opcode & 0xF0
+        if operation == Jump.JA:
+            return True
         if operation not in (Jump.JEQ, Jump.JNE):
             return None
         mask = (1 << 64) - 1 if one.opcode & 7 == Class.JMP else 0xFFFFFFFF
-        left = self.known.registers[one.dst]
-        right = self.known.registers[one.src] if one.opcode & isa.REG else one.imm
+        left = known.registers[one.dst]
+        right = known.registers[one.src] if one.opcode & isa.REG else one.imm
         if not isinstance(left, int) or not isinstance(right, int):
             return None
         return (left & mask == right & mask) == (operation == Jump.JEQ)
-
-
-def _reached(code: Code, always: Mapping[int, bool]) -> frozenset[int]:
-    """From the first instruction on: by running, jumping, calling."""
-    seen: set[int] = set()
-    waiting = [0]
-    while waiting:
-        index = waiting.pop()
-        while index not in seen:
-            if not 0 <= index < len(code):
-                raise Untranslatable(None, f"the program runs out of its instructions at {index}")
-            seen.add(index)
-            one = code.instructions[index]
-            called = callee(index, one)
-            if called is not None:
-                waiting.append(called)
-            if one.opcode == EXIT:
-                break
-            if is_jump(one) and always.get(index, True):
-                waiting.append(target(index, one))
-                if one.opcode in (JA, _GOTOL) or index in always:
-                    break
-            index += 2 if one.opcode == isa.LD_IMM64 else 1
-    return frozenset(seen)

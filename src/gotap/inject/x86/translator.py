@@ -12,7 +12,7 @@ their tests' (tests/bpf, tests/kernel) that they do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -24,8 +24,8 @@ from gotap.inject.x86.assembler import Assembler
 from gotap.inject.x86.calls import TAIL_ENTRY, Call, Inline, Untranslatable
 from gotap.inject.x86.computing import REGISTERS, combined, compare, compute, constant, load_address
 from gotap.inject.x86.knowledge import MapPlace
-from gotap.inject.x86.memory import access
-from gotap.inject.x86.operands import R11, R11D, RBP, RSP, Register, mem, rip
+from gotap.inject.x86.memory import access, atomic, is_atomic
+from gotap.inject.x86.operands import R11, R11D, R12, RBP, RSP, Register, byte, mem, rip
 from gotap.inject.x86.reading import (
     EXIT,
     Function,
@@ -57,15 +57,18 @@ def translate(
     maps: Mapping[str, MapPlace],
     helpers: Mapping[Helper, int],
     inline: Mapping[Helper, Inline] | None = None,
+    alone: int | None = None,
 ) -> bytes:
-    """Machine code for the address `at`, to be called at its first byte. `helpers`: their addresses.
+    """Machine code for the address `at`, to be called at its first byte. `helpers`: their addresses; `inline`: of calls
+    that are written in their place; `alone`: offset in the slot of a byte that is not 0 while no other thread writes to
+    this one's per-CPU values, so that atomic operations on them need no lock.
 
     Untranslatable: it uses a helper that is neither in `helpers` nor in `inline`, or a map that is not in `maps`.
     """
     asm = Assembler(at)
     reading = read(code, maps, inline or ())
     for function in reading.functions:
-        _Translator(asm, code, reading, function, maps, helpers, inline or {}).function()
+        _Translator(asm, code, reading, function, maps, helpers, inline or {}, alone).function()
     if any(call.helper == Helper.LOOP for call in reading.calls.values()):
         asm.align(16)
         calls.loop(asm)
@@ -148,7 +151,10 @@ class _Translator:
         maps: Mapping[str, MapPlace],
         helpers: Mapping[Helper, int],
         inline: Mapping[Helper, Inline],
+        alone: int | None,
     ) -> None:
+        self.alone = alone
+        self.cold: list[Callable[[], None]] = []
         self.asm, self.code, self.reading, self.place = asm, code, reading, function
         self.maps, self.helpers, self.inline = maps, helpers, inline
         self.relocations = {one.index: one for one in code.relocations}
@@ -176,9 +182,35 @@ class _Translator:
                     following += 1
                 else:
                     compute(self.asm, one)
+            elif is_atomic(one):
+                self._atomic(index, one)
             else:
                 access(self.asm, one)
             index = following
+        for cold in self.cold:
+            cold()
+
+    def _atomic(self, index: int, one: Instruction) -> None:
+        """Without a lock where no other thread can be; whether that is so may be the slot's to say."""
+        own = self.reading.own.get(index)
+        if own is None or (not own and self.alone is None):
+            atomic(self.asm, one)
+            return
+        if not own:
+            shared, done = self.asm.new_label("shared"), self.asm.new_label("done")
+            self.asm.cmp(byte(R12, self.alone or 0), 0)
+            self.asm.je(shared)
+            self.cold.append(lambda: self._shared(one, shared, done))
+            atomic(self.asm, one, locked=False)
+            self.asm.label(done)
+        else:
+            atomic(self.asm, one, locked=False)
+
+    def _shared(self, one: Instruction, here: str, back: str) -> None:
+        """An atomic operation that has its lock, behind the function."""
+        self.asm.label(here)
+        atomic(self.asm, one)
+        self.asm.jmp(back)
 
     def _prologue(self) -> None:
         asm, frame = self.asm, self.frame
