@@ -10,6 +10,7 @@ A window is code pages, then data pages (sites' records): code and what is writt
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -152,10 +153,22 @@ def plan(mappings: Sequence[Mapping], image: Range, jumps: Sequence[Jump], share
     As few windows as a greedy choice finds; jumps that are not punned go where punned ones went, if they reach it.
     """
     planner = _Planner(free_ranges(mappings), _around(image), jumps, shared)
-    planner.place(sorted(range(len(jumps)), key=lambda index: jumps[index].site))
+    for part in _by_pun(jumps):
+        planner.place(part)
     places = tuple(planner.places.get(index) for index in range(len(jumps)))
     missing = [jump for jump, where in zip(jumps, places, strict=True) if where is None]
     return Plan(tuple(planner.windows), places, _why(missing))
+
+
+def _by_pun(jumps: Sequence[Jump]) -> list[list[int]]:
+    """Jumps of one pun each, by ascending site; those without go with the most frequent one."""
+    puns = Counter(jump.pun for jump in jumps if jump.pun is not None)
+    most = max(puns, key=lambda pun: puns[pun], default=None)
+    parts: dict[int | None, list[int]] = {most: []}
+    for index in sorted(range(len(jumps)), key=lambda index: jumps[index].site):
+        pun = jumps[index].pun
+        parts.setdefault(most if pun is None else pun, []).append(index)
+    return [part for part in parts.values() if part]
 
 
 def _around(image: Range) -> Range:
