@@ -248,7 +248,13 @@ class Stretches:
         """
         if self.unsafe.assembly:
             return False
-        return index == self.check_end or self._dead(index)
+        return index == self.check_end or self._dead(index) or self._unused(index)
+
+    def _unused(self, index: int) -> bool:
+        """Whether none of them has been written since the function was entered, on the only way to the instruction."""
+        if index >= _LOOK_BACK or self.graph.blocks[0].cyclic or index > self.graph.blocks[0].last:
+            return False
+        return all(_SCRATCH.isdisjoint(_used(one)[1]) for one in self.graph.instructions[:index])
 
     def _dead(self, index: int) -> bool:
         """Whether all three are written before they are read, or the function is left."""
