@@ -7,8 +7,8 @@ import re
 import pytest
 
 from arm64_binaries import Arm64Binary, arm64
-from gobuild import ALL, NEWEST, OLDEST, every_version
-from gotap.image.code.arm64 import Arm64Function, JumpSite, NoJump, fits, jump_site
+from gobuild import ALL, NEWEST, OLDEST
+from gotap.image.code.arm64 import JumpSite, jump_site
 from gotap.image.code.arm64_relocation import words_of
 
 _UNOPTIMISED = "-gcflags=all=-N -l"

@@ -25,7 +25,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from .arm64_function import Arm64Function, literal_size
-from .arm64_instructions import IP0, IP1, RETURN_TO_LINK, TEMPORARY, Instruction, Kind
+from .arm64_instructions import CONTEXT, IP0, IP1, RETURN_TO_LINK, TEMPORARY, Instruction, Kind
 from .arm64_relocation import Displaced
 from .jumps.model import Fit, NoJump
 
@@ -120,7 +120,9 @@ def _why_it_stays(function: Arm64Function, one: Instruction) -> str:
         return f"{text} is not known to work elsewhere"
     if one.kind in (Kind.EXCLUSIVE_LOAD, Kind.EXCLUSIVE_STORE) or function.in_exclusive_pair(one.address):
         return f"{text} belongs to a load-exclusive and store-exclusive pair, which an event between them breaks"
-    if one.may_fault:
+    entry = function.entry
+    through_context = one.base == CONTEXT and entry is not None and one.address == entry.address
+    if one.may_fault and not through_context:  # whoever calls a closure gives it its context
         return f"{text} touches memory that may not be there: its panic would come from the trampoline"
     if one.kind is Kind.LITERAL:
         assert one.target is not None

@@ -13,7 +13,7 @@ from enum import Enum
 from msgspec import Struct
 
 #: Register numbers. 31 is SP as the base of a memory access, else the zero register.
-IP0, IP1, TEMPORARY, G, FP, LR, SP = 16, 17, 27, 28, 29, 30, 31
+IP0, IP1, CONTEXT, TEMPORARY, G, FP, LR, SP = 16, 17, 26, 27, 28, 29, 30, 31
 NOP = 0xD503201F
 RETURN_TO_LINK = 0xD65F03C0
 

@@ -3,8 +3,9 @@
     take the slot and its stack | registers into the context; programs; registers back | leave | after
 
 Nothing of the site changes: registers, flags and the goroutine's stack are as if the stub were not there. Programs are
-machine code with the context in X0 and the slot in X19; they may change every other register but SP and X18, which Go
-leaves to the platform, and use no vectors.
+machine code with the context in X0 and the slot in X19. They may change every other register but SP, X18, which Go
+leaves to the platform, and **X28**: without cgo a signal handler takes g from there, wherever it came from (sigtramp in
+runtime/sys_linux_arm64.s, sigFetchG; Go 1.18–1.27), so it must be g at every instruction. They use no vectors.
 
 **Registers.** At a *scratch* site X16, X17 and X27 mean nothing, and no byte of the goroutine's stack is touched.
 Elsewhere they are saved below it: 64 bytes, of which the upper 40 are left alone. There a function keeps the frame
@@ -40,14 +41,15 @@ from gotap.inject.arm64.stub import LARGEST_AFTER, after_code
 _M, _SLOT, _TEMP = IP0, IP1, TEMPORARY
 #: The programs' slot; the list of programs while none runs.
 _HELD_SLOT, _LIST = 19, 20
+#: Never changed, but part of the context.
 _PLATFORM = 18
 
 #: Stack below SP that careful stubs use: registers at its lower end.
 _FRAME = 64
 
 #: What `common` saves in pairs; stubs save X16, X17, X27, the link register and SP.
-_PAIRS = (*((n, n + 1) for n in range(0, 16, 2)), *((n, n + 1) for n in range(19, 25, 2)), (28, 29))
-_SINGLE = (25, 26)
+_PAIRS = (*((n, n + 1) for n in range(0, 16, 2)), *((n, n + 1) for n in range(19, 27, 2)))
+_SINGLE = (29,)
 
 #: A site's record: its address, and where its list of programs is.
 RECORD = struct.Struct("<QQ")
@@ -78,7 +80,7 @@ def common(slots: Slots, at: int) -> bytes:
     a = Assembler(at)
     for one, two in _PAIRS:
         a.stp(one, two, _SLOT, slots.context + 8 * one)
-    for register in (_PLATFORM, *_SINGLE):
+    for register in (_PLATFORM, G, *_SINGLE):
         a.str(register, _SLOT, slots.context + 8 * register)
     a.ldr(_M, _TEMP)
     a.str(_M, _SLOT, slots.context + Context.PC)
