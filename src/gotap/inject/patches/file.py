@@ -16,10 +16,12 @@ A child that the process forks has them too, and must have, since its text is pa
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
 from collections.abc import Mapping, Sequence
+from mmap import mmap as mmap_here
 
 from gotap.inject.patches import journal as journals
 from gotap.inject.patches.errors import NoRoom
@@ -50,6 +52,7 @@ from gotap.process import ptrace
 from gotap.process.proc import Process
 
 _F_ADD_SEALS, _F_SEAL_SHRINK, _F_SEAL_GROW = 1033, 2, 4  # include/uapi/linux/fcntl.h
+_WORD = 8
 _MADV_WIPEONFORK = 18  # include/uapi/asm-generic/mman-common.h, Linux ≥ 4.14
 
 
@@ -72,6 +75,7 @@ class TrampolineFile:
         self.windows = tuple(windows)
         #: All that was mapped in the process.
         self.areas: tuple[Area, ...] = ()
+        self._memory: mmap_here | None = None
 
     def fileno(self) -> int:
         return self._descriptor
@@ -95,12 +99,25 @@ class TrampolineFile:
         raise ValueError(f"{address:#x} is in no window")
 
     def write(self, address: int, content: bytes) -> None:
-        """What threads may be running: data that they read as a whole (a word), or code that no site leads to yet."""
-        os.pwrite(self._descriptor, content, self.offset(address))
+        """Whole words, each by one store in ascending order: threads that run meanwhile see the old one or the new one.
+
+        (pwrite(2) copies bytes as it likes.)
+        """
+        if self._memory is None:
+            self._memory = mmap_here(self._descriptor, os.fstat(self._descriptor).st_size)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) + self.offset(address)
+        if address % _WORD or len(content) % _WORD:
+            raise ValueError(f"{len(content)} bytes at {address:#x} are no whole words")
+        for at in range(0, len(content), _WORD):
+            word = int.from_bytes(content[at : at + _WORD], "little")
+            ctypes.c_uint64.from_address(start + at).value = word
         ptrace.step()
 
     def close(self) -> None:
-        """gotap's descriptor only; the process keeps its mappings."""
+        """gotap's side only; the process keeps its mappings."""
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

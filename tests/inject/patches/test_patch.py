@@ -1,0 +1,55 @@
+"""Jumps as bytes."""
+
+from __future__ import annotations
+
+import pytest
+from iced_x86 import Decoder, Mnemonic
+
+from gotap.inject.patches.patch import Found, jump_patch, why_not
+from gotap.inject.trampolines.windows import PAGE
+
+EPILOGUE = bytes.fromhex("4883c4105d")  # add $0x10, %rsp; pop %rbp
+
+
+@pytest.mark.parametrize("target", [0x400000, 0x401235, 0x5D500000, 0x8000_0000])
+def test_a_jump_leads_where_it_should(target: int) -> None:
+    patch = jump_patch(0x401230, bytes(range(8)), target)
+    (jump,) = Decoder(64, patch.new, ip=0x401230)
+    assert (jump.mnemonic, jump.near_branch_target, jump.len) == (Mnemonic.JMP, target, 5)
+    assert patch.original == bytes(range(5))
+
+
+def test_a_pun_leaves_the_instruction_behind_it() -> None:
+    target = 0x401230 + 5 + 0x5D123456
+    patch = jump_patch(0x401230, EPILOGUE, target, 0x5D)
+    assert (patch.size, patch.original) == (4, EPILOGUE[:4])
+    (jump,) = Decoder(64, patch.new + EPILOGUE[4:], ip=0x401230)
+    assert jump.near_branch_target == target
+
+
+@pytest.mark.parametrize(("target", "original"), [
+    (0x401230 + 5 + 0x5C123456, EPILOGUE), (0x401230 + 5 + 0x5D123456, EPILOGUE[:4] + b"\x90"), (0x401230, EPILOGUE)
+])  # fmt: skip
+def test_a_pun_that_is_none(target: int, original: bytes) -> None:
+    with pytest.raises(ValueError, match="does not end in 0x5d"):
+        jump_patch(0x401230, original, target, 0x5D)
+
+
+def test_too_far() -> None:
+    with pytest.raises(ValueError, match="cannot be reached"):
+        jump_patch(0x401230, EPILOGUE, 0x401235 + (1 << 31))
+
+
+def test_whose_bytes() -> None:
+    patch = jump_patch(0x401230, EPILOGUE, 0x5D500000)
+    assert patch.whose(EPILOGUE) is Found.ORIGINAL
+    assert patch.whose(patch.new) is Found.OURS
+    assert patch.whose(b"\xcc" + patch.new[1:]) is Found.FOREIGN
+
+
+@pytest.mark.parametrize(("offset", "pun", "fits"), [
+    (0, None, True), (PAGE - 5, None, True), (PAGE - 4, None, False), (PAGE - 1, None, False),
+    (PAGE - 4, 0x5D, True), (PAGE - 3, 0x5D, False),
+])  # fmt: skip
+def test_a_jump_lies_in_one_page(offset: int, pun: int | None, fits: bool) -> None:
+    assert (why_not(0x401000 + offset, pun) == "") is fits
