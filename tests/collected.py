@@ -106,6 +106,8 @@ class CollectingMachine:
 
     features: HasFeatures = field(default_factory=Everything)
     cpus: int = 8
+    inside: bool = True
+    unmeasured: float = 0.0
     sources: list[Source] = field(default_factory=list)
 
     def make_map(self, kind: MapType, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = ""
@@ -139,6 +141,12 @@ class CollectingMachine:
     @contextlib.contextmanager
     def measuring(self) -> Iterator[bool]:
         yield False
+
+    def look(self) -> None:
+        pass
+
+    def losses(self) -> dict[str, int]:
+        return {}
 
     def trap_cost(self, cost: Cost) -> float:
         return 0.0

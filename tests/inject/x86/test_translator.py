@@ -602,3 +602,17 @@ def test_own_memory_needs_no_lock(alone: int | None, operation: int, size: int) 
     locked = [one for one in instructions if one.has_lock_prefix] + exchanges
     asked = [one for one in instructions if one.mnemonic == Mnemonic.CMP and one.memory_base == X86Register.R12]
     assert (len(locked), len(asked)) == (1, alone is not None)
+
+
+def test_maps_may_have_helpers_of_their_own() -> None:
+    asm = Assembler()
+    asm.ld_map(R1, "one")
+    asm.call(Helper.MAP_DELETE)
+    asm.ld_map(R1, "two")
+    asm.call(Helper.MAP_DELETE)
+    asm.load(R1, R10, -8)
+    asm.call(Helper.MAP_DELETE)
+    places = {"one": MapPlace(FAR + 64, helpers={Helper.MAP_DELETE: FAR + 0x1000}), "two": MapPlace(FAR + 128)}
+    code = translate(finished(asm), FAR, places, {Helper.MAP_DELETE: FAR + 0x2000})
+    called = [one.near_branch_target - FAR for one in Decoder(64, code, ip=FAR) if one.mnemonic == Mnemonic.CALL]
+    assert called == [0x1000, 0x2000, 0x2000]

@@ -103,9 +103,13 @@ def call_helper(asm: Assembler, call: Call, helpers: Mapping[Helper, int], inlin
         return
     if call.helper == Helper.MAP_LOOKUP and look_up_in_array(asm, call):
         return
-    if call.helper not in helpers:
+    special = call.map.helpers.get(call.helper) if call.map is not None else None
+    if special is not None:
+        call_address(asm, special)
+    elif call.helper in helpers:
+        call_address(asm, helpers[call.helper])
+    else:
         raise missing(call.helper)
-    call_address(asm, helpers[call.helper])
 
 
 def call_address(asm: Assembler, address: int) -> None:

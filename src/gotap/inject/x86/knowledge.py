@@ -10,6 +10,8 @@ through pointers that they are given.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from gotap.bpf import isa
@@ -26,7 +28,8 @@ class MapPlace(Struct, frozen=True):
     `descriptor`: address that stands for the map: what LD_IMM64 loads and helpers take; `values`: address of the first
     value, for maps whose values lie one behind the other: ARRAY, and PROG_ARRAY, whose values are addresses of
     programs' `TAIL_ENTRY`, 0 where there is none. `entries` and `stride` (bytes from one value to the next) allow
-    lookups without a call; without them the helper is called.
+    lookups without a call; without them the helper is called. `helpers`: functions that stand for a helper where it is
+    called with this very map, e.g. for keys of its length.
     """
 
     descriptor: int
@@ -34,6 +37,7 @@ class MapPlace(Struct, frozen=True):
     kind: MapType = MapType.HASH
     entries: int = 0
     stride: int = 0
+    helpers: Mapping[Helper, int] = {}
 
     @property
     def per_cpu(self) -> bool:

@@ -28,10 +28,6 @@ def access(asm: Assembler, one: Instruction) -> None:
         asm.mov(place, REGISTERS[one.src].sized(size))
 
 
-def is_atomic(one: Instruction) -> bool:
-    return one.opcode & 7 == Class.STX and one.opcode & 0xE0 == isa.MODE_ATOMIC
-
-
 def atomic(asm: Assembler, one: Instruction, *, locked: bool = True) -> None:
     """Not `locked`: no other thread writes there. A lock takes 20 cycles, whether anybody contends for it or not."""
     size = isa.SIZE_BYTES[one.opcode & 0x18]

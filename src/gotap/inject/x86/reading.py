@@ -14,6 +14,10 @@ from gotap.inject.x86.knowledge import Knowledge, MapPlace, MapPointer, StackPoi
 
 CALL, EXIT, JA = Class.JMP | Jump.CALL, Class.JMP | Jump.EXIT, Class.JMP | Jump.JA
 _GOTOL = Class.JMP32 | Jump.JA
+#: Opcodes of jumps.
+JUMPS = frozenset(opcode for opcode in range(256) if opcode & 7 in (Class.JMP, Class.JMP32)) - {CALL, EXIT}
+#: Opcodes of atomic operations.
+ATOMICS = frozenset(Class.STX | isa.MODE_ATOMIC | size for size in isa.SIZE_BYTES)
 
 
 class Function(Struct, frozen=True):
@@ -33,8 +37,8 @@ class Reading(Struct, frozen=True):
     """
 
     functions: tuple[Function, ...]
-    reached: frozenset[int]
-    targets: frozenset[int]
+    reached: Collection[int]
+    targets: Collection[int]
     always: Mapping[int, bool]
     calls: Mapping[int, Call]
     own: Mapping[int, bool]
@@ -52,10 +56,6 @@ def is_helper(one: Instruction) -> bool:
     return one.opcode == CALL and one.src == 0
 
 
-def is_jump(one: Instruction) -> bool:
-    return one.opcode & 7 in (Class.JMP, Class.JMP32) and one.opcode not in (CALL, EXIT)
-
-
 def target(index: int, one: Instruction) -> int:
     """Where a jump goes."""
     return index + 1 + (one.imm if one.opcode == _GOTOL else one.offset)
@@ -63,7 +63,9 @@ def target(index: int, one: Instruction) -> int:
 
 def callee(index: int, one: Instruction) -> int | None:
     """First instruction of the subprogram that is called, or whose address is loaded."""
-    if (one.opcode, one.src) in ((CALL, isa.PSEUDO_CALL), (isa.LD_IMM64, isa.PSEUDO_FUNC)):
+    if (one.opcode == CALL and one.src == isa.PSEUDO_CALL) or (
+        one.opcode == isa.LD_IMM64 and one.src == isa.PSEUDO_FUNC
+    ):
         return index + 1 + one.imm
     return None
 
@@ -78,56 +80,76 @@ def place_of(relocation: Relocation, maps: Mapping[str, MapPlace]) -> MapPlace:
 def read(code: Code, maps: Mapping[str, MapPlace], inlined: Collection[Helper] = ()) -> Reading:
     """`inlined`: helpers whose code others write, so that nothing is known of their results."""
     reader = _Reader(code, maps, inlined)
-    reader.reach()
-    reader.look()
-    reached, targets = frozenset(reader.reached), frozenset(reader.targets)
-    return Reading(reader.functions(), reached, targets, reader.always, reader.calls, reader.own)
+    reader.read()
+    return reader.reading()
 
 
 class _Reader:
     """Goes through the program along its branches until nothing new is learnt (sparse conditional constant
-    propagation): blocks are run with what is known at their start, which only ever becomes less.
+    propagation): a block is run with what is known at its start, and again whenever that has become less. What its last
+    run found holds.
     """
 
     def __init__(self, code: Code, maps: Mapping[str, MapPlace], inlined: Collection[Helper]) -> None:
-        self.code, self.maps, self.inlined = code, maps, inlined
+        self.instructions, self.maps, self.inlined = code.instructions, maps, inlined
         self.relocations = {one.index: one for one in code.relocations}
         self.starts = [0, *(index for index, _ in code.subprograms)]
-        self.leaders = {target(index, one) for index, one in enumerate(code.instructions) if is_jump(one)}
+        self.leaders = {target(index, one) for index, one in enumerate(code.instructions) if one.opcode in JUMPS}
         self.known: dict[int, Knowledge] = {0: Knowledge(main=True)}  # at the start of blocks
         self.waiting = [0]
         self.reached: set[int] = set()
-        self.targets: set[int] = set()
-        self.always: dict[int, bool] = {}
+        self.jumps: dict[int, bool | None] = {}  # how they go, None: either way
         self.calls: dict[int, Call] = {}
-        self.own: dict[int, bool] = {}
+        self.own: dict[int, bool | None] = {}
 
-    def functions(self) -> tuple[Function, ...]:
-        ends = [*self.starts[1:], len(self.code)]
-        return tuple(Function(start, end, start == 0) for start, end in zip(self.starts, ends, strict=True)
-                     if start in self.known)  # fmt: skip
-
-    def reach(self) -> None:
-        """Finds what is known at the start of all blocks that are reached."""
+    def read(self) -> None:
         while self.waiting:
             start = self.waiting.pop()
-            index, known = start, self.known[start].copy()
-            while True:
-                one = self._instruction(index)
-                if one.opcode == EXIT:
-                    break
-                if is_jump(one):
-                    holds = self._holds(one, known)
-                    if holds is not False:
-                        self._enter(target(index, one), known)
-                    if holds is not True:
-                        self._enter(index + 1, known)
-                    break
-                self._run(index, one, known)
-                index += 2 if one.opcode == isa.LD_IMM64 else 1
-                if index in self.leaders:
-                    self._enter(index, known)
-                    break
+            self._block(start, self.known[start].copy())
+
+    def reading(self) -> Reading:
+        ends = [*self.starts[1:], len(self.instructions)]
+        functions = tuple(Function(start, end, start == 0) for start, end in zip(self.starts, ends, strict=True)
+                          if start in self.known)  # fmt: skip
+        targets = {target(index, self.instructions[index]) for index, holds in self.jumps.items() if holds is not False}
+        always = {index: holds for index, holds in self.jumps.items() if holds is not None}
+        own = {index: surely for index, surely in self.own.items() if surely is not None}
+        return Reading(functions, self.reached, targets, always, self.calls, own)
+
+    def _block(self, index: int, known: Knowledge) -> None:
+        """From `index` to the next jump, or where another block begins."""
+        instructions, leaders, reached = self.instructions, self.leaders, self.reached
+        while True:
+            if not 0 <= index < len(instructions):
+                raise Untranslatable(None, f"the program runs out of its instructions at {index}")
+            one = instructions[index]
+            opcode = one.opcode
+            reached.add(index)
+            if opcode in JUMPS:
+                self._jump(index, one, known)
+                return
+            if opcode == EXIT:
+                return
+            if opcode == isa.LD_IMM64:
+                known.registers[one.dst] = self._constant(index, one)
+                index += 1
+            elif opcode == CALL:
+                self._call(index, one, known)
+            else:
+                if opcode in ATOMICS:
+                    self.own[index] = _own(known.registers[one.dst])
+                known.note(one)
+            index += 1
+            if index in leaders:
+                self._enter(index, known)
+                return
+
+    def _jump(self, index: int, one: Instruction, known: Knowledge) -> None:
+        holds = self.jumps[index] = _holds(one, known)
+        if holds is not False:
+            self._enter(target(index, one), known)
+        if holds is not True:
+            self._enter(index + 1, known)
 
     def _enter(self, index: int, known: Knowledge) -> None:
         """Control may come to this block with that knowledge."""
@@ -138,88 +160,57 @@ class _Reader:
             return
         self.waiting.append(index)
 
-    def look(self) -> None:
-        """Now that it is certain what is known: writes down what the translation wants of it."""
-        for start, at_start in self.known.items():
-            index, known = start, at_start.copy()
-            while True:
-                one = self._instruction(index)
-                self.reached.add(index)
-                if is_jump(one):
-                    self._look_at_jump(index, one, known)
-                    break
-                if one.opcode == EXIT:
-                    break
-                if is_helper(one):
-                    first, second, third, fourth, fifth = known.registers[1:6]
-                    key = known.number_at(second, 4)
-                    self.calls[index] = Call(helper(one), (first, second, third, fourth, fifth), key)
-                elif one.opcode & 7 == Class.STX and one.opcode & 0xE0 == isa.MODE_ATOMIC:
-                    base = known.registers[one.dst]
-                    if isinstance(base, StackPointer) or (isinstance(base, ValuePointer) and base.place.per_cpu):
-                        self.own[index] = isinstance(base, StackPointer)
-                self._run(index, one, known)
-                index += 2 if one.opcode == isa.LD_IMM64 else 1
-                if index in self.leaders:
-                    break
-
-    def _look_at_jump(self, index: int, one: Instruction, known: Knowledge) -> None:
-        holds = self._holds(one, known)
-        if holds is not False:
-            self.targets.add(target(index, one))
-        if holds is not None:
-            self.always[index] = holds
-
-    def _instruction(self, index: int) -> Instruction:
-        if not 0 <= index < len(self.code):
-            raise Untranslatable(None, f"the program runs out of its instructions at {index}")
-        return self.code.instructions[index]
-
-    # What instructions do to what is known
-
-    def _run(self, index: int, one: Instruction, known: Knowledge) -> None:
-        """An instruction that does not jump."""
-        called = callee(index, one)
-        if called is not None and called not in self.known:
-            self.known[called] = Knowledge(main=False)
-            self.waiting.append(called)
-        if one.opcode == isa.LD_IMM64:
-            known.registers[one.dst] = self._constant(index, one)
-        elif one.opcode != CALL:
-            known.note(one)
-        elif one.src:
-            known.called(None)
-        else:
-            result = self._result(helper(one), known)
-            known.called(helper(one))
-            known.registers[0] = result
+    def _enter_function(self, index: int) -> None:
+        if index not in self.known:
+            self.known[index] = Knowledge(main=False)
+            self.waiting.append(index)
 
     def _constant(self, index: int, one: Instruction) -> Value:
-        relocation, high = self.relocations.get(index), self._instruction(index + 1).imm
-        if relocation is None:
-            return None if one.src else (high & 0xFFFFFFFF) << 32 | one.imm & 0xFFFFFFFF
-        place = place_of(relocation, self.maps)
-        return MapPointer(place) if relocation.offset is None else place.values + relocation.offset
-
-    def _result(self, called: Helper, known: Knowledge) -> Value:
-        the_map = known.registers[1]
-        if called != Helper.MAP_LOOKUP or not isinstance(the_map, MapPointer):
+        relocation = self.relocations.get(index)
+        if relocation is not None:
+            place = place_of(relocation, self.maps)
+            return MapPointer(place) if relocation.offset is None else place.values + relocation.offset
+        if one.src == isa.PSEUDO_FUNC:
+            self._enter_function(index + 1 + one.imm)
             return None
-        place, key = the_map.place, known.number_at(known.registers[2], 4)
-        if is_array(place) and key is not None and called not in self.inlined:
-            return element(place, key)
+        return (self.instructions[index + 1].imm & 0xFFFFFFFF) << 32 | one.imm & 0xFFFFFFFF
+
+    def _call(self, index: int, one: Instruction, known: Knowledge) -> None:
+        if one.src:
+            self._enter_function(index + 1 + one.imm)
+            known.called(None)
+            return
+        first, second, third, fourth, fifth = known.registers[1:6]
+        call = Call(helper(one), (first, second, third, fourth, fifth), known.number_at(second, 4))
+        self.calls[index] = call
+        known.called(call.helper)
+        known.registers[0] = self._result(call)
+
+    def _result(self, call: Call) -> Value:
+        place = call.map
+        if call.helper != Helper.MAP_LOOKUP or place is None:
+            return None
+        if is_array(place) and call.key is not None and call.helper not in self.inlined:
+            return element(place, call.key)
         return ValuePointer(place)
 
-    def _holds(self, one: Instruction, known: Knowledge) -> bool | None:
-        """How a jump goes, if that is certain; comparisons other than for equality are not worth it."""
-        operation = one.opcode & 0xF0
-        if operation == Jump.JA:
-            return True
-        if operation not in (Jump.JEQ, Jump.JNE):
-            return None
-        mask = (1 << 64) - 1 if one.opcode & 7 == Class.JMP else 0xFFFFFFFF
-        left = known.registers[one.dst]
-        right = known.registers[one.src] if one.opcode & isa.REG else one.imm
-        if not isinstance(left, int) or not isinstance(right, int):
-            return None
-        return (left & mask == right & mask) == (operation == Jump.JEQ)
+
+def _own(base: Value) -> bool | None:
+    if isinstance(base, StackPointer):
+        return True
+    return False if isinstance(base, ValuePointer) and base.place.per_cpu else None
+
+
+def _holds(one: Instruction, known: Knowledge) -> bool | None:
+    """How a jump goes, if that is certain; comparisons other than for equality are not worth it."""
+    operation = one.opcode & 0xF0
+    if operation == Jump.JA:
+        return True
+    if operation not in (Jump.JEQ, Jump.JNE):
+        return None
+    left = known.registers[one.dst]
+    right = known.registers[one.src] if one.opcode & isa.REG else one.imm
+    if not isinstance(left, int) or not isinstance(right, int):
+        return None
+    mask = (1 << 64) - 1 if one.opcode & 7 == Class.JMP else 0xFFFFFFFF
+    return (left & mask == right & mask) == (operation == Jump.JEQ)

@@ -24,16 +24,17 @@ from gotap.inject.x86.assembler import Assembler
 from gotap.inject.x86.calls import TAIL_ENTRY, Call, Inline, Untranslatable
 from gotap.inject.x86.computing import REGISTERS, combined, compare, compute, constant, load_address
 from gotap.inject.x86.knowledge import MapPlace
-from gotap.inject.x86.memory import access, atomic, is_atomic
+from gotap.inject.x86.memory import access, atomic
 from gotap.inject.x86.operands import R11, R11D, R12, RBP, RSP, Register, byte, mem, rip
 from gotap.inject.x86.reading import (
+    ATOMICS,
     EXIT,
+    JUMPS,
     Function,
     Reading,
     callee,
     helper,
     is_helper,
-    is_jump,
     place_of,
     read,
     target,
@@ -182,7 +183,7 @@ class _Translator:
                     following += 1
                 else:
                     compute(self.asm, one)
-            elif is_atomic(one):
+            elif one.opcode in ATOMICS:
                 self._atomic(index, one)
             else:
                 access(self.asm, one)
@@ -249,7 +250,7 @@ class _Translator:
     def _flow(self, index: int, one: Instruction) -> None:
         if one.opcode == EXIT:
             self._epilogue()
-        elif is_jump(one):
+        elif one.opcode in JUMPS:
             self._jump(index, one)
         elif (called := callee(index, one)) is not None:
             self.asm.call(_function(called))
