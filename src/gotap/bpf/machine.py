@@ -159,6 +159,16 @@ class Machine(Protocol):
     def features(self) -> HasFeatures: ...
 
     @property
+    def inside(self) -> bool:
+        """Programs run within their target, so that none need ask which process it is."""
+        ...
+
+    @property
+    def unmeasured(self) -> float:
+        """ns that a program's run is taken to last where nobody measures it."""
+        ...
+
+    @property
     def cpus(self) -> int:
         """How many values a per-CPU value is."""
         ...
@@ -188,6 +198,10 @@ class Machine(Protocol):
 
     def detach(self, links: Sequence[Link], meanwhile: Meanwhile = None) -> None:
         """Takes programs out of their places; the target's code is as it was there when this returns."""
+        ...
+
+    def losses(self) -> Mapping[str, int]:
+        """Hits that no program has seen, by why."""
         ...
 
     def run(self, program: Program) -> None:

@@ -10,8 +10,7 @@ from contextlib import ExitStack, contextmanager
 from gotap.bpf.codegen.tracing import Sampling
 from gotap.commands.costs import CostMeter
 from gotap.commands.ends import Limits, noted_signals
-from gotap.commands.host import willing_host
-from gotap.commands.mechanisms import UPROBE, Machines
+from gotap.commands.mechanisms import UPROBE, Machines, close_machines
 from gotap.commands.memory import keep_loaded
 from gotap.commands.session import GATHER, Session
 from gotap.commands.streams import say
@@ -37,7 +36,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
     """A session ready for targets; at the end everything is detached, flushed, and the summary printed."""
     keep_loaded()
     own = Environment(dict(os.environ))
-    features = willing_host("watch")
+    machines = Machines(arguments.via, "watch")
     settings = metric_settings(own)
     chosen = sampler(own)
     with ExitStack() as stack:
@@ -48,7 +47,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             sinks.append(sink)  # one by one: what is open is closed even if the next one cannot be opened
         for warning in own.warnings:
             say(warning)
-        machines = Machines(arguments.via, features)
+        stack.callback(close_machines, machines)
         watchers = Watchers(Sampling(chosen.parent_based, chosen.ratio_threshold))
         stack.callback(watchers.close)
         if machines.via == UPROBE:
@@ -65,13 +64,11 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             # The exporter lets spans wait for seconds (OTEL_BSP_SCHEDULE_DELAY); somebody may be looking at the others.
             gather=1.0 if arguments.to == ["otlp"] else GATHER,
         )
-        session.on_tick.append(meter.look)
+        session.on_tick += [meter.look, machines.look]
         try:
             yield session
         finally:
             summary = session.close()
-            if notices := machines.notices():
-                say(*notices)
             if session.tally.attached_at:
                 say(*summary.lines())
 

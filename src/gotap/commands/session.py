@@ -144,6 +144,7 @@ class Session(Struct):
         self.drain()
         self.tally.in_flight_at_detach += self.targets.watchers.detach(target.attachment, self.keep_up)
         self.drain()
+        self.targets.retire(target.attachment)
         self.tally.rejected += target.rejected
         self.tally.broken_texts += target.broken_texts
         del self.watched[target.attachment.number]

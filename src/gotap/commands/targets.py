@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
-from gotap.bpf.machine import Executable
+from gotap.bpf.machine import Executable, Machine
 from gotap.commands.mechanisms import Machines
 from gotap.commands.memory import give_back
 from gotap.commands.streams import say
@@ -168,16 +168,33 @@ class Targets:
             bias = process.load_bias(program.elf.entry)
             path = f"/proc/self/fd/{descriptor}"
             executable = Executable(process.pid, process.initial_tgid, path, bias)
-            machine = self.machines.of(process.pid, program.image)
-            attachment = self.watchers.attach(machine, executable, program.binding, meanwhile)
+            attachment = self._put(executable, program, meanwhile)
         finally:
             os.close(descriptor)
         if process.execution() != execution:
             self.watchers.detach(attachment, meanwhile)
+            self.retire(attachment)
             raise BecameAnother(
                 f"{process.pid} became another program while it was attached to", "attach to it once more"
             )
         return Target(process, program, attachment, resource, execution)
+
+    def _put(self, executable: Executable, program: Program, meanwhile: Callable[[], None]) -> Attachment:
+        machine = self.machines.of(executable.pid, program.image)
+        try:
+            return self.watchers.attach(machine, executable, program.binding, meanwhile)
+        except BaseException:
+            self._retire(machine)
+            raise
+
+    def retire(self, attachment: Attachment) -> None:
+        """Gives back what a detached target had of its own. Its records must have been taken."""
+        self._retire(self.watchers.machine_of(attachment))
+
+    def _retire(self, machine: Machine) -> None:
+        if self.machines.is_own(machine):
+            self.watchers.retire(machine)
+            self.machines.retire(machine)
 
     def program(self, descriptor: int, name: str, meanwhile: Callable[[], None] = lambda: None) -> Program:
         status = os.fstat(descriptor)

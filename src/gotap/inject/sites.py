@@ -49,6 +49,14 @@ class Sites:
                 found[wanted[address]] = site
         return found
 
+    def name(self, offset: int) -> str:
+        """The function there, and how far in it: `main.handle+0x1f`."""
+        address = self.image.elf.address_of(offset)
+        function = None if address is None else self.image.pclntab.function_at(address)
+        if address is None or function is None:
+            return f"offset {offset:#x}"
+        return f"{function.name}+{address - function.address:#x}"
+
     def _in(self, function: Function, addresses: Iterable[int]) -> dict[int, JumpSite | NoJump]:
         try:
             unsafe = UnsafePoints.of(self.image.pclntab, function)

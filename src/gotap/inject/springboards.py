@@ -7,7 +7,7 @@ that emulates it. Sites where no jump fits get an ordinary uprobe, and so do tho
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from gotap.inject.patches.journal import Mechanism
 from gotap.inject.patches.patch import Patch, jump_patch, why_not
 from gotap.inject.patches.taking import take_back, take_out
 from gotap.inject.sites import Sites
-from gotap.inject.tracee.refusals import is_ours
+from gotap.inject.tracee.grip import is_held
 from gotap.inject.trampolines.springboard import springboard, springboard_jump
 from gotap.inject.trampolines.windows import Range, plan
 from gotap.process.errors import ProcessGone
@@ -88,6 +88,12 @@ class SpringboardMachine:
     def features(self) -> HasFeatures:
         return self._inner.features
 
+    inside = False
+
+    @property
+    def unmeasured(self) -> float:
+        return self._inner.unmeasured
+
     @property
     def cpus(self) -> int:
         return self._inner.cpus
@@ -104,6 +110,9 @@ class SpringboardMachine:
 
     def load(self, sources: Iterable[Source], meanwhile: Meanwhile = None) -> list[machine.Program]:
         return self._inner.load(sources, meanwhile)
+
+    def losses(self) -> Mapping[str, int]:
+        return self._inner.losses()
 
     def run(self, program: machine.Program) -> None:
         self._inner.run(program)
@@ -163,7 +172,7 @@ class SpringboardMachine:
         sites = self._known[executable.pid]
         with Process(executable.pid) as process:
             mappings = process.mappings()
-        held = is_ours(executable.pid)
+        held = is_held(executable.pid)
         fitting: dict[int, JumpSite] = {}
         for offset, found in sites.at(offsets).items():
             reason = _refusal(found, executable.bias, held=held)

@@ -47,6 +47,9 @@ class KernelMachine:
         """`features`: what gotap.kernel.features has found."""
         self.features = features
 
+    inside = False
+    unmeasured = 800.0
+
     @property
     def cpus(self) -> int:
         return possible_cpus()
@@ -125,6 +128,10 @@ class KernelMachine:
 
     def detach(self, links: Sequence[machine.Link], meanwhile: Meanwhile = None) -> None:
         close_all([link for link in links if isinstance(link, Link)], meanwhile)
+
+    def losses(self) -> Mapping[str, int]:
+        """What the recursion guard refuses is in the programs' statistics."""
+        return {}
 
     def run(self, program: machine.Program) -> None:
         """BPF_PROG_TEST_RUN; KernelError when the kernel does not do that."""

@@ -117,7 +117,7 @@ class Watcher:
         target = Target(
             attachment.number,
             executable.pid,
-            executable.tgid,
+            None if self.machine.inside else executable.tgid,
             executable.bias,
             binding.goid,
             binding.stack_high,

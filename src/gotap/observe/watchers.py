@@ -42,7 +42,10 @@ class Watchers:
 
     def detach(self, attachment: Attachment, meanwhile: Meanwhile = None) -> int:
         """As Watcher.detach."""
-        return self._owners.pop(attachment.number).detach(attachment, meanwhile)
+        return self._owners[attachment.number].detach(attachment, meanwhile)
+
+    def machine_of(self, attachment: Attachment) -> Machine:
+        return self._owners[attachment.number].machine
 
     def retire(self, machine: Machine) -> None:
         """What this machine ran is over: its memory is given back, what it counted stays."""

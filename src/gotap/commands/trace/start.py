@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from gotap.bpf.machine import Machine
 from gotap.commands.descriptors import raise_limit, set_limit
 from gotap.commands.ends import Limits, Signals, noted_signals
-from gotap.commands.host import willing_host
 from gotap.commands.main import FAILED, OK
-from gotap.commands.mechanisms import Machines
+from gotap.commands.mechanisms import Machines, close_machines
 from gotap.commands.memory import give_back, keep_for_batches, keep_loaded
 from gotap.commands.streams import say
 from gotap.commands.trace.names import NoNames, ProgramNames
@@ -29,7 +28,6 @@ from gotap.commands.trace.summary import costs, summary
 from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.kernel.executions import Executions, watch_executions
-from gotap.kernel.features import Features
 from gotap.kernel.pool import Pool
 from gotap.kernel.ring import Ring as KernelRing
 from gotap.observe.tracing.governor import Governor
@@ -61,7 +59,7 @@ def trace(arguments: argparse.Namespace) -> int:
             "the script probes a Go program, and none is named", "name it: -p PID, or -c 'COMMAND' to start one"
         )
     keep_loaded()
-    features = willing_host("trace")
+    machines = Machines(arguments.via, "trace")
     limit = raise_limit()
     with ExitStack() as stack:
         signals = stack.enter_context(noted_signals())
@@ -74,7 +72,8 @@ def trace(arguments: argparse.Namespace) -> int:
         elif arguments.pid is not None:
             pid = the_process(arguments.pid)
         subject = None if pid is None else stack.enter_context(Subject(pid, program))
-        tracing = _Tracing(arguments, script, features, signals, subject)
+        stack.callback(close_machines, machines)
+        tracing = _Tracing(arguments, script, machines, signals, subject)
         try:
             return tracing.run()
         finally:
@@ -85,12 +84,11 @@ def trace(arguments: argparse.Namespace) -> int:
 class _Tracing:
     """One run of a script."""
 
-    def __init__(self, arguments: argparse.Namespace, script: tree.Script, features: Features, signals: Signals,
+    def __init__(self, arguments: argparse.Namespace, script: tree.Script, machines: Machines, signals: Signals,
                  subject: Subject | None) -> None:  # fmt: skip
         self.arguments = arguments
         self.script = script
-        self.features = features
-        self.machines = Machines(arguments.via, features)
+        self.machines = machines
         self.signals = signals
         self.subject = subject
         self.image: Image | None = None
@@ -103,6 +101,7 @@ class _Tracing:
         self.tidied = False
         self.governor: Governor | None = None
         self.graph: Graph | None = None
+        self._machine: Machine | None = None
         self.servers: Servers | None = None
 
     def run(self) -> int:
@@ -142,9 +141,12 @@ class _Tracing:
 
     def machine(self) -> Machine:
         """What runs the script's programs."""
-        if self.subject is None or self.image is None:
-            return self.machines.kernel
-        return self.machines.of(self.subject.pid, self.image)
+        if self._machine is None:
+            if self.subject is None or self.image is None:
+                self._machine = self.machines.kernel
+            else:
+                self._machine = self.machines.of(self.subject.pid, self.image)
+        return self._machine
 
     def watch_servers(self, bound: BoundScript, stack: ExitStack) -> Servers | None:
         """What traceid and spanid are looked up in; None: the script asks for neither."""
@@ -220,9 +222,9 @@ class _Tracing:
         self.announce(tracer, sites)
         self.attached_at = time.monotonic()
         if self.subject is not None and isinstance(tracer.ring, KernelRing):
-            self.executions = watch_executions(self.subject.process.initial_tgid, tracer.ring, self.features)
+            self.executions = watch_executions(self.subject.process.initial_tgid, tracer.ring, tracer.machine.features)
         session.ticks.append(lambda: self.follow(session, tracer, names))
-        session.ticks.append(self.tidy)
+        session.ticks += [self.tidy, self.machines.look]
         if self.governor is not None:
             session.ticks.append(self.govern)
         if self.servers is not None:
@@ -236,8 +238,6 @@ class _Tracing:
         finally:
             with self.unwatched():
                 tracer.detach(session.keep_up)
-        if notices := self.machines.notices():
-            say(*notices)
         session.finish()
         losses = session.close()
         say(*summary(session, tracer.counts(), losses, time.monotonic() - self.attached_at))

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gotap.inject.patches.applying import Outcome, restore
 from gotap.inject.patches.file import TrampolineFile
-from gotap.inject.patches.journal import NO_SLOTS, BusyBytes
+from gotap.inject.patches.journal import Area
 from gotap.inject.patches.patch import Patch
 from gotap.inject.patches.standing import refers_to
 from gotap.inject.tracee import munmap, stopped
@@ -27,33 +27,41 @@ _NOTHING = Outcome((), (), ())
 def take_back(pid: int, file: TrampolineFile, patches: Sequence[Patch]) -> Outcome:
     """Takes patches back. Raises TraceeError, ProcessGone."""
     with stopped(pid) as target:
-        outcome = restore(target, patches) if _is_mapped(pid, file) else _NOTHING
+        outcome = restore(target, patches) if _is_mapped(pid, _starts(file)) else _NOTHING
     return Outcome(outcome.done, outcome.refused, (target.stop_time_ns,))
 
 
-def take_out(pid: int, file: TrampolineFile, busy: BusyBytes = NO_SLOTS) -> bool:
-    """Unmaps trampolines to which no jump leads any more, when no thread is in them or could come back to them.
+def take_out(pid: int, file: TrampolineFile, is_busy: Callable[[], bool] = lambda: False) -> bool:
+    """As `unmap`, of trampolines."""
+    return unmap(pid, _starts(file), file.areas, is_busy)
 
-    Whether that is done. Raises TraceeError, ProcessGone.
+
+def unmap(pid: int, starts: Mapping[int, int], areas: Sequence[Area], is_busy: Callable[[], bool]) -> bool:
+    """Unmaps memory to which no jump leads any more, when no thread is in it or could come back to it.
+
+    `starts`: of mappings → inode: what tells that it is still the same memory. `is_busy`: whether a thread is in a
+    hook. Returns whether it is done. Raises TraceeError, ProcessGone.
     """
-    ranges = [(area.address, area.end) for area in file.areas]
+    ranges = [(area.address, area.end) for area in areas]
     for _ in range(_TRIES):
         with stopped(pid) as target:
-            if not _is_mapped(pid, file):
+            if not _is_mapped(pid, starts):
                 return True
-            slots = (target.read(busy.address + number * busy.stride, 1) for number in range(busy.count))
-            if all(slot == b"\0" for slot in slots) and not refers_to(target, ranges):
+            if not is_busy() and not refers_to(target, ranges):
                 with target.calling() as caller:  # while all stand: nobody may begin to use what goes
-                    for area in file.areas:
+                    for area in areas:
                         caller(munmap(area.address, area.size))
                 return True
         time.sleep(_PAUSE)
     return False
 
 
-def _is_mapped(pid: int, file: TrampolineFile) -> bool:
-    status = os.fstat(file.fileno())
-    starts = {window.address for window, _ in file.windows}
+def _starts(file: TrampolineFile) -> dict[int, int]:
+    inode = os.fstat(file.fileno()).st_ino
+    return {window.address: inode for window, _ in file.windows}
+
+
+def _is_mapped(pid: int, starts: Mapping[int, int]) -> bool:
     with Process(pid) as process:
-        here = {one.start for one in process.mappings() if one.inode == status.st_ino}
-    return starts <= here
+        here = {(one.start, one.inode) for one in process.mappings()}
+    return starts.items() <= here

@@ -15,8 +15,6 @@ from msgspec import Struct
 MOST_THINNED = 1024
 #: What a program takes (ns) that finds its firing not to be taken: it looks up one word and ends.
 _SKIPPED = 80.0
-#: A program's run (ns) where the kernel does not measure it.
-UNMEASURED = 800.0
 #: Seconds in a row that a thinned probe must be cheap enough before it is thinned less.
 _CALM = 10
 #: It is cheap enough when twice the firings would still keep this part of the budget free.

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gotap.bpf.codegen.script.script_frame import Counter
 from gotap.bpf.machine import Program
-from gotap.observe.tracing.budget import UNMEASURED, Budget, Detach, Load, Thin
+from gotap.observe.tracing.budget import Budget, Detach, Load, Thin
 from gotap.observe.tracing.programs import Part
 from gotap.observe.tracing.tracer import Tracer
 from gotap.probe.script.routine import Enter, Watch
@@ -120,7 +120,7 @@ class Governor:
                 taken = hits - self._hits.get(probe.number, 0)
                 one.passes = taken * factor
                 one.trap = one.passes * traps[probe.number]
-                one.run = taken * UNMEASURED
+                one.run = taken * self._tracer.machine.unmeasured
             self._hits[probe.number] = hits
 
     def close(self) -> None:

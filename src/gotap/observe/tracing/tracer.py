@@ -156,7 +156,7 @@ class Tracer:
 
     def _code(self, part: Part, number: int, executable: Executable | None) -> Code:
         bound, origin = part.routine, part.routine.origin
-        target = _target(self.script, executable, self._number, origin)
+        target = _target(self.script, executable, self._number, origin, self.machine)
         site = origin.cookie if origin is not None else None
         registers = program_type(origin) in (ProgramType.KPROBE, ProgramType.PERF_EVENT)
         setting = replace(self.setting, stops=False) if _is_end(bound) else self.setting
@@ -165,7 +165,7 @@ class Tracer:
 
     def _load_unwinder(self, executable: Executable | None) -> None:
         """What ends the calls of which a program finds that they are over, and the way back to that program."""
-        target = _target(self.script, executable, self._number, None)
+        target = _target(self.script, executable, self._number, None, self.machine)
         code = generate_unwinder((part.routine.routine for part in self._parts), target, self.setting)
         if code is not None:
             (unwinder,) = self.machine.load([Source(code, self._maps(ProgramType.KPROBE))])
@@ -353,13 +353,16 @@ def _own_pid_namespace() -> tuple[int, int]:
     return namespace.st_dev, namespace.st_ino
 
 
-def _target(script: BoundScript, executable: Executable | None, number: int, origin: Origin | None) -> Target:
+def _target(
+    script: BoundScript, executable: Executable | None, number: int, origin: Origin | None, machine: Machine
+) -> Target:
     """What a routine on demand runs in is gotap itself. Only at the target's sites do the registers tell for sure which
     goroutine runs: a sample may catch assembly that uses the register of the g for something else.
     """
     if executable is None:
         return Target(number, 0, None, 0, None, None)
-    tgid = None if origin is not None and origin.kind in _ON_DEMAND else executable.tgid
+    here = origin is not None and origin.kind in _ON_DEMAND
+    tgid = None if here or machine.inside else executable.tgid
     goroutines = origin is None
     return Target(number, executable.pid, tgid, executable.bias, script.goid if goroutines else None,
                   script.stack_high if goroutines else None,

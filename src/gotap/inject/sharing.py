@@ -1,0 +1,181 @@
+"""Memory that gotap and a process share for hooks: a region of data, and code that the process can only execute.
+
+The process makes both files (memfd_create) and keeps no descriptor; gotap opens them by /proc/PID/fd and writes code
+through its own. /proc/PID/maps shows both as /memfd:gotap-hook, by which a later gotap finds them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+from gotap.bpf.machine import ProgramStats
+from gotap.inject.lasting import lasting
+from gotap.inject.machine.errors import MachineError, NoMemoryError
+from gotap.inject.machine.host import Executable, Host
+from gotap.inject.machine.layout import Slot
+from gotap.inject.machine.region import REGION_SIZE, Region
+from gotap.inject.patches.file import this_gotap
+from gotap.inject.patches.journal import Area, Mechanism
+from gotap.inject.patches.taking import unmap
+from gotap.inject.tracee import (
+    MAP_SHARED,
+    MFD_ALLOW_SEALING,
+    MFD_CLOEXEC,
+    PROT_EXEC,
+    PROT_READ,
+    PROT_WRITE,
+    Caller,
+    calling,
+    close,
+    memfd_create,
+    mmap,
+    munmap,
+)
+from gotap.inject.tracee.errors import TraceeError
+from gotap.process.errors import ProcessGone
+from gotap.process.proc import Process
+
+#: Address space for programs; what is not used takes no memory.
+CODE_SIZE = 64 << 20
+_ALIGNMENT = 64
+_PAGE = 4096
+#: MAP_NORESERVE: what is not used is not to count against the host's commit limit.
+_NO_RESERVE = 0x4000
+#: AT_HWCAP2 and its bit for RDFSBASE (arch/x86/include/uapi/asm/hwcap2.h, Linux ≥ 5.9).
+_AT_HWCAP2, _FSGSBASE = 26, 1 << 1
+
+
+class Shared:
+    """What a process shares with gotap. Raises TraceeError, MachineError, NoMemoryError, ProcessGone."""
+
+    def __init__(self, pid: int) -> None:
+        _check_processor()
+        self.pid = pid
+        self.areas: tuple[Area, ...] = ()
+        #: Of the target's clock_gettime, where the TSC is no clock; 0: it is one.
+        self.clock = 0
+        self._starts: dict[int, int] = {}  # of mappings → inode
+        self._undo = contextlib.ExitStack()
+        name = Mechanism.HOOK.file_name
+        with contextlib.ExitStack() as undo, calling(pid) as caller, contextlib.ExitStack() as failed:
+            with _new_file(pid, caller, name) as (data, number):
+                self.region = Region.create(data)
+                undo.callback(self.region.close)
+                self.region.address = self._map(caller, number, data, REGION_SIZE, PROT_READ | PROT_WRITE, failed)
+            with _new_file(pid, caller, name) as (code, number):
+                os.ftruncate(code, CODE_SIZE)
+                self._code = os.dup(code)
+                undo.callback(os.close, self._code)
+                self.code_address = self._map(caller, number, code, CODE_SIZE, PROT_READ | PROT_EXEC, failed)
+            self._end = 0
+            self._describe()
+            self.host = Host(self.region, self.clock)
+            undo.callback(self.host.close)
+            failed.pop_all()
+            self._undo = undo.pop_all()
+
+    def _map(
+        self, caller: Caller, number: int, file: int, size: int, protection: int, failed: contextlib.ExitStack
+    ) -> int:
+        """Its address in the process. `file`: gotap's descriptor of what is `number` in the process."""
+        address = caller(mmap(0, size, protection, MAP_SHARED | _NO_RESERVE, number))
+        failed.callback(_unmap_if_possible, caller, address, size)
+        self.areas = (*self.areas, Area(address, size))
+        self._starts[address] = os.fstat(file).st_ino
+        return address
+
+    def _describe(self) -> None:
+        owner = this_gotap()
+        with Process(self.pid) as process:
+            self.region.describe(tgid=self.pid, comm=process.name.encode(), owner=(owner.pid, owner.start_time))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Tells the process which memory stays readable by now, so that it is read without asking the kernel."""
+        with Process(self.pid) as process:
+            self.region.set_readable(lasting(process.mappings(), process.exe_path))
+
+    # -- code -------------------------------------------------------------------------------------------------------
+
+    @property
+    def next_code(self) -> int:
+        """Address in the process at which `add_code` will put what it is given."""
+        return self.code_address + self._end
+
+    def add_code(self, code: bytes) -> None:
+        """Nothing of it is given back before all is. NoMemoryError."""
+        end = self._end + len(code)
+        if end > CODE_SIZE:
+            raise NoMemoryError(f"the programs take more than {CODE_SIZE >> 20} MB", "probe less at once")
+        try:
+            os.posix_fallocate(self._code, self._end, len(code))
+        except OSError as error:
+            raise NoMemoryError(f"cannot get memory for programs: {error.strerror}",
+                                "raise gotap's memory limit, or probe less at once") from error  # fmt: skip
+        os.pwrite(self._code, code, self._end)
+        self._end = -(-end // _ALIGNMENT) * _ALIGNMENT
+
+    def is_busy(self) -> bool:
+        """Whether some thread is in a hook."""
+        return bool(self.region.slots()[1:, Slot.BUSY].any())
+
+    def close(self) -> bool:
+        """Takes the memory out of the process, to which no jump may lead any more; whether it could.
+
+        Raises TraceeError, ProcessGone; gotap's own half is given back anyway.
+        """
+        try:
+            return unmap(self.pid, self._starts, self.areas, self.is_busy)
+        finally:
+            self._undo.close()
+
+
+@contextlib.contextmanager
+def _new_file(pid: int, caller: Caller, name: str) -> Iterator[tuple[int, int]]:
+    """gotap's descriptor of a new memory file, and the process's, which both end with the context."""
+    number = caller(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING))
+    try:
+        descriptor = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            yield descriptor, number
+        finally:
+            os.close(descriptor)
+    finally:
+        with contextlib.suppress(TraceeError):
+            caller(close(number))
+
+
+def _unmap_if_possible(caller: Caller, address: int, size: int) -> None:
+    with contextlib.suppress(TraceeError, ProcessGone):
+        caller(munmap(address, size))
+
+
+def _check_processor() -> None:
+    """Threads find their slot by RDFSBASE."""
+    with open("/proc/self/auxv", "rb") as file:
+        content = file.read()
+    words = [int.from_bytes(content[at : at + 8], "little") for at in range(0, len(content), 8)]
+    if not dict(zip(words[::2], words[1::2], strict=False)).get(_AT_HWCAP2, 0) & _FSGSBASE:
+        raise MachineError("hooks need the instruction RDFSBASE, which this processor or kernel does not allow",
+                           "use Linux 5.9 or newer, or --via uprobe")  # fmt: skip
+
+
+class HostProgram:
+    """A program that gotap runs itself, on its own slot."""
+
+    def __init__(self, host: Host, translated: Callable[[int], bytes]) -> None:
+        """`translated`: the program's machine code for an address."""
+        self._host = host
+        self._memory = Executable(len(translated(0)) + _PAGE)
+        self._memory.fill(translated(self._memory.address))
+
+    def run(self) -> None:
+        self._host.call(self._memory.address, self._host.context)
+
+    def stats(self) -> ProgramStats:
+        return ProgramStats(0, 0, 0)
+
+    def close(self) -> None:
+        self._memory.close()
