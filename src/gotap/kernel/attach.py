@@ -30,6 +30,7 @@ from gotap.kernel.errors import (
     TargetGoneError,
     errno_text,
 )
+from gotap.kernel.patched import check_code
 from gotap.kernel.pool import Pool
 
 #: Links that are closed at once.
@@ -94,13 +95,16 @@ def attach_uprobes(program: Program, path: str, sites: Sequence[Site], *, pid: i
     another mount namespace. `pid` is the process as this one sees it, 0 every process that maps the file.
 
     `program` must have been loaded with `attach_type(features)`. All sites or none: AttachError's subclasses say why
-    not. A site that is not the start of an instruction is not noticed by the kernel: the caller has to know.
+    not. A site that is not the start of an instruction is not noticed by the kernel: the caller has to know. Code that
+    somebody has changed is not noticed either, but here: CodeChangedError.
 
     `returns`: the program runs when the functions at the sites return. The kernel does it by changing return addresses
     on the stack, which kills Go programs: they move their stacks and read what is on them.
     """
     if not sites:
         return Link((), 0)
+    if pid:
+        check_code(path, sites, pid)
     if features.has("uprobe_multi"):
         return _attach_multi(program, path, sites, pid, returns)
     return _attach_perf(program, path, sites, pid, returns)

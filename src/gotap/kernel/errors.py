@@ -67,6 +67,10 @@ class ImageGoneError(AttachError):
     """The executable's path leads to no regular file."""
 
 
+class CodeChangedError(AttachError):
+    """The process has other code at a site than its executable: somebody has patched it."""
+
+
 class BadSiteError(AttachError):
     """The kernel refuses a probe at this file offset; `offset` names it, None when it cannot be told which."""
 
