@@ -104,7 +104,7 @@ def kernel() -> Iterator[Kernel]:
 @pytest.fixture
 def session(kernel: Kernel) -> Iterator[Session]:
     reader, writer = socket.socketpair()
-    targets = cast(Targets, SimpleNamespace(watchers=kernel, retire=lambda attachment: None))
+    targets = cast(Targets, SimpleNamespace(watchers=kernel, retire=lambda attachment: None, machines=SimpleNamespace(losses=dict)))
     with reader, writer:
         yield Session(targets, [Kept()], Metrics(), Limits(duration=10.0), 60.0, Signals(reader))
 

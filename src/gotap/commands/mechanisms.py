@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gotap.bpf.machine import Machine
@@ -40,6 +41,7 @@ class Machines:
         self._kernel: KernelMachine | None = None
         self._springboards: SpringboardMachine | None = None
         self._hooks: list[HookMachine] = []
+        self._past: Counter[str] = Counter()
 
     @property
     def sites_for(self) -> SitesFor:
@@ -83,10 +85,15 @@ class Machines:
         """Whether it is one process's alone."""
         return any(one is machine for one in self._hooks)
 
+    def losses(self) -> dict[str, int]:
+        """Hits that no program has seen, by why, of all targets so far."""
+        return dict(sum((Counter(one.losses()) for one in self._hooks), self._past))
+
     def retire(self, machine: Machine) -> None:
         """What it ran is over."""
         for hooks in [one for one in self._hooks if one is machine]:
             self._hooks.remove(hooks)
+            self._past.update(hooks.losses())
             hooks.close()
 
     def notices(self) -> list[str]:

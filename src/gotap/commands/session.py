@@ -215,10 +215,11 @@ class Session(Struct):
             "end missed": counters[Counter.STALE],
             "record not understood": self.tally.rejected,
         }
+        unseen = self.targets.machines.losses()
         return Summary(
             spans=self.tally.spans,
             errors=self.tally.errors,
-            drops={cause: count for cause, count in (causes | losses).items() if count},
+            drops={cause: count for cause, count in (causes | unseen | losses).items() if count},
             attached=started - self.tally.attached_at if self.tally.attached_at else 0.0,
             in_flight_at_attach=counters[Counter.NO_BEGIN],
             in_flight_at_detach=self.tally.in_flight_at_detach,

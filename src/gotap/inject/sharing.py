@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from gotap.bpf.machine import ProgramStats
 from gotap.inject.lasting import lasting
+from gotap.inject.machine.clock import HookClock, tsc_is_clock, vdso_clock
 from gotap.inject.machine.errors import MachineError, NoMemoryError
 from gotap.inject.machine.host import Executable, Host
 from gotap.inject.machine.layout import Slot
@@ -54,8 +55,9 @@ class Shared:
         _check_processor()
         self.pid = pid
         self.areas: tuple[Area, ...] = ()
-        #: Of the target's clock_gettime, where the TSC is no clock; 0: it is one.
-        self.clock = 0
+        #: Address of the vDSO's clock_gettime in the process, where the TSC is no clock; 0: it is one.
+        self.clock = 0 if tsc_is_clock() else vdso_clock(_vdso(pid))
+        self._tsc: HookClock | None = None
         self._starts: dict[int, int] = {}  # of mappings → inode
         self._undo = contextlib.ExitStack()
         name = Mechanism.HOOK.file_name
@@ -71,8 +73,9 @@ class Shared:
                 self.code_address = self._map(caller, number, code, CODE_SIZE, PROT_READ | PROT_EXEC, failed)
             self._end = 0
             self._describe()
-            self.host = Host(self.region, self.clock)
+            self.host = Host(self.region, vdso_clock(_vdso(os.getpid())) if self.clock else 0)
             undo.callback(self.host.close)
+            self._tsc = None if self.clock else HookClock(self.region, self.host.ticks)
             failed.pop_all()
             self._undo = undo.pop_all()
 
@@ -93,7 +96,9 @@ class Shared:
         self.refresh()
 
     def refresh(self) -> None:
-        """Tells the process which memory stays readable by now, so that it is read without asking the kernel."""
+        """Tells the process what time it is, and which memory stays readable by now."""
+        if self._tsc is not None:
+            self._tsc.tune()
         with Process(self.pid) as process:
             self.region.set_readable(lasting(process.mappings(), process.exe_path))
 
@@ -145,6 +150,12 @@ def _new_file(pid: int, caller: Caller, name: str) -> Iterator[tuple[int, int]]:
     finally:
         with contextlib.suppress(TraceeError):
             caller(close(number))
+
+
+def _vdso(pid: int) -> int:
+    """Where the process has the vDSO; 0: nowhere."""
+    with Process(pid) as process:
+        return next((one.start for one in process.mappings() if one.path == "[vdso]"), 0)
 
 
 def _unmap_if_possible(caller: Caller, address: int, size: int) -> None:

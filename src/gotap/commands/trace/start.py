@@ -240,7 +240,8 @@ class _Tracing:
                 tracer.detach(session.keep_up)
         session.finish()
         losses = session.close()
-        say(*summary(session, tracer.counts(), losses, time.monotonic() - self.attached_at))
+        say(*summary(session, tracer.counts(), losses, time.monotonic() - self.attached_at,
+                     self.machines.losses()))  # fmt: skip
         if program is not None:
             return self.end(program)
         return OK if session.outputs else FAILED

@@ -54,12 +54,16 @@ def _classes(counts: Mapping[Cost, int]) -> str:
 
 
 def summary(
-    session: TraceSession, counts: Sequence[ProbeCounts], losses: Mapping[str, int], attached: float
+    session: TraceSession,
+    counts: Sequence[ProbeCounts],
+    losses: Mapping[str, int],
+    attached: float,
+    unseen: Mapping[str, int],
 ) -> list[str]:
-    """For stderr, without gotap's name before them."""
-    dropped = sum(one.counts[cause] for one in counts for cause in DROPS)
+    """For stderr, without gotap's name before them. `losses`: of outputs; `unseen`: hits that no program has seen."""
+    dropped = sum(one.counts[cause] for one in counts for cause in DROPS) + sum(unseen.values())
     hits = sum(one.counts[Counter.HITS] for one in counts)
-    lost = _causes({cause: count for cause, count in losses.items() if count})
+    lost = _causes({cause: count for cause, count in {**unseen, **losses}.items() if count})
     first = (
         f"{counted(session.events, 'event')}, {counted(hits, 'probe hit')}, {dropped:,} dropped{lost}; "
         f"attached for {seconds(attached)}"

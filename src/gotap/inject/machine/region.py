@@ -38,6 +38,9 @@ from gotap.inject.machine.layout import (
 #: Address space of a region; what is not used takes no memory.
 REGION_SIZE = 1 << 30
 
+#: Go's heap on linux/amd64 (runtime/malloc.go, mallocinit, Go 1.18 to 1.27), unless the kernel refuses it there.
+GO_HEAP = 0xC0 << 32, 0xE0 << 32
+
 _F_ADD_SEALS, _F_SEAL_SEAL, _F_SEAL_SHRINK, _F_SEAL_GROW = 1033, 1, 2, 4  # include/uapi/linux/fcntl.h
 _PUNCH_HOLE, _KEEP_SIZE = 2, 1  # include/uapi/linux/falloc.h
 
@@ -128,13 +131,16 @@ class Region:
     def set_readable(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Memory of the target, [low, high), that stays readable as long as it lives. What was said before still holds;
         ranges that find no place are read the slow way. Threads read meanwhile: a range only ever grows at its end.
+        The first place is for the Go heap, where most of what is read lies.
         """
         for low, high in ranges:
-            for number in range(RANGE_COUNT):
+            heap = GO_HEAP[0] <= low < GO_HEAP[1]
+            for number in (0,) if heap and not self.read_u64(Header.RANGES + Range.HIGH) else range(RANGE_COUNT):
                 at = Header.RANGES + number * Range.SIZE
                 known_low, known_high = self.read_u64(at + Range.LOW), self.read_u64(at + Range.HIGH)
-                if known_low <= low <= known_high or not known_high:
-                    if not known_high:
+                free = not known_high and (number > 0 or heap)
+                if known_low <= low <= known_high or free:
+                    if free:
                         self.write_u64(at + Range.LOW, low)
                     self.write_u64(at + Range.HIGH, max(high, known_high))
                     break
@@ -209,7 +215,7 @@ class Region:
 
     def counters(self) -> dict[str, int]:
         """Hits that were dropped before any program ran, by why."""
-        return {"busy": self.read_u64(Header.BUSY), "no slot": self.read_u64(Header.NO_SLOT)}
+        return {"hook in use": self.read_u64(Header.BUSY), "too many threads": self.read_u64(Header.NO_SLOT)}
 
     def close(self) -> None:
         """Unmaps it here, as soon as nobody has an array of it."""
