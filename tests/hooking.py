@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gotap.image.code.jumps import JumpSite, NoJump, UnsafePoints, jump_sites
-from gotap.image.function_code import function_code
+from gotap.image.function_code import SitesFor, function_code
 from gotap.image.image import Image
 from gotap.inject.machine.layout import Header, Slot
 from gotap.inject.machine.region import Region
@@ -27,10 +27,26 @@ from gotap.inject.tracee import MAP_SHARED, PROT_READ, PROT_WRITE, calling, clos
 from gotap.inject.trampolines.hook import HookCode, hook_refusal
 from gotap.inject.trampolines.slots import Slots
 from gotap.inject.trampolines.springboard import springboard, springboard_jump
-from gotap.inject.trampolines.windows import PAGE, Jump, Plan, Range, Shared, Window, plan
+from gotap.inject.trampolines.windows import NOTHING, PAGE, Jump, Plan, Range, Shared, Window, plan
 from gotap.inject.x86.assembler import Assembler
 from gotap.inject.x86.operands import (
-    R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, mem, qword,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    RAX,
+    RBP,
+    RBX,
+    RCX,
+    RDI,
+    RDX,
+    RSI,
+    mem,
+    qword,
 )  # fmt: skip
 from gotap.process.proc import Process
 
@@ -68,9 +84,12 @@ class Sites:
         wanted = set(names)
         for function in self.image.pclntab.functions():
             if function.name in wanted:
-                code = function_code(self.image, function)
+                code = function_code(self.image, function, sites_for=SitesFor.LIVE_JUMPS)
                 entry = code.entry_site()
                 assert entry is not None, function.name
+                if entry.edge is not None:  # what happens there depends on a condition, which our program does not know
+                    self.refused[function.name] = "one direction of a jump"
+                    continue
                 ends = [site.address for site in code.return_sites()] if returns else []
                 sites = jump_sites(code, [entry.address, *ends], UnsafePoints.of(self.image.pclntab, function))
                 self._note(function.name, entry.address, sites)
@@ -126,7 +145,7 @@ def bias_of(pid: int, image: Image) -> int:
         return process.load_bias(image.elf.entry)
 
 
-def planned(pid: int, span: Range, jumps: Sequence[Jump], shared: Shared = Shared()) -> Plan:
+def planned(pid: int, span: Range, jumps: Sequence[Jump], shared: Shared = NOTHING) -> Plan:
     with Process(pid) as process:
         return plan(process.mappings(), span, jumps, shared)
 

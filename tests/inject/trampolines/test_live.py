@@ -1,0 +1,44 @@
+"""Hooks in running Go programs: exact to the call while everything goes on that makes calls hard to count."""
+
+from __future__ import annotations
+
+import pytest
+
+import gobuild
+import hooking
+from gotap.inject.patches.leftovers import remove
+from gotap.inject.trampolines.hook import hook_refusal
+from hooking import Sites, hooked, put_hooks
+from torture_program import BUILDS, RELEASES, executable, observed, torture
+
+EVERY = [
+    pytest.param(build, go, id=f"{build} {go}", marks=() if build in ("static", "PIE, stripped") and go in (
+        gobuild.OLDEST, gobuild.NEWEST) else pytest.mark.matrix)
+    for build in BUILDS for go in RELEASES
+]  # fmt: skip
+ROUNDS = 2000
+
+
+@pytest.mark.parametrize("careful", [False, True], ids=["scratch", "careful"])
+@pytest.mark.parametrize(("build", "go"), EVERY)
+def test_every_call_is_counted_once(build: str, go: str, careful: bool) -> None:
+    """The program destroys all registers that it may, so what does not come back ends the target."""
+    sites = Sites(executable(build, go)).find(observed(build))
+    chosen = [one for one in sites.all() if one.live and not hook_refusal(hooked(one, careful))]
+    with torture(build, go) as target, hooking.closing(put_hooks(target.pid, sites, chosen, careful=careful)) as put:
+        assert put.apply().refused == ()
+        target.works()
+        target.order("load", 0)
+        before = put.counts()
+        told = target.order("measure", ROUNDS, patience=120)
+        after = put.counts()
+        assert put.region is not None
+        lost = put.region.counters()
+        for name, site in sites.entries.items():
+            if site in chosen:
+                assert after[site.address] - before[site.address] == told[name], (name, lost)
+        assert sum(one in chosen for one in sites.entries.values()) >= (3 if careful else 4)
+        assert sum(lost.values()) == 0
+        target.order("load", 1)
+        assert remove(target.pid).is_complete
+        target.works()
