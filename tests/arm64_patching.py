@@ -1,7 +1,7 @@
 """Copies of arm64 Go programs with springboards or hooks written into them, to be run by qemu-user.
 
-The trampolines are one more segment, where there was a note. Everything is as a live attach would leave it: stubs, slots,
-records, programs, branches.
+The trampolines are one more segment, where there was a note. Everything is as a live attach would leave it: stubs,
+slots, records, programs, branches.
 """
 
 from __future__ import annotations

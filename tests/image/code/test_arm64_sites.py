@@ -7,8 +7,8 @@ import re
 import pytest
 
 from arm64_binaries import Arm64Binary, arm64
-from gobuild import ALL, NEWEST, OLDEST
-from gotap.image.code.arm64 import JumpSite, jump_site
+from gobuild import ALL, NEWEST, OLDEST, every_version
+from gotap.image.code.arm64 import Arm64Function, JumpSite, NoJump, fits, jump_site
 from gotap.image.code.arm64_relocation import words_of
 
 _UNOPTIMISED = "-gcflags=all=-N -l"
@@ -71,3 +71,94 @@ def test_every_return_is_a_site(binary: Arm64Binary) -> None:
             assert site.after.encode(0x100000) == words_of([0xD65F03C0])
         returns += len(rets)
     assert returns > 1500
+
+
+@pytest.mark.parametrize("go", every_version())
+def test_census(go: str) -> None:
+    """In a web server every function with a stack check, and every return and tail call, has its site; of the functions
+    without a check only those have none that begin with a load through a pointer, or with a loop."""
+    binary = arm64("httpserver", go)
+    entries = sites = 0
+    reasons: set[str] = set()
+    for function, code in binary.compiled():
+        if function.name == "go:textfipsstart":  # a mark of the linker
+            continue
+        entries += 1
+        if code.entry is None:
+            reasons.add(code.entry_trouble.split(",")[0])
+        elif isinstance(site := jump_site(code, code.entry.address), NoJump):
+            assert not code.entry.checked, function.name
+            reasons.add(site.reason.split(":")[-1].strip())
+        else:
+            sites += 1
+        assert all(isinstance(jump_site(code, one.address), JumpSite) for one in code.leavings), function.name
+    assert entries > 5000
+    assert sites > 0.94 * entries
+    assert reasons <= {
+        "its panic would come from the trampoline",
+        "it begins with a loop",
+        "it jumps through a register",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "index", "reason"),
+    [
+        ([0xF9400000, 0xD65F03C0], 0, "touches memory that may not be there"),
+        ([0x885FFC01, 0xD503201F, 0x88027C01, 0xD65F03C0], 1, "store-exclusive pair"),
+        ([0x885FFC01, 0xD503201F, 0x88027C01, 0xD65F03C0], 0, "store-exclusive pair"),
+        ([0xD4000001, 0xD65F03C0], 0, "enters the kernel"),
+        ([0xD503241F, 0xD65F03C0], 0, "is not known to work elsewhere"),  # bti c
+        ([0xD503201F, 0xAA0103E0, 0xD65F03C0], 1, "does not check its stack"),
+        ([0x58000040, 0xD65F03C0, 0, 0], 2, "no instruction begins"),  # a constant
+        ([0x5800FF40, 0xD65F03C0], 0, "a constant outside of its function"),
+    ],
+)
+def test_refusals(words: list[int], index: int, reason: str) -> None:
+    code = Arm64Function(words_of(words), 0x11000)
+    site = jump_site(code, 0x11000 + 4 * index)
+    assert isinstance(site, NoJump)
+    assert reason in site.reason
+    assert fits(code, 0x11000 + 4 * index).reason == site.reason
+
+
+def test_behind_an_exclusive_pair_all_is_well() -> None:
+    code = Arm64Function(words_of([0x885FFC01, 0x88027C01, 0xD65F03C0]), 0x11000)
+    assert isinstance(jump_site(code, 0x11008), JumpSite)
+
+
+def test_assembly_is_refused() -> None:
+    code = Arm64Function(words_of([0xAA0103E0, 0xD65F03C0]), 0x11000, assembly=True)
+    site = jump_site(code, 0x11000)
+    assert isinstance(site, NoJump)
+    assert "assembly" in site.reason
+
+
+def test_a_loop_at_the_start_is_no_entry() -> None:
+    code = Arm64Function(words_of([0xD1000400, 0xB5FFFFE0, 0xD65F03C0]), 0x11000)  # sub; cbnz to the start; ret
+    assert code.entry is None
+    assert "loop" in code.entry_trouble
+
+
+def test_a_closure_reads_its_context() -> None:
+    code = Arm64Function(words_of([0xF9400741, 0xF9400742, 0xD65F03C0]), 0x11000)  # twice ldr [x26, #8]
+    assert isinstance(jump_site(code, 0x11000), JumpSite)
+    assert isinstance(jump_site(code, 0x11004), NoJump)
+
+
+def test_a_variable_is_there() -> None:
+    """ADRP and a load from that page; not if a jump may come between."""
+    words = [0xD503201F, 0xF9400B90, 0x9000001B, 0xF9400361, 0xD65F03C0]
+    code = Arm64Function(words_of(words), 0x11000)
+    load = code.at(0x1100C)
+    assert load is not None
+    assert _stays(code, 0x1100C) == "does not check its stack"
+    jumping = Arm64Function(words_of([0xB4000060, *words[1:]]), 0x11000)  # cbz to the load
+    assert _stays(jumping, 0x1100C) == "touches memory that may not be there"
+
+
+def _stays(code: Arm64Function, address: int) -> str:
+    site = jump_site(code, address)
+    assert isinstance(site, NoJump)
+    reasons = ("does not check its stack", "touches memory that may not be there")
+    return next(text for text in reasons if text in site.reason)

@@ -10,11 +10,14 @@ Every instruction has four bytes, and so has the branch that takes its place. So
 
 What is left are instructions that must stay where they are. One that may fault: a nil pointer there is a Go panic, and
 the runtime finds the function that panics by the PC, which would be the trampoline's (sighandler and preparePanic,
-runtime/signal_arm64.go, Go 1.18–1.27). One within a load-exclusive pair. One that enters the kernel. What is unknown.
+runtime/signal_arm64.go, Go 1.18–1.27). The compiler has such faults only where an address is a pointer and a constant
+(faultOnNilArg0 in cmd/compile/internal/ssa/_gen/ARM64Ops.go: no operation with an index has it). One within a
+load-exclusive pair. One that enters the kernel. What is unknown.
 
 Registers: X16, X17, X27 and the flags are free at entries, calls and returns: the calling convention lets linkers put
-trampolines there, and has R27 for the assembler's own use (cmd/compile/abi-internal.md). Anywhere else a stub saves what it uses on the goroutine's stack,
-which a function without a stack check may not have: there such sites are refused.
+trampolines there, and has R27 for the assembler's own use (cmd/compile/abi-internal.md). Anywhere else a stub saves
+what it uses on the goroutine's stack, which a function without a stack check may not have: there such sites are
+refused.
 
 A thread that executes an instruction while another changes it is safe for branches and NOP only (DDI 0487, B2.2.5,
 "Concurrent modification and execution of instructions"). Sites are therefore written while all threads are stopped.
@@ -120,15 +123,23 @@ def _why_it_stays(function: Arm64Function, one: Instruction) -> str:
         return f"{text} is not known to work elsewhere"
     if one.kind in (Kind.EXCLUSIVE_LOAD, Kind.EXCLUSIVE_STORE) or function.in_exclusive_pair(one.address):
         return f"{text} belongs to a load-exclusive and store-exclusive pair, which an event between them breaks"
-    entry = function.entry
-    through_context = one.base == CONTEXT and entry is not None and one.address == entry.address
-    if one.may_fault and not through_context:  # whoever calls a closure gives it its context
+    if one.may_fault and not _is_there(function, one):
         return f"{text} touches memory that may not be there: its panic would come from the trampoline"
     if one.kind is Kind.LITERAL:
         assert one.target is not None
         if not function.address <= one.target <= function.end - literal_size(one.word):
             return f"{text} reads a constant outside of its function"
     return ""
+
+
+def _is_there(function: Arm64Function, access: Instruction) -> bool:
+    """Whether what the base of a memory access leads to is there for certain: a closure's context, a variable."""
+    entry = function.entry
+    if access.base == CONTEXT and entry is not None and access.address == entry.address:
+        return True
+    before = function.at(access.address - 4)
+    straight = not function.targets.get(access.address)
+    return straight and before is not None and before.kind is Kind.PAGE and before.register == access.base
 
 
 __all__ = ["Arm64Function", "Displaced", "Fit", "JumpSite", "NoJump", "fits", "has_scratch", "jump_site"]

@@ -61,8 +61,11 @@ class Instruction(Struct, frozen=True):
 
     @property
     def may_fault(self) -> bool:
-        """Whether it may touch memory that is not certainly there; the stack and g always are, in Go code."""
-        return self.base is not None and (self.indexed or self.base not in (SP, G))
+        """Whether it may touch memory that is not there, in compiled code.
+
+        There the stack and g always are, and an index is checked before it is used, unlike a pointer and a constant.
+        """
+        return self.base is not None and not self.indexed and self.base not in (SP, G)
 
 
 def decode(word: int, address: int) -> Instruction:

@@ -10,19 +10,36 @@ A window is code pages, then data pages, then private ones, as on x86-64 (`injec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gotap.image.code.arm64_relocation import BRANCH_REACH
-from gotap.inject.trampolines.windows import NOTHING, PAGE, Jump, Place, Plan, Range, Shared, Window, free_ranges
+from gotap.inject.trampolines.windows import NOTHING, Jump, Place, Plan, Range, Shared, Window
 from gotap.process.proc import Mapping
 
 #: Stubs begin at cache lines' quarters.
 _ALIGNMENT = 16
 #: Kernels may have pages of 4, 16 or 64 KiB; windows fit all of them.
 GRANULE = 1 << 16
+#: vm.mmap_min_addr is 64 KB nearly everywhere, up to 1 MB on some.
+_LOWEST = 1 << 20
+#: Stacks grow down by themselves (stack_guard_gap is 1 MB) and `brk` up: this much is left free around both.
+_GROWTH = 64 << 20
 #: A function's own jumps lead from its stubs to anywhere in it: so much less far may a stub be from its site.
 _LONGEST_FUNCTION = 4 << 20
 REACH = BRANCH_REACH - _LONGEST_FUNCTION
+
+
+def free_ranges(mappings: Iterable[Mapping]) -> list[Range]:
+    """What is mapped nowhere, and no stack or heap grows into; ascending. Where addresses end depends on the kernel;
+    nothing is behind the last mapping, which is the kernel's own or the stack."""
+    found = []
+    low = _LOWEST
+    for mapping in sorted(mappings, key=lambda one: one.start):
+        high = mapping.start - _GROWTH if mapping.path.startswith("[stack") else mapping.start
+        if low < high:
+            found.append(Range(low, high))
+        low = max(low, mapping.end + (_GROWTH if mapping.path == "[heap]" else 0))
+    return found
 
 
 def reach(jump: Jump) -> Range:
@@ -88,8 +105,7 @@ def _window(free: list[Range], jumps: Sequence[Jump], shared: Shared) -> Window 
         return None
     _, address, position = best
     one = free[position]
-    rest = (Range(one.low, address), Range(address + size, one.high))
-    free[position : position + 1] = [part for part in rest if part.size >= PAGE]
+    free[position : position + 1] = [Range(one.low, address), Range(address + size, one.high)]
     return Window(address, code, data, private)
 
 
