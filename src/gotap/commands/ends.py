@@ -13,6 +13,8 @@ from typing import Protocol
 from msgspec import Struct, field
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: `gotap detach` sends it to a gotap that is attached to what it is to be detached from.
+_LEAVE = signal.SIGUSR1
 
 
 class Limits(Struct):
@@ -27,10 +29,11 @@ class HasFileno(Protocol):
 
 
 class Signals(Struct):
-    """What gotap was sent so far, oldest first; `wake` is readable when something has come since it was last read."""
+    """What ends it that gotap was sent so far, oldest first; `wake` is readable when something has come since it was last read."""
 
     wake: socket.socket
     received: list[int] = field(default_factory=list)
+    leave: bool = False  # `gotap detach` has asked for it: targets are left as they are, started programs too
 
     def wait(self, *others: HasFileno, timeout: float | None = None) -> set[int]:
         """Sleeps until a signal comes, one of the others is readable, or for `timeout` seconds.
@@ -48,17 +51,21 @@ class Signals(Struct):
 
 @contextmanager
 def noted_signals() -> Iterator[Signals]:
-    """From now on SIGINT, SIGTERM and SIGHUP are noted, and nothing is interrupted by them; restored afterwards."""
+    """From now on SIGINT, SIGTERM, SIGHUP and SIGUSR1 are noted, and nothing is interrupted by them; restored
+    afterwards."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
     signals = Signals(reader)
 
     def note(number: int, _: FrameType | None) -> None:
-        signals.received.append(number)
+        if number == _LEAVE:
+            signals.leave = True
+        else:
+            signals.received.append(number)
 
     old_wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    old = {number: signal.signal(number, note) for number in _STOP_SIGNALS}
+    old = {number: signal.signal(number, note) for number in (*_STOP_SIGNALS, _LEAVE)}
     try:
         yield signals
     finally:

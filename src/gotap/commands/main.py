@@ -22,6 +22,7 @@ COMMANDS = {
     "run": ("gotap.commands.run", "start a program and watch it from its first instruction"),
     "attach": ("gotap.commands.attach", "watch what already runs"),
     "trace": ("gotap.commands.trace", "ask a live Go program: calls, arguments, results, latency"),
+    "detach": ("gotap.commands.detach", "take out of a process what a gotap has put into its code"),
     "inspect": ("gotap.commands.inspect", "can it be observed, by what, if not why, and what to change"),
     "ps": ("gotap.commands.ps", "all programs that run, with what can be watched of each"),
     "doctor": ("gotap.commands.doctor", "what this host allows, each with the remedy when it is missing"),

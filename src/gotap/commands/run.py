@@ -113,6 +113,8 @@ def _until_the_end(session: Session, program: Program, leave_running: bool) -> i
     duration = session.limits.duration
     ends_at = None if duration is None else time.monotonic() + duration
     session.run(until=lambda: program.poll() is not None, alone=True)
+    if session.signals.leave:
+        return OK
     if not session.sinks:
         return _accompany(session, program, ends_at=ends_at, leave_running=leave_running)
     if session.signals.received:
@@ -152,6 +154,8 @@ def _await_end(session: Session, program: Program, passed_on: int) -> int:
         session.run(until=lambda: program.poll() is not None, alone=True, unlimited=True)
         if (code := program.poll()) is not None:
             return code
+        if session.signals.leave:
+            return 0
         if not session.sinks:
             return _accompany(session, program, passed_on)
         number = session.signals.received.pop(0)
@@ -180,6 +184,8 @@ def _outlast(
     from gotap.commands.main import OK
 
     while (code := program.poll()) is None:
+        if session.signals.leave:
+            return OK
         if passed_on and session.signals.received:
             return 128 + session.signals.received[-1]
         while session.signals.received:

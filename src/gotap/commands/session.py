@@ -113,7 +113,7 @@ class Session(Struct):
                 self.limit_reached = True
             if self.limit_reached and not unlimited:
                 return
-            if self.signals.received or until() or not self.sinks or not (self.watched or alone):
+            if self.signals.received or self.signals.leave or until() or not self.sinks or not (self.watched or alone):
                 return
 
     def wait(self, timeout: float) -> None:

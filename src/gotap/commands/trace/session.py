@@ -104,7 +104,9 @@ class TraceSession(Struct):
                 tick()
             if time.monotonic() >= ends_at:
                 self.out_of_time = True
-            if (self.limit_reached and not unlimited) or self.signals.received or until() or not self.outputs:
+            if (self.limit_reached and not unlimited) or self.signals.received or self.signals.leave:
+                return
+            if until() or not self.outputs:
                 return
 
     def keep_up(self) -> None:

@@ -359,12 +359,16 @@ class _Tracing:
         """The end of what -c has started, with its exit code. A limit ends it; a signal is passed on; a second one
         leaves it."""
         received = self.signals.received
+        if self.signals.leave:
+            return OK
         if received:
             program.pass_on(received.pop(0))
         elif program.poll() is None and not self.lost:
             program.send(signal.SIGTERM)
         while (code := program.poll()) is None:
             self.signals.wait(program)
+            if self.signals.leave:
+                return OK
             if received:
                 return 128 + received[-1]
         return code
