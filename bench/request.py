@@ -145,7 +145,7 @@ def attached(target: Service) -> Iterator[tuple[Callable[[], Totals], Callable[[
     features = essential()
     if missing := features.missing():
         raise NotPossible(f"this host does not let gotap watch: {missing[0].name}: {missing[0].detail}")
-    machines, watchers = Machines(UPROBE, features), Watchers(Sampling())
+    machines, watchers = Machines(UPROBE, "watch"), Watchers(Sampling())
     stop, drained = threading.Event(), threading.Lock()
     count = 0
 

@@ -5,6 +5,7 @@ Nothing is guessed about time: `settle` waits until every operation that began h
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter as Tally
@@ -19,7 +20,6 @@ from gotap.bpf.codegen.frame import Counter
 from gotap.bpf.codegen.tracing import Sampling
 from gotap.commands.mechanisms import UPROBE, Machines
 from gotap.commands.targets import Target, Targets
-from gotap.kernel.features import Features, essential
 from gotap.observe.watch import Totals
 from gotap.observe.watchers import Watchers
 from gotap.probe.convert import Param
@@ -108,6 +108,8 @@ class Watch:
         """How many operations were in flight."""
         del self.watched[target.attachment.number]
         in_flight = self.watchers.detach(target.attachment)
+        self.drain()
+        self.targets.retire(target.attachment)
         target.process.close()
         return in_flight
 
@@ -205,21 +207,16 @@ class Watch:
             self.drain()
 
 
-_features: list[Features] = []
-
-
 @contextmanager
 def watching(
     *pids: int,
     sampling: Sampling | None = None,
     options: Mapping[str, Param] | None = None,
     environment: Mapping[str, str] | None = None,
-    via: str = UPROBE,
+    via: str = os.environ.get("GOTAP_TEST_VIA", UPROBE),
 ) -> Iterator[Watch]:
     """Watches these processes until the block ends; everything is detached then."""
-    if not _features:
-        _features.append(essential())
-    machines, watchers = Machines(via, _features[0]), Watchers(sampling or Sampling())
+    machines, watchers = Machines(via, "watch"), Watchers(sampling or Sampling())
     watch = Watch(watchers, Targets(watchers, machines, Environment(environment or {}), options or {}))
     try:
         for pid in pids:
@@ -229,6 +226,8 @@ def watching(
         for target in list(watch.watched.values()):
             watch.detach(target)
         watchers.close()
+        machines.close()
+        assert not machines.notices()
 
 
 def overlapping(first: Span, second: Span) -> bool:

@@ -93,7 +93,7 @@ def dismiss(owners: Iterable[int], pid: int) -> None:
             os.close(descriptor)
         if not ended:
             raise NotLeaving(
-                f"gotap {owner}, which is attached to {pid}, was asked to leave {PATIENCE:.0f} s ago and is still there",
+                f"gotap {owner}, attached to {pid}, was asked to leave {PATIENCE:.0f} s ago and is still there",
                 f"kill -9 {owner} && gotap detach {pid}",
             )
 

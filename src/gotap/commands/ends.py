@@ -29,11 +29,13 @@ class HasFileno(Protocol):
 
 
 class Signals(Struct):
-    """What ends it that gotap was sent so far, oldest first; `wake` is readable when something has come since it was last read."""
+    """What gotap was sent so far to end it, oldest first; `wake` is readable when something has come since it was last
+    read. `leave`: `gotap detach` has asked; targets are left as they are, started programs too.
+    """
 
     wake: socket.socket
     received: list[int] = field(default_factory=list)
-    leave: bool = False  # `gotap detach` has asked for it: targets are left as they are, started programs too
+    leave: bool = False
 
     def wait(self, *others: HasFileno, timeout: float | None = None) -> set[int]:
         """Sleeps until a signal comes, one of the others is readable, or for `timeout` seconds.
