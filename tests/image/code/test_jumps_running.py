@@ -64,6 +64,8 @@ def output(program: Path) -> str:
 
 def ends_and_calls(function: Function, code: FunctionCode, unsafe: UnsafePoints) -> Iterable[int]:
     """Where calls of the function begin and end, and all that it calls."""
+    if unsafe.foreign:
+        return
     chosen = jumpable(code, unsafe, live=False)
     entry = chosen.entry_site()
     yield from [entry.address] if entry is not None else []

@@ -67,6 +67,8 @@ class JumpSites:
         index = self._code.graph.index_of(address)
         if index is None:
             return NoJump(f"no instruction begins at {address:#x}")
+        if self._stretches.unsafe.foreign:
+            return NoJump("it is no Go code")
         if self._stretches.keeps_below_sp(index):
             return NoJump("the code there keeps data below the stack pointer")
         return index

@@ -29,14 +29,22 @@ _FLAG_ASSEMBLY = 1 << 2
 class UnsafePoints:
     """Of one function. Addresses are as in the image; Go ≥ 1.18.
 
-    `assembly`: not written by the compiler. `recovery`: where a recovered panic goes on, if it can.
+    `assembly`: not written by the compiler. `foreign`: not even Go's: C that Go's own linker has linked in, as the race
+    detector is. `recovery`: where a recovered panic goes on, if it can.
     """
 
     def __init__(
-        self, address: int, rows: list[tuple[int, int, int]], *, assembly: bool = False, recovery: int | None = None
+        self,
+        address: int,
+        rows: list[tuple[int, int, int]],
+        *,
+        assembly: bool = False,
+        foreign: bool = False,
+        recovery: int | None = None,
     ) -> None:
         """`rows`: (start, end, value) of PCDATA_UnsafePoint, ascending, offsets from `address`."""
         self.assembly = assembly
+        self.foreign = foreign
         self.recovery = recovery
         self._address = address
         self._starts = [start for start, _, _ in rows]
@@ -51,6 +59,7 @@ class UnsafePoints:
             function.address,
             pclntab.pcdata(function, _PCDATA_UNSAFE_POINT),
             assembly=bool(pclntab.function_flags[function.index] & _FLAG_ASSEMBLY),
+            foreign=not function.file,
             recovery=function.address + resumes if resumes else None,
         )
 
