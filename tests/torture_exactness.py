@@ -42,9 +42,9 @@ class Exactness:
         return all(seen <= was for seen, was in self.wrong.values()) and self.missed <= self.dropped
 
 
-def script(build: str) -> str:
+def script(build: str, mechanism: str) -> str:
     """Counts entries, exits, panics, strings and sums between mark() and finish()."""
-    functions = observed(build)
+    functions = observed(build, mechanism)
     maps = ("@entered", "@returned", "@unwound", "@texts", "@firsts", "@sums")
     clears = "; ".join(f"clear({name})" for name in maps)
     parts = [
@@ -70,7 +70,7 @@ def measured(target: Torture, build: str, mechanism: str, rounds: int) -> Exactn
     """
     before = Memory.of(target.pid)
     with started(
-        "trace", "-p", str(target.pid), *via(mechanism), "--json", "--max-overhead", "off", script(build)
+        "trace", "-p", str(target.pid), *via(mechanism), "--json", "--max-overhead", "off", script(build, mechanism)
     ) as tracing:
         try:
             tracing.wait_for("gotap: attached")
@@ -82,14 +82,14 @@ def measured(target: Torture, build: str, mechanism: str, rounds: int) -> Exactn
         was = target.order("measure", rounds, patience=LONG)
         done = tracing.finish()
     assert done.code == 0, done.err
-    return compared(was, done, build, sites)
+    return compared(was, done, build, mechanism, sites)
 
 
-def compared(was: dict[str, int], done: Finished, build: str, sites: Counter[str]) -> Exactness:
+def compared(was: dict[str, int], done: Finished, build: str, mechanism: str, sites: Counter[str]) -> Exactness:
     maps = maps_of(done.out)
     seen: dict[str, tuple[int, int]] = {}
     events = 0
-    for function in observed(build):
+    for function in observed(build, mechanism):
         name = "main.generic[...]" if function == "main.generic" else function
         panics = was.get(f"{name} panic", 0)
         key = json.dumps([name])
@@ -106,7 +106,7 @@ def compared(was: dict[str, int], done: Finished, build: str, sites: Counter[str
         sums = {"sum of arguments": "@firsts", "sum of results": "@sums"}
         both = {name: (_value(maps, of, "[]"), was[name]) for name, of in sums.items()}
         wrong = {name: (abs(got - there), 0) for name, (got, there) in both.items() if got != there}
-    calls = sum(was["main.generic[...]" if name == "main.generic" else name] for name in observed(build))
+    calls = sum(was["main.generic[...]" if name == "main.generic" else name] for name in observed(build, mechanism))
     return Exactness(calls, events, missed, dropped(done.err), wrong, sites, done.err)
 
 

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from processes import eventually
 from sandbox import NOBODY
 from torture_cgroups import frozen, own_memory
 from torture_exactness import compared, script
-from torture_mechanisms import Memory, patches, told, via
+from torture_mechanisms import Memory, told, via
 from torture_program import Torture, torture
 
 
@@ -44,7 +45,8 @@ def _nothing() -> None:
 
 
 def _tracing(target: Torture, mechanism: str) -> tuple[str, ...]:
-    return "trace", "-p", str(target.pid), *via(mechanism), "--json", "--max-overhead", "off", script("static")
+    options = (*via(mechanism), "--json", "--max-overhead", "off")
+    return "trace", "-p", str(target.pid), *options, script("static", mechanism)
 
 
 def is_attached(tracing: Gotap) -> bool:
@@ -66,12 +68,12 @@ def refusal(tracing: Gotap) -> Outcome:
     return Outcome(False, said)
 
 
-def counted(target: Torture, tracing: Gotap, rounds: int = 60) -> Outcome:
+def counted(target: Torture, mechanism: str, tracing: Gotap, rounds: int = 60) -> Outcome:
     """The target makes some rounds, gotap ends by itself, and what it counted is compared."""
     was = target.order("measure", rounds)
     done = tracing.finish()
     assert done.code == 0, done.err
-    found = compared(was, done, "static", patches(Memory.of(target.pid), Memory.of(target.pid)))
+    found = compared(was, done, "static", mechanism, Counter())
     assert found.exact, f"{found.wrong}\n{done.err}"
     return Outcome(True, done.err.splitlines()[-1])
 
@@ -89,7 +91,7 @@ def attempt(
     with started(*_tracing(target, mechanism), prefix=prefix) as tracing:
         if is_attached(tracing):
             attached()
-            outcome = counted(target, tracing)
+            outcome = counted(target, mechanism, tracing)
         else:
             outcome = refusal(tracing)
             refused()
@@ -130,10 +132,10 @@ def _beside(first: str, second: str) -> Outcome:
             with started(*_tracing(target, second)) as other:
                 outcome = None if is_attached(other) else refusal(other)
                 was = target.order("measure", 60)  # both end at its end
-                for tracing in (one, other) if outcome is None else (one,):
+                for tracing, by in ((one, first), (other, second)) if outcome is None else ((one, first),):
                     done = tracing.finish()
                     assert done.code == 0, done.err
-                    found = compared(was, done, "static", patches(before, before))
+                    found = compared(was, done, "static", by, Counter())
                     assert found.exact, f"{found.wrong}\n{done.err}"
                     outcome = outcome or (Outcome(True, done.err.splitlines()[-1]) if tracing is other else None)
         unharmed(target, before)

@@ -51,9 +51,9 @@ def unavailable(mechanism: str) -> str:
 
 
 def told(done: Finished) -> str:
-    """What gotap said of a failure, as one line without its name."""
-    lines = [line.removeprefix("gotap: ").strip() for line in done.err.splitlines() if not line.startswith("usage:")]
-    return "; ".join(line for line in lines if line)
+    """What gotap said of a failure, as one line: without its name, and what probes would have cost."""
+    lines = (line.removeprefix("gotap: ").strip() for line in done.err.splitlines())
+    return "; ".join(line for line in lines if line and not re.search(r": [\d,]+ sites? \(", line))
 
 
 def every_mechanism() -> list[ParameterSet]:

@@ -24,13 +24,15 @@ RELEASES = ("1.18.10", "1.21.13", "1.24.13", "1.26.8", "1.27.4")
 #: The noises of the program, all of them by default.
 NOISES = ("garbage", "stacks", "profile", "procs", "churn")
 
-#: The observed functions: all of them are entered; those that may panic; the one that only cgo builds call.
+#: The observed functions: all of them are entered; those that may panic; those that cgo builds have besides, and those
+#: in which hooks are not safe while goroutines may be anywhere.
 FUNCTIONS = (
     "main.pair", "main.text", "main.several", "main.generic", "main.makeClosure.func1", "main.(*thing).pointer",
     "main.thing.value", "main.grow", "main.fails", "main.middle", "main.survives", "main.spin", "main.fresh",
 )  # fmt: skip
 PANICKING = ("main.fails", "main.middle")
 CALLED_BY_C = "main.fromC"
+NOT_FOR_HOOKS = "main.leaf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,11 @@ def executable(build: str = "static", go: str = gobuild.NEWEST) -> Path:
     return gobuild.build("torture", go, mode=recipe.mode, flags=(*recipe.flags, *tags))
 
 
-def observed(build: str) -> tuple[str, ...]:
-    """The functions that this build calls."""
-    return (*FUNCTIONS, CALLED_BY_C) if BUILDS[build].callbacks else FUNCTIONS
+def observed(build: str, mechanism: str) -> tuple[str, ...]:
+    """The functions that this build calls, as far as the mechanism can observe them."""
+    callbacks = (CALLED_BY_C,) if BUILDS[build].callbacks else ()
+    leaves = (NOT_FOR_HOOKS,) if mechanism != "hook" else ()
+    return (*FUNCTIONS, *callbacks, *leaves)
 
 
 @dataclass(slots=True)

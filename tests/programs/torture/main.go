@@ -39,6 +39,7 @@ func round(worker, n int, closure func(int) int, shared *thing, bytes [][]byte) 
 	for i := 0; i < 12; i++ {
 		total += pair(n, i)
 	}
+	total += leaf(n, total)
 	for i := 0; i < 6; i++ {
 		which := (n + i) % len(contents)
 		total += text(string(bytes[which]), which) // on the heap, and garbage at once
