@@ -9,8 +9,10 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from unicorn import UC_ARCH_X86, UC_HOOK_CODE, UC_HOOK_MEM_UNMAPPED, UC_HOOK_MEM_WRITE, UC_MODE_64, Uc, UcError
-from unicorn import x86_const as x86
+import pytest
+
+unicorn: Any = pytest.importorskip("unicorn", reason="needs the Python package unicorn")
+x86: Any = pytest.importorskip("unicorn.x86_const")
 
 _GENERAL = (
     "RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "RSP", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15",
@@ -40,7 +42,7 @@ def run(
     code: Mapping[int, bytes], start: int, inside: Container[int], registers: Mapping[str, int], tls: int = 0x7F000000
 ) -> Ran:
     """From `start` until control leaves `inside`. Raises Impossible."""
-    machine: Any = Uc(UC_ARCH_X86, UC_MODE_64)  # unicorn has no annotations
+    machine = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
     mapped: set[int] = set()
 
     def provide(page: int) -> None:
@@ -49,7 +51,7 @@ def run(
             machine.mem_map(page, _PAGE)
             machine.mem_write(page, (0x5100_0000 + (page >> 12 & 0xFFFFF)).to_bytes(8, "little") * (_PAGE // 8))
 
-    def missing(_uc: Uc, _access: int, address: int, size: int, _value: int, _data: object) -> bool:
+    def missing(_uc: Any, _access: int, address: int, size: int, _value: int, _data: object) -> bool:
         for at in (address, address + size - 1):
             provide(at & -_PAGE)
         return True
@@ -60,25 +62,25 @@ def run(
         machine.mem_write(address, content)
     ran = Ran(start, {})
 
-    def stored(_uc: Uc, _access: int, address: int, size: int, value: int, _data: object) -> None:
+    def stored(_uc: Any, _access: int, address: int, size: int, value: int, _data: object) -> None:
         for i in range(size):
             ran.stores[address + i] = value >> 8 * i & 0xFF
 
-    def step(uc: Uc, address: int, _size: int, _data: object) -> None:
+    def step(uc: Any, address: int, _size: int, _data: object) -> None:
         ran.at = address
         ran.steps += 1
         if (address not in inside or ran.steps > _LIMIT) and ran.steps > 1:
             uc.emu_stop()
 
-    machine.hook_add(UC_HOOK_MEM_UNMAPPED, missing)
-    machine.hook_add(UC_HOOK_MEM_WRITE, stored)
-    machine.hook_add(UC_HOOK_CODE, step)
+    machine.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, missing)
+    machine.hook_add(unicorn.UC_HOOK_MEM_WRITE, stored)
+    machine.hook_add(unicorn.UC_HOOK_CODE, step)
     for name, value in registers.items():
         machine.reg_write(REGISTERS[name], value)
     machine.reg_write(x86.UC_X86_REG_FS_BASE, tls)
     try:
         machine.emu_start(start, _NOWHERE)
-    except UcError as error:
+    except unicorn.UcError as error:
         raise Impossible(str(error)) from error
     if ran.at in inside:
         raise Impossible("it does not get out")
