@@ -127,7 +127,7 @@ class Put:
     counters: dict[int, int] = field(default_factory=dict)  # offset in the region by site
 
     def apply(self) -> Outcome:
-        return apply(self.pid, list(self.patches.values()))
+        return apply(self.pid, list(self.patches.values()), self.file)
 
     def counts(self) -> dict[int, int]:
         """How often each site fired, by its address."""

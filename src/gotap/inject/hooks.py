@@ -299,7 +299,7 @@ class HookMachine:
 
     def _apply(self, put: _Put) -> int:
         """Writes the jumps; the longest stop (ns)."""
-        outcome = apply(self.pid, [stub.patch for stub in put.stubs.values()])
+        outcome = apply(self.pid, [stub.patch for stub in put.stubs.values()], put.file)
         if outcome.refused:
             raise HookRefused(f"{len(outcome.refused)} of {len(put.stubs)} jumps cannot be written: the one at "
                               f"{outcome.refused[0].patch.address:#x}, since {outcome.refused[0].reason}",

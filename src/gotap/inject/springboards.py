@@ -210,7 +210,7 @@ class SpringboardMachine:
         """Writes the jumps; the sites (file offsets) that did not take one."""
         if put is None:
             return set()
-        outcome = apply(put.pid, [*put.patches.values()])
+        outcome = apply(put.pid, [*put.patches.values()], put.file)
         placement.stop = max(outcome.stops, default=0)
         refused = set()
         by_patch = {patch: offset for offset, patch in put.patches.items()}

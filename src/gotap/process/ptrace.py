@@ -157,7 +157,7 @@ def block_signals(pid: int, mask: int) -> None:
 
 
 def poke(pid: int, address: int, word: bytes) -> None:
-    """Writes 8 bytes at an aligned address, also where the tracee itself may not write."""
+    """Writes 8 bytes, aligned or not, also where the tracee itself may not write."""
     _ptrace(_POKEDATA, pid, int.from_bytes(word, "little"), address)
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from msgspec import Struct
 
+from gotap.inject.patches.file import TrampolineFile
 from gotap.inject.patches.patch import Found, Patch
-from gotap.inject.patches.standing import Standing
+from gotap.inject.patches.standing import standing
 from gotap.inject.tracee import Target, stopped
 from gotap.inject.tracee.errors import MemoryRefused
+from gotap.inject.tracee.grip import changed
+from gotap.inject.tracee.memory import TargetMemory
 from gotap.inject.trampolines.windows import PAGE
 
 #: A thread leaves the bytes of a patch within nanoseconds, once it runs; on a busy machine it must be given a CPU
@@ -41,8 +47,8 @@ class Outcome(Struct, frozen=True):
     stops: tuple[int, ...]
 
 
-def apply(pid: int, patches: Sequence[Patch]) -> Outcome:
-    """Writes patches. Trampolines and journal must be in the process already. Raises TraceeError and its kin.
+def apply(pid: int, patches: Sequence[Patch], file: TrampolineFile) -> Outcome:
+    """Writes patches that lead to the trampolines in `file`. Raises ProgramChanged, and what `stopped` does.
 
     Where a thread stands between the instructions that a patch replaces, it is let go and stopped again.
     """
@@ -52,11 +58,10 @@ def apply(pid: int, patches: Sequence[Patch]) -> Outcome:
     waiting: Sequence[Patch] = sorted(patches, key=lambda one: one.address)
     for pause in _pauses():
         with stopped(pid) as target:
-            standing = Standing(target)
-            occupied = standing.inside([(patch.address + 1, patch.end) for patch in waiting])
-            free = [patch for patch, is_occupied in zip(waiting, occupied, strict=True) if not is_occupied]
+            if not file.is_mapped_in(pid):  # the same program anew would take the jumps, and have nothing behind them
+                raise changed(pid)
+            free, waiting = _free(target, waiting)
             _write(target, free, Found.ORIGINAL, done, refused)
-            waiting = [patch for patch, is_occupied in zip(waiting, occupied, strict=True) if is_occupied]
         stops.append(target.stop_time_ns)
         if not waiting:
             break
@@ -76,35 +81,59 @@ def restore(target: Target, patches: Sequence[Patch]) -> Outcome:
     return Outcome(tuple(done), tuple(refused), ())
 
 
+def _free(target: Target, patches: Sequence[Patch]) -> tuple[Sequence[Patch], Sequence[Patch]]:
+    """Patches by ascending address: those that may be written, and those within which a thread stands."""
+    starts = [patch.address for patch in patches]
+    occupied = set()
+    for address in standing(target):
+        index = bisect_left(starts, address) - 1  # the last one that begins before
+        if index >= 0 and address < patches[index].end:
+            occupied.add(index)
+    if not occupied:
+        return patches, ()
+    return (
+        [patch for index, patch in enumerate(patches) if index not in occupied],
+        [patches[index] for index in sorted(occupied)],
+    )
+
+
 def _write(target: Target, patches: Sequence[Patch], wanted: Found, done: list[Patch], refused: list[Refused]) -> None:
-    """Each patch one write, within one page, so that nothing is ever half done. `wanted`: whose bytes are replaced."""
-    for patch, actual in zip(patches, _actual(target, patches), strict=True):
-        found = None if actual is None else patch.whose(actual)
-        if found is wanted:
+    """A page is read once and written once, and nothing in it is ever half done. `wanted`: whose bytes are replaced."""
+    with contextlib.closing(TargetMemory(target.pid)) as memory:
+        for number, group in groupby(patches, key=lambda patch: patch.address // PAGE):
+            page = number * PAGE
+            own = list(group)
+            content = memory.peek(page, PAGE)
+            after = bytearray(content or b"")
+            todo = []
+            for patch in own:
+                at = patch.address - page
+                found = None if content is None else patch.whose(content[at : at + len(patch.new)])
+                if found is wanted:
+                    after[at : at + len(patch.new)] = patch.new if wanted is Found.ORIGINAL else patch.original
+                    todo.append(patch)
+                elif found in (Found.ORIGINAL, Found.OURS):
+                    done.append(patch)
+                else:
+                    refused.append(Refused(patch, UNREADABLE if found is None else FOREIGN))
             try:
-                target.write(patch.address, patch.new if wanted is Found.ORIGINAL else patch.original)
-                done.append(patch)
+                _change(target, memory, page, after, todo)
+                done += todo
             except MemoryRefused:
-                refused.append(Refused(patch, UNREADABLE))
-        elif found in (Found.ORIGINAL, Found.OURS):
-            done.append(patch)
-        else:
-            refused.append(Refused(patch, UNREADABLE if found is None else FOREIGN))
+                refused += [Refused(patch, UNREADABLE) for patch in todo]
 
 
-def _actual(target: Target, patches: Sequence[Patch]) -> Iterator[bytes | None]:
-    """The bytes at each patch, by ascending address; a page is read once."""
-    page, content = -1, b""
-    for patch in patches:
-        if patch.address // PAGE != page:
-            page = patch.address // PAGE
-            try:
-                content = target.read(page * PAGE, PAGE)
-            except MemoryRefused:
-                content = b""
-        at = patch.address % PAGE
-        actual = content[at : at + patch.size]
-        yield actual if len(actual) == patch.size else None
+def _change(target: Target, memory: TargetMemory, page: int, content: bytearray, patches: Sequence[Patch]) -> None:
+    """From the first to the last patch at once; where the kernel has words poked only, each patch is one. Raises
+    MemoryRefused.
+    """
+    if not patches:
+        return
+    first, last = patches[0].address - page, patches[-1].end - page
+    if not memory.overwrite(page + first, bytes(content[first:last])):
+        for patch in patches:
+            at = patch.address - page
+            target.write(patch.address, bytes(content[at : at + len(patch.new)]))
 
 
 def _pauses() -> Iterator[float]:

@@ -91,6 +91,13 @@ class TrampolineFile:
         status = os.fstat(self._descriptor)
         return status.st_dev, status.st_ino
 
+    def is_mapped_in(self, pid: int) -> bool:
+        """Whether its windows are where they were mapped: after execve they are not. Raises ProcessGone."""
+        inode = os.fstat(self._descriptor).st_ino
+        with Process(pid) as process:
+            here = {(one.start, one.inode) for one in process.mappings()}
+        return all((window.address, inode) in here for window, _ in self.windows)
+
     def offset(self, address: int) -> int:
         """In the file, of an address in a window."""
         for window, offset in self.windows:

@@ -11,7 +11,7 @@ A handler is known by the signals that it blocks: its own, and Go's handlers blo
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -25,27 +25,13 @@ _REACH = 64 << 10
 _UPROBE_FRAME = 64
 
 
-class Standing:
-    """Taken while all threads stand."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        found = {registers.rip for registers in target.threads.values()}
-        for thread, registers in target.threads.items():
-            if _in_handler(thread):
-                found.update(_words_above(target, registers.rsp, _REACH))
-        self._addresses = np.array(sorted(found), np.uint64)
-
-    def any_within(self, low: int, high: int) -> bool:
-        """Whether a thread goes on at an address in [low, high)."""
-        first, last = np.searchsorted(self._addresses, np.array((low, high), np.uint64))
-        return bool(first < last)
-
-    def inside(self, ranges: Sequence[tuple[int, int]]) -> list[bool]:
-        """The same for each of them."""
-        bounds = np.array(ranges, np.uint64).reshape(-1, 2)
-        places = np.searchsorted(self._addresses, bounds)
-        return [bool(first < last) for first, last in places]
+def standing(target: Target) -> set[int]:
+    """Addresses at which threads go on, as far as can be seen, and others."""
+    found = {registers.rip for registers in target.threads.values()}
+    for thread, registers in target.threads.items():
+        if _in_handler(thread):
+            found |= _words_above(target, registers.rsp, _REACH)
+    return found
 
 
 def refers_to(target: Target, ranges: Iterable[tuple[int, int]]) -> bool:

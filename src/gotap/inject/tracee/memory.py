@@ -10,6 +10,8 @@ from gotap.inject.tracee.errors import MemoryRefused
 from gotap.process import ptrace
 from gotap.process.errors import unreadable
 
+_WORD, _PAGE = 8, 4096
+
 #: Keeps Python's lock, as process/ptrace.py does.
 _libc = ctypes.PyDLL(None, use_errno=True)
 for _function in (_libc.pread, _libc.pwrite):
@@ -45,23 +47,31 @@ class TargetMemory:
         return content
 
     def write(self, address: int, content: bytes, thread: int) -> None:
-        """One step (process/ptrace.py). `thread`: any of its stopped ones. Raises MemoryRefused."""
+        """One step (process/ptrace.py), within a page. `thread`: any of its stopped ones. Raises MemoryRefused."""
+        if not self.overwrite(address, content):
+            self._poke(address, content, thread)
+
+    def overwrite(self, address: int, content: bytes) -> bool:
+        """Writes through /proc/PID/mem, one step; False where words must be poked. Raises MemoryRefused."""
         done = _libc.pwrite(self._descriptor, content, len(content), address)
         if done == len(content):
             ptrace.step()
-            return
+            return True
         number = ctypes.get_errno() if done < 0 else errno.EFAULT
         if number not in (errno.EIO, errno.EFAULT, errno.EACCES, errno.EPERM):
             raise self._refused(address, len(content), number)
-        self._poke(address, content, thread)
+        return False
 
     def _poke(self, address: int, content: bytes, thread: int) -> None:
-        first, last = address & -8, (address + len(content) + 7) & -8
+        """Up to 8 bytes within a page by one word, which need not be aligned: then nothing is ever half written."""
+        first, last = address & -_WORD, (address + len(content) + _WORD - 1) & -_WORD
+        if last - first > _WORD >= len(content) and address // _PAGE == (address + _WORD - 1) // _PAGE:
+            first, last = address, address + _WORD
         words = bytearray(self.read(first, last - first))
         words[address - first : address - first + len(content)] = content
-        for offset in range(0, len(words), 8):
+        for offset in range(0, len(words), _WORD):
             try:
-                ptrace.poke(thread, first + offset, bytes(words[offset : offset + 8]))
+                ptrace.poke(thread, first + offset, bytes(words[offset : offset + _WORD]))
             except OSError as error:
                 raise self._refused(address, len(content), error.errno or 0) from None
 
