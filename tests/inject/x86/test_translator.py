@@ -398,12 +398,16 @@ def test_a_key_is_known_only_while_nothing_can_change_it() -> None:
     def over_its_end(asm: Assembler) -> None:
         asm.store(R10, -7, 1, 1)
 
+    def in_its_first_byte(asm: Assembler) -> None:
+        asm.store(R10, -8, 0x100, 4)
+        asm.store(R10, -8, 1, 1)
+
     def beside_it(asm: Assembler) -> None:
         asm.store(R10, -16, 1, 8)
 
     found = [look_up(one) for one in (lambda _: None, beside_it, by_unknown_pointer, by_atomic, by_helper,
-                                      by_another_way, over_its_end)]  # fmt: skip
-    assert found == [10, 10, 13, 14, 15, 17, 99]
+                                      by_another_way, over_its_end, in_its_first_byte)]  # fmt: skip
+    assert found == [10, 10, 13, 14, 15, 17, 99, 99]
 
 
 def test_values_and_helpers_of_maps() -> None:
