@@ -9,16 +9,16 @@ As in the kernel's maps without preallocation, an element that was deleted is us
 still has its address reads what belongs to another key: the generated programs know (gotap.bpf.codegen.tracing).
 
 The pool is a stack, so that the memory in use stays small and warm; each thread keeps one deleted element of each large
-map for its next update, which spares two atomic operations. Nothing waits for long: a lock whose holder has been taken
-off its CPU makes an update fail with -EBUSY, and the program counts a loss.
+map for its next update, which spares two atomic operations. Nothing waits for long: when the holder of a lock stays off
+its CPU, an update fails with -EBUSY, and the program counts a loss.
 """
 
 from __future__ import annotations
 
 import errno
 
+from gotap.inject.machine.buckets import insert, lock, places, unlock
 from gotap.inject.machine.layout import END, Bucket, Descriptor, Element, Flags, Slot
-from gotap.inject.machine.pool import places
 from gotap.inject.machine.routines import Work, copy, fail, slot
 from gotap.inject.x86.assembler import Assembler
 from gotap.inject.x86.operands import (
@@ -44,8 +44,6 @@ from gotap.inject.x86.operands import (
 
 #: Elements that are walked at most, restarts included: lists are that long only if the target has destroyed them.
 _WALK = 1 << 16
-#: Looks at a lock before giving up: at that of a thread (100 to 300 µs), and at gotap's, which may have died with it.
-_LOOKS, _LOOKS_AT_GOTAPS = 4000, 100
 assert (Element.NEXT, Bucket.FIRST) == (0, 0), "a bucket is walked as if it were an element"
 
 
@@ -76,7 +74,7 @@ class HashCode:
         none, special, shared = a.new_label("none"), a.new_label("special"), a.new_label("shared")
         a.label(self.name("lookup"))
         self.hash()
-        self.places()
+        places(a)
         self.find(none)
         a.mov(EDX, mem(RDI, Descriptor.VALUE))
         a.test(byte(RDI, Descriptor.FLAGS), Flags.PER_CPU | Flags.EVICTS)
@@ -108,7 +106,7 @@ class HashCode:
         a.mov(slot(Work.VALUE), RDX)
         a.mov(slot(Work.MODE), RCX)
         self.hash()
-        self.places()
+        places(a)
         a.cmp(ECX, 2)
         a.je(absent)
         a.test(byte(RDI, Descriptor.FLAGS), Flags.PER_CPU)
@@ -123,7 +121,7 @@ class HashCode:
         a.je(full)
         a.mov(slot(Work.ELEMENT), RAX)
         self.fill()
-        self.lock(busy)
+        lock(a, busy)
         inserted = a.new_label("insert")
         a.cmp(dword(R10, Bucket.FIRST), 0)
         a.js(inserted)
@@ -131,12 +129,12 @@ class HashCode:
         self.replace(unneeded)
         a.label(inserted)
         a.mov(RCX, slot(Work.ELEMENT))
-        self.insert()
-        self.unlock()
+        insert(a)
+        unlock(a)
         a.mov(EAX, 0)
         a.ret()
         a.label(unneeded)  # RDX: why the new element is not wanted
-        self.unlock()
+        unlock(a)
         a.push(RDX)
         a.mov(RAX, slot(Work.ELEMENT))
         a.call("pool.give")
@@ -172,12 +170,12 @@ class HashCode:
         """The key is there and its value is small: it is written in place."""
         a, gone = self.a, self.a.new_label("gone")
         a.label(self.name("overwrite"))
-        self.lock("hash.busy")
+        lock(a, "hash.busy")
         self.find(gone)
         self.own_value()
         self.write_value()
         a.label(gone)  # it has been deleted meanwhile: as if it had been written before
-        self.unlock()
+        unlock(a)
         a.mov(EAX, 0)
         a.ret()
 
@@ -212,19 +210,19 @@ class HashCode:
         a, absent = self.a, self.a.new_label("absent")
         a.label(self.name("delete"))
         self.hash()
-        self.places()
+        places(a)
         a.cmp(dword(R10, Bucket.FIRST), 0)
         a.js("hash.missing")
-        self.lock("hash.busy")
+        lock(a, "hash.busy")
         self.find(absent)
         a.mov(ECX, mem(RAX, Element.NEXT))
         a.mov(dword(RDX, Element.NEXT), ECX)
-        self.unlock()
+        unlock(a)
         a.call("pool.give")
         a.mov(EAX, 0)
         a.ret()
         a.label(absent)
-        self.unlock()
+        unlock(a)
         a.jmp("hash.missing")
 
     # -- keys and places --------------------------------------------------------------------------------------------
@@ -243,9 +241,6 @@ class HashCode:
         a.crc32(R8, qword(RSI, -8, R9))
         a.sub(R9D, 8)
         a.jne(more)
-
-    def places(self) -> None:
-        places(self.a)
 
     def find(self, none: str) -> None:
         """RAX = element of the key, RDX = the element (or the bucket) that leads to it; jumps to `none` if there is
@@ -326,7 +321,7 @@ class HashCode:
         a.mov(ECX, R8D)
         a.not_(ECX)
         a.mov(dword(RAX, Element.HASH), ECX)
-        a.mov(dword(RAX, Element.USED), 1)
+        a.mov(dword(RAX, Element.USED), 0)
         if self.words:
             for word in range(self.words):
                 a.mov(RCX, mem(RSI, 8 * word))
@@ -354,45 +349,6 @@ class HashCode:
         self.write_value()
         a.mov(RAX, slot(Work.ELEMENT))
         a.mov(dword(RAX, Element.HASH), R8D)
-
-    # -- buckets ----------------------------------------------------------------------------------------------------
-
-    def lock(self, busy: str) -> None:
-        """Locks the bucket R10, or jumps to `busy`. Loses RAX, RCX, RDX."""
-        a = self.a
-        again, locked, wait, look = (a.new_label(name) for name in ("lock", "locked", "wait", "look"))
-        a.mov(ECX, slot(Slot.LOCK))
-        a.mov(EDX, _LOOKS)
-        a.label(again)
-        a.mov(EAX, 0)
-        a.lock().cmpxchg(dword(R10, Bucket.LOCK), ECX)
-        a.je(locked)
-        a.cmp(EAX, 2)
-        a.jne(look)
-        a.cmp(EDX, _LOOKS_AT_GOTAPS)
-        a.jbe(look)
-        a.mov(EDX, _LOOKS_AT_GOTAPS)
-        a.label(look)
-        a.label(wait)
-        a.dec(EDX)
-        a.je(busy)
-        a.pause()
-        a.cmp(dword(R10, Bucket.LOCK), 0)
-        a.jne(wait)
-        a.jmp(again)
-        a.label(locked)
-
-    def unlock(self) -> None:
-        self.a.mov(dword(R10, Bucket.LOCK), 0)
-
-    def insert(self) -> None:
-        """The element RCX becomes the bucket's first one. Loses RAX, RCX."""
-        a = self.a
-        a.mov(EAX, mem(R10, Bucket.FIRST))
-        a.mov(dword(RCX, Element.NEXT), EAX)
-        a.sub(RCX, R11)
-        a.shr(RCX, 3)
-        a.mov(dword(R10, Bucket.FIRST), ECX)
 
 
 def errors(a: Assembler) -> None:

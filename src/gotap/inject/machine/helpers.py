@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gotap.bpf.isa import Helper
 from gotap.inject.machine.arrays import MapCode
+from gotap.inject.machine.buckets import wait
 from gotap.inject.machine.hashes import HashCode, errors
 from gotap.inject.machine.pool import PoolCode
 from gotap.inject.machine.reading import ReadCode
@@ -72,6 +73,7 @@ def build_helpers(at: int, region: int, *, slots: int, user: bool = True, clock:
     for part in (PoolCode(a), MapCode(a), RingCode(a, region), ReadCode(a, region, user=user),
                  TimeCode(a, region, clock)):  # fmt: skip
         part.assemble()
+    wait(a)
     errors(a)
     host_call(a, region + slots)
     code = a.finish()

@@ -148,7 +148,7 @@ class Element(IntEnum):
     NEXT = 0x00  # u32: the next one in the bucket, or END | number of the bucket
     HASH = 0x04  # u32 of its key
     LINK = 0x08  # u32: the next free one
-    USED = 0x0C  # u32: 1 since eviction last came by
+    USED = 0x0C  # u32: 1 if it was looked up since eviction last came by
     KEY = 0x10
 
 

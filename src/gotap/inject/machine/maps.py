@@ -40,7 +40,8 @@ _MORE_AT = 0.5
 _LARGE = 4096
 #: Seconds that a map may be held up by a target that was stopped in the middle of a change.
 _PATIENCE = 1.0
-_LONGEST_LIST = 4096
+#: Elements of a list, and walks of one that leads astray, after which it is left at what was found.
+_LONGEST_LIST, _WALKS = 4096, 64
 
 _FLAGS = {
     MapType.ARRAY: Flags.ARRAY,
@@ -283,26 +284,39 @@ class HookMap:
         return keys, self._summed(values)
 
     def _live(self) -> NDArray[np.int64]:
-        """Indices of the elements in all buckets' lists, which are walked side by side, a step at a time."""
-        region, stride = self._region, self._stride >> 3
-        buckets = np.arange(self._buckets, dtype=np.int64)
-        names = self._words(self._buckets_at, 2 * self._buckets).reshape(-1, 2)[:, 0].astype(np.int64)
-        limit = min(region.read_u64(self.offset + self._state_at + State.FRESH) // stride, self._count + 1)
-        links = self._rows(self._values_at, self._count + 1)[:, Element.NEXT : Element.NEXT + 4]
-        found = []
-        for _ in range(_LONGEST_LIST):
-            good = (names % stride == 0) & (names // stride < limit) & (names > 0)
-            if not good.any():
+        """Indices of the elements in all buckets' lists. Lists that led astray, since what was looked at has been used
+        again meanwhile, are walked again."""
+        buckets, found = np.arange(self._buckets, dtype=np.int64), np.zeros(0, np.int64)
+        for _ in range(_WALKS):
+            indices, buckets = self._walk(buckets)
+            found = np.concatenate([found, indices])
+            if not len(buckets):
                 break
-            buckets, indices = buckets[good], names[good] // stride
+        found.sort()
+        distinct = np.ones(len(found), bool)
+        distinct[1:] = found[1:] != found[:-1]
+        return found[distinct]
+
+    def _walk(self, buckets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Indices of the elements in these buckets' lists, which are walked side by side, a step at a time; and the
+        buckets whose end was not found."""
+        stride = self._stride >> 3
+        links = self._rows(self._values_at, self._count + 1)[:, Element.NEXT : Element.NEXT + 4]
+        names = self._words(self._buckets_at, 2 * self._buckets).reshape(-1, 2)[:, 0][buckets].astype(np.int64)
+        found, astray = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for _ in range(_LONGEST_LIST):
+            indices = names // stride
+            good = (names % stride == 0) & (indices > 0) & (indices <= self._count)
+            astray.append(buckets[~good & (names != (buckets | END))])
+            buckets, indices = buckets[good], indices[good]
             mine = (self._hashes(indices) & (self._buckets - 1)) == buckets
-            found.append(indices[mine])
+            astray.append(buckets[~mine])
+            buckets, indices = buckets[mine], indices[mine]
+            if not len(buckets):
+                break
+            found.append(indices)
             names = links[indices].copy().view(np.uint32)[:, 0].astype(np.int64)
-        every = np.concatenate(found) if found else np.zeros(0, np.int64)
-        every.sort()
-        distinct = np.ones(len(every), bool)
-        distinct[1:] = every[1:] != every[:-1]
-        return every[distinct]
+        return np.concatenate(found), np.concatenate(astray)
 
     def _hashes(self, indices: NDArray[np.int64]) -> NDArray[np.uint32]:
         rows = self._rows(self._values_at, self._count + 1)[:, Element.HASH : Element.HASH + 4]

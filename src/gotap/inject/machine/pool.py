@@ -6,6 +6,7 @@ where names of elements count from.
 
 from __future__ import annotations
 
+from gotap.inject.machine.buckets import places, unlock
 from gotap.inject.machine.layout import Bucket, Descriptor, Element, Flags, Slot, State
 from gotap.inject.machine.routines import Work, slot
 from gotap.inject.x86.assembler import Assembler
@@ -37,17 +38,6 @@ _TRIES = 1000
 _CANDIDATES = 128
 #: 2³² / golden ratio: steps of that size visit all parts of a range evenly.
 _GOLDEN = 0x9E3779B9
-
-
-def places(a: Assembler) -> None:
-    """R10 = the bucket of the hash R8, R11 = what names of elements count from. Loses R9."""
-    a.mov(R9D, mem(RDI, Descriptor.MASK))
-    a.and_(R9D, R8D)
-    a.mov(R10, mem(RDI, Descriptor.BUCKETS))
-    a.mov(R11, mem(RDI, Descriptor.VALUES))
-    a.add(R10, RDI)
-    a.add(R11, RDI)
-    a.lea(R10, mem(R10, 0, R9, 8))
 
 
 class PoolCode:
@@ -160,7 +150,7 @@ class PoolCode:
         a.ret()
 
     def evict(self) -> None:
-        """RAX = an element that has not been used lately, taken out of its bucket, or 0."""
+        """RAX = an element that has not been looked up lately, taken out of its bucket, or 0."""
         a = self.a
         following, chosen, none, drop, found, walk = (
             a.new_label(name) for name in ("following", "chosen", "none", "drop", "found", "walk"))  # fmt: skip
@@ -190,7 +180,8 @@ class PoolCode:
         a.cmp(dword(RDX, Element.USED), 0)
         a.je(chosen)
         a.mov(dword(RDX, Element.USED), 0)
-        a.jmp(following)
+        a.cmp(slot(Work.STEPS, 4), _CANDIDATES // 2)
+        a.ja(following)  # else nearly all have been used: any will do
         a.label(chosen)
         a.mov(R8D, mem(RDX, Element.HASH))
         places(a)
@@ -210,13 +201,13 @@ class PoolCode:
         a.dec(R9D)
         a.jne(walk)
         a.label(drop)
-        a.mov(dword(R10, Bucket.LOCK), 0)
+        unlock(a)
         a.jmp(following)
         a.label(found)
         a.lea(RAX, mem(R11, 0, RAX, 8))
         a.mov(ECX, mem(RAX, Element.NEXT))
         a.mov(dword(RDX, Element.NEXT), ECX)
-        a.mov(dword(R10, Bucket.LOCK), 0)
+        unlock(a)
         for register in (R10, R8, RSI):
             a.pop(register)
         a.ret()
