@@ -8,7 +8,6 @@ Lines: ns of one operation, the least of several runs of CPU time; the bound it 
 from __future__ import annotations
 
 import argparse
-
 import os
 import time
 from collections.abc import Callable
