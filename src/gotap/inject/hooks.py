@@ -86,12 +86,15 @@ class Placement(Struct):
 
 
 class _Stub(Struct):
-    """One hooked site. `record`: address of its record; `programs`: elements of its list, None where there is none."""
+    """One hooked site. `record`: address of its record; `programs`: elements of its list, None where there is none;
+    `refused`: somebody else's code is there.
+    """
 
     record: int
     patch: Patch
     put: _Put
     programs: list[HookProgram | None]
+    refused: bool = False
 
 
 class _Put(Struct):
@@ -301,6 +304,9 @@ class HookMachine:
         """Writes the jumps; the longest stop (ns)."""
         outcome = apply(self.pid, [stub.patch for stub in put.stubs.values()], put.file)
         if outcome.refused:
+            never = {one.patch for one in outcome.refused}
+            for stub in put.stubs.values():
+                stub.refused = stub.patch in never
             raise HookRefused(f"{len(outcome.refused)} of {len(put.stubs)} jumps cannot be written: the one at "
                               f"{outcome.refused[0].patch.address:#x}, since {outcome.refused[0].reason}",
                               "use --via uprobe")  # fmt: skip
@@ -331,7 +337,8 @@ class HookMachine:
                 stub.put.file.write(hook.element(stub.record, number), hook.packed(stub.put.nothing, 0))
                 stub.programs[number] = None
                 if not any(stub.programs):
-                    over.setdefault(id(stub.put), (stub.put, []))[1].append(stub.patch)
+                    patches = over.setdefault(id(stub.put), (stub.put, []))[1]
+                    patches += [] if stub.refused else [stub.patch]
                     del self._stubs[offset], stub.put.stubs[offset]
             link.elements = []
         for put, patches in over.values():

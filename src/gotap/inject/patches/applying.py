@@ -25,7 +25,7 @@ _TRIES = 20
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 
 OCCUPIED = "a thread stands between the instructions there and does not move"
-FOREIGN = "somebody else has changed the code there: a debugger, a uprobe or another agent"
+FOREIGN = "somebody else has changed the code there: another gotap, a debugger, a uprobe or another agent"
 UNREADABLE = "the code there cannot be read or written"
 
 
