@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from unittest.mock import patch
 
-from gobuild import build, go_tool
+from gobuild import MODES, Mode, build, go_tool
 from gotap.image.code.arm64 import Arm64Function
 from gotap.image.containers.elf import Elf
 from gotap.image.functions.pclntab import Function, Pclntab
@@ -67,7 +68,18 @@ class Arm64Binary:
         return [(address, self.listing[address][1]) for address in addresses if address in self.listing]
 
 
+_CROSS = (("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu, libc6-dev-arm64-cross"),)
+_CGO = (("CGO_ENABLED", "1"), ("CC", "aarch64-linux-gnu-gcc"))
+#: Beside those of gobuild: builds that need a C compiler for arm64, or its C library to run.
+_MODES = {
+    "static_cgo": Mode(("-ldflags=-linkmode=external -extldflags=-static",), _CGO, _CROSS),
+    "pie": Mode(("-buildmode=pie",), _CGO, _CROSS),
+    "race": Mode(("-race",), _CGO, _CROSS),
+}
+
+
 @functools.cache
 def arm64(program: str, go: str, *flags: str, mode: str = "plain") -> Arm64Binary:
-    """The program of tests/programs for linux/arm64."""
-    return Arm64Binary(build(program, go, mode=mode, flags=flags, goarch="arm64"))
+    """The program of tests/programs for linux/arm64. Raises MissingTool, BuildFailed."""
+    with patch.dict(MODES, _MODES):
+        return Arm64Binary(build(program, go, mode=mode, flags=flags, goarch="arm64"))

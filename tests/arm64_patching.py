@@ -27,12 +27,17 @@ _WINDOW = 0x1000000
 _PAGE = 1 << 16
 
 
-def run(program: Path, *arguments: str) -> str:
+#: Where Debian has the C library for arm64 (libc6-arm64-cross), for programs that are not static.
+_LIBRARIES = "/usr/aarch64-linux-gnu"
+
+
+def run(program: Path, *arguments: str, stdin: str = "") -> str:
     """What it prints; fails if it fails."""
     emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
     if emulator is None:
         raise MissingTool("qemu-aarch64 is not installed (Debian package qemu-user-static)")
-    done = subprocess.run([emulator, str(program), *arguments], capture_output=True, text=True, timeout=300)
+    command = [emulator, "-L", _LIBRARIES, str(program), *arguments]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

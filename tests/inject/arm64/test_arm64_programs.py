@@ -9,9 +9,14 @@ import pytest
 
 from arm64_binaries import Arm64Binary, arm64
 from arm64_patching import run, with_hooks, with_springboards
-from gobuild import every_version
+from gobuild import ALL, NEWEST, every_version
 from gotap.image.code.arm64 import Arm64Function, JumpSite, jump_site
 from gotap.image.functions.pclntab import Function
+
+
+def newest() -> list[object]:
+    """The newest release; the others are `matrix`: these tests take long."""
+    return [go if go == NEWEST else pytest.param(go, marks=pytest.mark.matrix) for go in ALL]
 
 
 @pytest.fixture
@@ -25,12 +30,31 @@ def everywhere(binary: Arm64Binary) -> list[JumpSite]:
     return [site for site in found if isinstance(site, JumpSite)]
 
 
-@pytest.mark.parametrize("go", every_version())
+@pytest.mark.parametrize("go", newest())
 def test_every_instruction_that_can_be_displaced(binary: Arm64Binary, tmp_path: Path) -> None:
     """With all of them in springboards, the whole runtime's too, the program computes what it did."""
     sites = everywhere(binary)
     assert len(sites) > 50_000
     assert run(with_springboards(binary, sites, tmp_path / "patched")) == run(binary.path)
+
+
+@pytest.mark.parametrize("go", newest())
+def test_position_independent(go: str, tmp_path: Path) -> None:
+    """The same, loaded somewhere else than linked for."""
+    binary = arm64("hooked", go, mode="pie")
+    assert run(with_springboards(binary, everywhere(binary), tmp_path / "patched")) == run(binary.path)
+
+
+@pytest.mark.parametrize(("program", "mode"), [("stacks", "plain"), ("stackscgo", "static_cgo")])
+@pytest.mark.parametrize("go", newest())
+def test_stacks(program: str, mode: str, go: str, tmp_path: Path) -> None:
+    """runtime.Callers finds the same frames and lines through displaced calls, and through hooks; C calls Go, too."""
+    binary = arm64(program, go, mode=mode)
+    expected = run(binary.path, stdin="\n" * 3)
+    assert expected.count("\n") > 50
+    assert run(with_springboards(binary, everywhere(binary), tmp_path / "springboards"), stdin="\n" * 3) == expected
+    sites = [site for _, _, some in ends(binary, "") for site in some]
+    assert run(with_hooks(binary, sites, tmp_path / "hooks")[0], stdin="\n" * 3) == expected
 
 
 def ends(binary: Arm64Binary, prefix: str) -> list[tuple[Function, Arm64Function, list[JumpSite]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -144,16 +145,22 @@ class Arm64Function:
         before = self.instructions[index - 1] if index else None
         return before is not None and before.word & 0xFFE0FC1F == 0xF8607800 | (jump.register or 0)
 
+    @cached_property
+    def _exclusive(self) -> list[int]:
+        """Indexes of load-exclusive and store-exclusive instructions."""
+        kinds = (Kind.EXCLUSIVE_LOAD, Kind.EXCLUSIVE_STORE)
+        return [index for index, one in enumerate(self.instructions) if one.kind in kinds]
+
     def in_exclusive_pair(self, address: int) -> bool:
         """Whether a load-exclusive may be open there: memory that anybody touches until its store makes that fail.
 
         The rule is the kernel's, which refuses probes there: the nearest exclusive instruction before is a load.
         """
         index = (address - self.address) // 4
-        for one in reversed(self.instructions[max(0, index - _ATOMIC_CONTEXT) : index]):
-            if one.kind in (Kind.EXCLUSIVE_LOAD, Kind.EXCLUSIVE_STORE):
-                return one.kind is Kind.EXCLUSIVE_LOAD
-        return False
+        found = bisect_left(self._exclusive, index) - 1
+        if found < 0 or index - self._exclusive[found] > _ATOMIC_CONTEXT:
+            return False
+        return self.instructions[self._exclusive[found]].kind is Kind.EXCLUSIVE_LOAD
 
     # -- the stack check ---------------------------------------------------------------------------------------
 
