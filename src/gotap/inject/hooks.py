@@ -270,7 +270,7 @@ class HookMachine:
                 raise HookRefused(f"a trampoline cannot reach what its instructions refer to: {error}",
                                   "use --via uprobe") from error  # fmt: skip
             contents |= {place.code: stub.code, place.data: stub.data}
-            original = self._sites.image.elf.read(site.start, _JUMP)
+            original = self._sites.image.elf.read(site.start, max(_JUMP, site.moved_end - site.start))
             patches[offset] = jump_patch(site.start + bias, original, place.code, site.pun), place.data
         file = map_trampolines(self.pid, Mechanism.HOOK, planned.windows, contents,
                                [patch for patch, _ in patches.values()], private=code.private,
