@@ -28,6 +28,9 @@ from .faults import fault, pointer_used
 from .unsafepoints import UnsafePoints
 
 JUMP = 5
+#: A write to another process's memory may end between two pages (__get_user_pages, mm/gup.c), and half a jump is none.
+#: What an image is moved by are whole pages.
+_PAGE = 4096
 _POP_RBP = 0x5D
 #: Bytes before an address at which a stretch may begin: the longest stack check has 27 (obj6.go, stacksplit).
 _FURTHEST = 32
@@ -133,6 +136,8 @@ class Stretches:
             if not self._is_padding(last.next_ip, start + JUMP):
                 return f"the straight line from {start:#x} is only {length} bytes long"
             length = JUMP
+        if start % _PAGE + JUMP > _PAGE:
+            return f"the five bytes at {start:#x} lie in two pages, which cannot be written in one step"
         return Window(first, i, length, None, not_live, last.flow_control in CALLS)
 
     def _punned(self, first: int, index: int) -> Window | None:
@@ -143,6 +148,8 @@ class Stretches:
         instructions = self.graph.instructions
         one = instructions[first]
         if one.len != JUMP - 1 or one.flow_control not in _FALLS or first + 1 >= len(instructions):
+            return None
+        if one.ip % _PAGE + one.len > _PAGE:
             return None
         pun, last = self._code.bytes_at(one.next_ip, 1)[0], max(first + 1, index)
         if pun >= 0x80 or self.is_target(first + 1) or any(self.why_fixed(i) for i in range(first, last)):
