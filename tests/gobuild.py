@@ -129,6 +129,15 @@ def go_tool(go: str, *arguments: str, stdin: str = "") -> str:
     return done.stdout
 
 
+def compiler_listing(program: str, go: str) -> str:
+    """What the compiler says of the code that it makes of a program's main package: `go build -gcflags=-S`."""
+    words = [_go_command(go), "build", "-buildvcs=false", "-gcflags=-S", "-o", "/dev/null", "."]
+    done = subprocess.run(words, cwd=PROGRAMS / program, env=_environment(go), capture_output=True, text=True)
+    if done.returncode:
+        raise BuildFailed(f"{' '.join(words)}:\n{done.stderr}")
+    return done.stderr
+
+
 def typed(go: str, command: str, directory: Path) -> None:
     """Types a command of the shell in a directory, where `go` is that release. Raises BuildFailed."""
     environment = _environment(go)
