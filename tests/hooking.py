@@ -165,7 +165,9 @@ def put_springboards(pid: int, found: Sites, sites: Sequence[JumpSite]) -> Put:
 
 
 def patch_of(found: Sites, site: JumpSite, stub: int, bias: int) -> Patch:
-    return jump_patch(site.start + bias, found.image.elf.read(site.start, 5), stub, site.pun)
+    return jump_patch(
+        site.start + bias, found.image.elf.read(site.start, max(5, site.moved_end - site.start)), stub, site.pun
+    )
 
 
 def put_hooks(pid: int, found: Sites, sites: Sequence[JumpSite], *, careful: bool = False) -> Put:

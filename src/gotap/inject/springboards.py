@@ -199,7 +199,7 @@ class SpringboardMachine:
                 continue
             contents[place.code] = stub.code
             nops[offset] = place.code + stub.nop
-            original = sites.image.elf.read(site.start, _JUMP)
+            original = sites.image.elf.read(site.start, max(_JUMP, site.moved_end - site.start))
             patches[offset] = jump_patch(site.start + executable.bias, original, place.code, site.pun)
         if not patches:
             return None

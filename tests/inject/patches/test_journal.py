@@ -19,12 +19,12 @@ def sample(patches: int = 3, areas: int = 2) -> Journal:
         Owner(4711, 123456789, 0xEFFFFFFC),
         1 << 20,
         tuple(Area(0x5D400000 + number * 0x100000, 0x4000) for number in range(areas)),
-        tuple(Patch(0x401000 + 64 * n, b"\x48\x83\xc4\x10", b"\xe9\x01\x02\x03") for n in range(patches)),
+        tuple(Patch(0x401000 + 64 * n, b"\x48\x83\xc4\x10\x5d\xc3", b"\xe9\x01\x02\x03") for n in range(patches)),
         BusyBytes(0x7F0000001000, 256, 8192),
     )
 
 
-@pytest.mark.parametrize("patches", [0, 1, 127, 128, 129, 5000])
+@pytest.mark.parametrize("patches", [0, 1, 63, 64, 65, 5000])
 def test_what_is_written_is_read(patches: int) -> None:
     written = sample(patches)
     content = journal.write(written)
@@ -69,4 +69,4 @@ def test_overwritten_by_the_process(seed: int) -> None:
     except (DamagedJournal, NewerJournal):
         return
     assert all(0 < area.address < area.end <= 1 << 47 and area.size % PAGE == 0 for area in found.areas)
-    assert all(0 < patch.size <= 8 and patch.end <= 1 << 47 for patch in found.patches)
+    assert all(0 < patch.size <= 8 and patch.moved_end <= 1 << 47 for patch in found.patches)

@@ -16,13 +16,13 @@ def test_a_jump_leads_where_it_should(target: int) -> None:
     patch = jump_patch(0x401230, bytes(range(8)), target)
     (jump,) = Decoder(64, patch.new, ip=0x401230)
     assert (jump.mnemonic, jump.near_branch_target, jump.len) == (Mnemonic.JMP, target, 5)
-    assert patch.original == bytes(range(5))
+    assert (patch.original, patch.end, patch.moved_end) == (bytes(range(8)), 0x401235, 0x401238)
 
 
 def test_a_pun_leaves_the_instruction_behind_it() -> None:
     target = 0x401230 + 5 + 0x5D123456
     patch = jump_patch(0x401230, EPILOGUE, target, 0x5D)
-    assert (patch.size, patch.original) == (4, EPILOGUE[:4])
+    assert (patch.size, patch.original) == (4, EPILOGUE)
     (jump,) = Decoder(64, patch.new + EPILOGUE[4:], ip=0x401230)
     assert jump.near_branch_target == target
 
@@ -45,6 +45,10 @@ def test_whose_bytes() -> None:
     assert patch.whose(EPILOGUE) is Found.ORIGINAL
     assert patch.whose(patch.new) is Found.OURS
     assert patch.whose(b"\xcc" + patch.new[1:]) is Found.FOREIGN
+    longer = jump_patch(0x401230, EPILOGUE + b"\xc3", 0x5D500000)
+    assert longer.whose(EPILOGUE) is longer.whose(EPILOGUE + b"\xc3") is Found.ORIGINAL
+    assert longer.whose(EPILOGUE + b"\xcc") is Found.FOREIGN, "a breakpoint that would never be met"
+    assert longer.whose(longer.new) is longer.whose(longer.new + b"\xcc") is Found.OURS
 
 
 @pytest.mark.parametrize(("offset", "pun", "fits"), [

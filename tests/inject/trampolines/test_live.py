@@ -9,7 +9,7 @@ import hooking
 from gotap.inject.patches.leftovers import remove
 from gotap.inject.trampolines.hook import hook_refusal
 from hooking import Sites, hooked, put_hooks
-from torture_program import BUILDS, RELEASES, executable, observed, torture
+from torture_program import BUILDS, CALLED_BY_C, FUNCTIONS, RELEASES, executable, torture
 
 EVERY = [
     pytest.param(build, go, id=f"{build} {go}", marks=() if build in ("static", "PIE, stripped") and go in (
@@ -23,7 +23,7 @@ ROUNDS = 2000
 @pytest.mark.parametrize(("build", "go"), EVERY)
 def test_every_call_is_counted_once(build: str, go: str, careful: bool) -> None:
     """The program destroys all registers that it may, so what does not come back ends the target."""
-    sites = Sites(executable(build, go)).find(observed(build))
+    sites = Sites(executable(build, go)).find((*FUNCTIONS, CALLED_BY_C))
     chosen = [one for one in sites.all() if one.live and not hook_refusal(hooked(one, careful))]
     with torture(build, go) as target, hooking.closing(put_hooks(target.pid, sites, chosen, careful=careful)) as put:
         assert put.apply().refused == ()

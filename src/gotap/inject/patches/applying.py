@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from msgspec import Struct
 
 from gotap.inject.patches.file import TrampolineFile
+from gotap.inject.patches.found import find_files
 from gotap.inject.patches.patch import Found, Patch
 from gotap.inject.patches.standing import standing
 from gotap.inject.tracee import Target, stopped
@@ -18,6 +19,7 @@ from gotap.inject.tracee.errors import MemoryRefused
 from gotap.inject.tracee.grip import changed
 from gotap.inject.tracee.memory import TargetMemory
 from gotap.inject.trampolines.windows import PAGE
+from gotap.process.proc import Process
 
 #: A thread leaves the bytes of a patch within nanoseconds, once it runs; on a busy machine it must be given a CPU
 #: first.
@@ -26,6 +28,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 
 OCCUPIED = "a thread stands between the instructions there and does not move"
 FOREIGN = "somebody else has changed the code there: another gotap, a debugger, a uprobe or another agent"
+IN_THE_WAY = "the jump of another probe is in the way"
 UNREADABLE = "the code there cannot be read or written"
 
 
@@ -60,6 +63,7 @@ def apply(pid: int, patches: Sequence[Patch], file: TrampolineFile) -> Outcome:
         with stopped(pid) as target:
             if not file.is_mapped_in(pid):  # the same program anew would take the jumps, and have nothing behind them
                 raise changed(pid)
+            waiting = _apart(target, waiting, file, refused)
             free, waiting = _free(target, waiting)
             _write(target, free, Found.ORIGINAL, done, refused)
         stops.append(target.stop_time_ns)
@@ -79,6 +83,23 @@ def restore(target: Target, patches: Sequence[Patch]) -> Outcome:
     refused: list[Refused] = []
     _write(target, sorted(patches, key=lambda one: one.address), Found.OURS, done, refused)
     return Outcome(tuple(done), tuple(refused), ())
+
+
+def _apart(target: Target, patches: Sequence[Patch], file: TrampolineFile, refused: list[Refused]) -> Sequence[Patch]:
+    """Patches, by ascending address, without those that would stand among instructions that other trampolines run:
+    such a trampoline goes on behind them, maybe in the middle of the jump. The opposite is seen by the bytes.
+    """
+    with Process(target.pid) as process, contextlib.closing(TargetMemory(target.pid)) as memory:
+        found = find_files(target.pid, process.mappings(), memory.peek)
+    starts = [patch.address for patch in patches]
+    lost: set[int] = set()
+    for key, other in found.items():
+        for one in other.journal.patches if key != file.key and other.journal is not None else ():
+            inside = range(bisect_right(starts, one.address), bisect_left(starts, one.moved_end))
+            if inside and one.whose(target.read(one.address, one.size)) is Found.OURS:
+                lost.update(inside)
+    refused += [Refused(patches[index], IN_THE_WAY) for index in sorted(lost)]
+    return [patch for index, patch in enumerate(patches) if index not in lost] if lost else patches
 
 
 def _free(target: Target, patches: Sequence[Patch]) -> tuple[Sequence[Patch], Sequence[Patch]]:
@@ -107,10 +128,11 @@ def _write(target: Target, patches: Sequence[Patch], wanted: Found, done: list[P
             after = bytearray(content or b"")
             todo = []
             for patch in own:
-                at = patch.address - page
-                found = None if content is None else patch.whose(content[at : at + len(patch.new)])
+                at, size = patch.address - page, len(patch.new)
+                seen = len(patch.original) if wanted is Found.ORIGINAL else size
+                found = None if content is None else patch.whose(content[at : at + seen])
                 if found is wanted:
-                    after[at : at + len(patch.new)] = patch.new if wanted is Found.ORIGINAL else patch.original
+                    after[at : at + size] = patch.new if wanted is Found.ORIGINAL else patch.original[:size]
                     todo.append(patch)
                 elif found in (Found.ORIGINAL, Found.OURS):
                     done.append(patch)

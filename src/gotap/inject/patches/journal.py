@@ -6,7 +6,7 @@ tell what is to do. All numbers are little-endian; version 1:
 
     page 0   magic, version, mechanism, who wrote it, size of the file, where everything is
              from 0x100: memory that goes with it, (address, size) each, its own windows among them
-    page 1…  patches, 32 bytes each: address, size, original bytes, new bytes
+    page 1…  patches, 64 bytes each: address, bytes written, bytes of the original, new bytes, the original's first 40
 
 A reader takes no number from here unchecked: the process could have written anything here.
 """
@@ -30,7 +30,7 @@ VERSION = 1
 _HEADER = struct.Struct("<8sII IQQ QII QIII")
 _AREAS = 0x100
 _AREA = struct.Struct("<QQ")
-_PATCH = struct.Struct("<QB7x8s8s")
+_PATCH = struct.Struct("<QBxH4x8s40s")
 _MOST_AREAS = (PAGE - _AREAS) // _AREA.size
 _HIGHEST = 1 << 47
 
@@ -107,9 +107,13 @@ def write(journal: Journal) -> bytes:
         *(busy.address, busy.count, busy.stride, 0),
     )
     areas = b"".join(_AREA.pack(area.address, area.size) for area in journal.areas)
-    patches = b"".join(_PATCH.pack(one.address, one.size, one.original, one.new) for one in journal.patches)
+    patches = b"".join(_packed(patch) for patch in journal.patches)
     content = (head.ljust(_AREAS, b"\0") + areas).ljust(PAGE, b"\0") + patches
     return content.ljust(size_of(len(journal.patches)), b"\0")
+
+
+def _packed(patch: Patch) -> bytes:
+    return _PATCH.pack(patch.address, patch.size, len(patch.original), patch.new, patch.original)
 
 
 def is_journal(head: bytes) -> bool:
@@ -155,7 +159,7 @@ def _area(pid: int, content: bytes, at: int) -> Area:
 
 
 def _patch(pid: int, content: bytes, at: int) -> Patch:
-    address, size, original, new = _PATCH.unpack_from(content, at)
-    if not 0 < size <= 8 or address + size > _HIGHEST:
+    address, size, moved, new, original = _PATCH.unpack_from(content, at)
+    if not 0 < size <= min(len(new), moved) or address + moved > _HIGHEST:
         raise DamagedJournal(pid, f"there is no patch of {size} bytes at {address:#x}")
-    return Patch(address, original[:size], new[:size])
+    return Patch(address, original[:moved].ljust(moved, b"\0"), new[:size])

@@ -16,24 +16,20 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
 
 from msgspec import Struct
 
-from gotap.inject.patches import journal as journals
-from gotap.inject.patches.applying import Outcome, Refused, restore
+from gotap.inject.patches.applying import Refused, restore
+from gotap.inject.patches.found import PREFIX, FileKey, FoundFile, find_files
 from gotap.inject.patches.journal import BusyBytes, Journal, Owner
 from gotap.inject.patches.standing import refers_to
-from gotap.inject.tracee import Target, calling, close, munmap, stopped
+from gotap.inject.tracee import Target, close, munmap, stopped
 from gotap.inject.tracee.errors import MemoryRefused
-from gotap.inject.trampolines.windows import PAGE
 from gotap.process.errors import ProcessError
 from gotap.process.memory import Memory
 from gotap.process.proc import Process
-
-#: How the kernel names a memory file's mappings and descriptors; all of gotap's names begin so.
-PREFIX = "/memfd:gotap-"
 
 #: How often a thread that is in gotap's memory is waited for. One in a hook is out within microseconds of running.
 _TRIES = 10
@@ -46,10 +42,6 @@ class Life(Enum):
     ALIVE = "alive"
     DEAD = "dead"
     UNSEEN = "unseen"  # it is in a pid namespace that cannot be looked into from here
-
-
-#: Of a memory file, as /proc/PID/maps tells them: device and inode.
-FileKey = tuple[int, int]
 
 
 class Leftover(Struct, frozen=True):
@@ -77,13 +69,6 @@ class Removal(Struct, frozen=True):
         return not self.kept and not self.mapped
 
 
-class _File(Struct):
-    """One of gotap's files in a process: what is mapped of it, and what goes with it. No journal: it has none (yet)."""
-
-    areas: list[tuple[int, int]]
-    journal: Journal | None = None
-
-
 def leftovers(pid: int) -> list[Leftover]:
     """The journals in a process. Raises NewerJournal, DamagedJournal, NotPermitted, ProcessGone."""
     with Process(pid) as process:
@@ -100,54 +85,41 @@ def remove(pid: int, only: Collection[FileKey] | None = None) -> Removal:
     Raises what `stopped` does, and NewerJournal, DamagedJournal before anything is changed.
     """
     with Process(pid) as process:
-        files = [file for key, file in _files(process).items() if only is None or key in only]
+        files = {key: file for key, file in _files(process).items() if only is None or key in only}
         descriptors = _descriptors(process, only)
     if not files and not descriptors:
         return Removal(0, (), 0, ())
-    patches = [patch for file in files if file.journal is not None for patch in file.journal.patches]
-    areas = [area for file in files for area in file.areas]
-    outcome = Outcome((), (), ())
+    restored = 0
+    kept: tuple[Refused, ...] = ()
     stops: list[int] = []
-    unused = False
-    for _ in range(_TRIES):
+    for number in range(_TRIES):
         with stopped(pid) as target:
-            if not stops:
+            areas = _still_mapped(pid, files)
+            if areas and not number:
+                patches = [one for file in files.values() if file.journal is not None for one in file.journal.patches]
                 outcome = restore(target, patches)
-            unused = not outcome.refused and _is_unused(target, files, areas)
+                restored, kept = len(outcome.done), outcome.refused
+            unused = not kept and _is_unused(target, files.values(), areas)
+            if unused:
+                _give_back(target, areas, descriptors)
         stops.append(target.stop_time_ns)
-        if unused or outcome.refused:
+        if unused or kept:
             break
         time.sleep(_PAUSE)
-    _give_back(pid, areas if unused else (), descriptors)
     mapped = 0 if unused else sum(high - low for low, high in areas)
-    return Removal(len(outcome.done), outcome.refused, mapped, tuple(stops))
+    return Removal(restored, kept, mapped, tuple(stops))
 
 
-def _files(process: Process) -> dict[FileKey, _File]:
-    """A private page follows its window: an anonymous mapping that ends where an area of the journal does."""
-    mappings = process.mappings()
-    files: dict[FileKey, _File] = {}
+def _files(process: Process) -> dict[FileKey, FoundFile]:
     with contextlib.closing(Memory(process)) as memory:
-        for mapping in mappings:
-            if mapping.path.startswith(PREFIX):
-                file = files.setdefault((mapping.device, mapping.inode), _File([]))
-                file.areas.append((mapping.start, mapping.end))
-                if mapping.offset == 0:
-                    file.journal = _journal(process.pid, memory, mapping.start)
-    anonymous = {
-        mapping.start: mapping.end for mapping in mappings if not mapping.inode and mapping.permissions == "rw-p"
-    }
-    for file in files.values():
-        ends = {area.end for area in file.journal.areas} if file.journal else set()
-        file.areas += [(end, anonymous[end]) for _, end in tuple(file.areas) if anonymous.get(end) in ends]
-    return files
+        return find_files(process.pid, process.mappings(), memory.read)
 
 
-def _journal(pid: int, memory: Memory, address: int) -> Journal | None:
-    head = memory.read(address, PAGE) or b""
-    if not journals.is_journal(head):
-        return None
-    return journals.read(pid, memory.read(address, journals.needed(pid, head)) or b"")
+def _still_mapped(pid: int, files: Mapping[FileKey, FoundFile]) -> list[tuple[int, int]]:
+    """All their areas, or none: after execve what is at the same addresses is the new program's."""
+    with Process(pid) as process:
+        here = {(one.device, one.inode) for one in process.mappings() if one.path.startswith(PREFIX)}
+    return [area for key, file in files.items() if key in here for area in file.areas]
 
 
 def _life(owner: Owner) -> tuple[Life, int | None]:
@@ -187,11 +159,11 @@ def _descriptors(process: Process, only: Collection[FileKey] | None) -> list[int
     return found
 
 
-def _is_unused(target: Target, files: Sequence[_File], areas: Sequence[tuple[int, int]]) -> bool:
+def _is_unused(target: Target, files: Iterable[FoundFile], areas: Sequence[tuple[int, int]]) -> bool:
     """Asked with no jump left that leads there."""
-    return not any(_is_busy(target, file.journal.busy) for file in files if file.journal) and not refers_to(
-        target, areas
-    )
+    if any(file.journal is not None and _is_busy(target, file.journal.busy) for file in files):
+        return False
+    return not refers_to(target, areas)
 
 
 def _is_busy(target: Target, busy: BusyBytes) -> bool:
@@ -201,10 +173,11 @@ def _is_busy(target: Target, busy: BusyBytes) -> bool:
     return False
 
 
-def _give_back(pid: int, areas: Sequence[tuple[int, int]], descriptors: Sequence[int]) -> None:
+def _give_back(target: Target, areas: Sequence[tuple[int, int]], descriptors: Sequence[int]) -> None:
+    """While all threads stand: nobody can begin to use what goes."""
     if areas or descriptors:
-        with calling(pid) as caller:
+        with target.calling() as caller:
             for low, high in areas:
                 caller(munmap(low, high - low))
-            for descriptor in descriptors:
+            for descriptor in descriptors if areas else ():
                 caller(close(descriptor))

@@ -21,7 +21,11 @@ class Found(Enum):
 
 
 class Patch(Struct, frozen=True):
-    """`new` replaces `original`, which has as many bytes, at an address of the process."""
+    """`new` replaces the beginning of `original` at an address of the process.
+
+    `original` goes on as far as the trampoline runs instructions of the program, or runs on behind them: no other jump
+    may stand there, nor a breakpoint, which would never be met.
+    """
 
     address: int
     original: bytes
@@ -29,20 +33,27 @@ class Patch(Struct, frozen=True):
 
     @property
     def size(self) -> int:
+        """Bytes that are written."""
         return len(self.new)
 
     @property
     def end(self) -> int:
+        """Behind what is written."""
         return self.address + len(self.new)
 
+    @property
+    def moved_end(self) -> int:
+        return self.address + len(self.original)
+
     def whose(self, actual: bytes) -> Found:
-        if actual == self.new:
+        """`actual`: the bytes there now, as many as are written or more."""
+        if actual.startswith(self.new):
             return Found.OURS
-        return Found.ORIGINAL if actual == self.original else Found.FOREIGN
+        return Found.ORIGINAL if actual == self.original[: len(actual)] else Found.FOREIGN
 
 
 def jump_patch(address: int, original: bytes, target: int, pun: int | None = None) -> Patch:
-    """A jump to `target`; `original`: five bytes at least. With `pun` the fifth byte stays as it is: it is that one.
+    """A jump to `target`; `original`: see Patch, five bytes at least. With `pun` the fifth byte stays, and is that one.
 
     Raises ValueError when the distance does not fit, or its top byte is another.
     """
@@ -54,7 +65,7 @@ def jump_patch(address: int, original: bytes, target: int, pun: int | None = Non
         if not new[-1] == original[JUMP_SIZE - 1] == pun:
             raise ValueError(f"a jump from {address:#x} to {target:#x} does not end in {pun:#x}")
         new = new[:-1]
-    return Patch(address, original[: len(new)], new)
+    return Patch(address, original, new)
 
 
 def why_not(address: int, pun: int | None = None) -> str:
