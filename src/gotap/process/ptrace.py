@@ -181,6 +181,9 @@ def wait_for_stop(pid: int, *, block: bool = True) -> Stop | None:
     The wait consumes nothing. So a signal whose delivery a tracee has stopped at stays in its exit code and gets
     delivered if gotap dies before it resumes it, where a consumed one is lost (wait_task_stopped clears the code,
     kernel/exit.c; ptrace_stop returns it, kernel/signal.c), and the exit code of a child stays for its `wait`.
+
+    Only EVENT_EXEC is consumed, which delivers nothing: before that the kernel takes requests to a thread that has just
+    become the leader for ones to the old leader, and refuses them (looks_like_a_spurious_pid, kernel/ptrace.c).
     """
     answer = _waitid(pid, _WSTOPPED | _WEXITED | _WNOWAIT | _WALL | _WNOHANG, _libc)
     if answer is None and block:
@@ -190,7 +193,10 @@ def wait_for_stop(pid: int, *, block: bool = True) -> Stop | None:
     code, status = answer
     if code in (_CLD_EXITED, _CLD_KILLED, _CLD_DUMPED):
         raise Ended(pid)
-    return Stop(status >> 8, status & 0xFF)
+    stop = Stop(status >> 8, status & 0xFF)
+    if stop.event == EVENT_EXEC:
+        _waitid(pid, _WSTOPPED | _WALL | _WNOHANG, _libc)
+    return stop
 
 
 def reap(pid: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -9,17 +10,20 @@ import signal
 import struct
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from gotap.process import ptrace
+from gotap.process.proc import read_file
+from gotap.process.stat import parse_status
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 #: Python and libraries leave the last real-time signal alone.
 _SIGNAL = signal.SIGRTMAX
 _SIGEV_THREAD_ID = 4  # include/uapi/asm-generic/siginfo.h
-#: After the limit the timer goes on, for a signal may come between a look at the clock and the wait.
-_AGAIN = 0.02
+#: The timer comes again and again: once may be between a look at the clock and the wait.
+_TICK = 0.01
 
 
 class TimedOut(Exception):
@@ -42,7 +46,7 @@ class Deadline:
             struct.pack("=QiiI", 0, _SIGNAL, _SIGEV_THREAD_ID, threading.get_native_id()), 64
         )
         _check(_libc.timer_create(time.CLOCK_MONOTONIC, event, ctypes.byref(self._timer)))
-        _check(_libc.timer_settime(self._timer, 0, struct.pack("=qqqq", *_split(_AGAIN), *_split(self._seconds)), None))
+        _check(_libc.timer_settime(self._timer, 0, struct.pack("=qqqq", *_split(_TICK), *_split(_TICK)), None))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -52,12 +56,32 @@ class Deadline:
     def has_passed(self) -> bool:
         return time.monotonic() >= self._end
 
-    def wait_for_stop(self, thread: int) -> ptrace.Stop:
-        """Raises ptrace.Ended, TimedOut."""
+    def wait_for_stop(self, thread: int, meanwhile: Callable[[], None] | None = None) -> ptrace.Stop:
+        """Raises ptrace.Ended, TimedOut. `meanwhile` is called now and then when it takes long.
+
+        A child that is no tracee any more, since another thread of it called execve, would be waited for until it ends.
+        """
         while (stop := ptrace.wait_for_stop(thread)) is None:
+            if tracer_of(thread) != threading.get_native_id():
+                raise ptrace.Ended(thread)
             if self.has_passed:
                 raise TimedOut
+            if meanwhile:
+                meanwhile()
         return stop
+
+    def wait_a_little(self, thread: int) -> None:
+        """Until that thread stops or ends, or 10 ms have passed."""
+        with contextlib.suppress(ptrace.Ended):
+            ptrace.wait_for_stop(thread)
+
+
+def tracer_of(thread: int) -> int:
+    """The thread that traces it, by our pid namespace; 0 for none, or when it has ended."""
+    try:
+        return int(parse_status(read_file(f"/proc/{thread}/status"))["TracerPid"][0])
+    except (OSError, KeyError, IndexError, ValueError):
+        return 0
 
 
 @functools.cache

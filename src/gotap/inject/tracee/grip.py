@@ -12,7 +12,7 @@ import threading
 import time
 
 from gotap.inject.tracee import refusals
-from gotap.inject.tracee.deadline import Deadline, TimedOut
+from gotap.inject.tracee.deadline import Deadline, TimedOut, tracer_of
 from gotap.inject.tracee.errors import ProgramChanged
 from gotap.process import ptrace
 from gotap.process.errors import gone
@@ -20,6 +20,7 @@ from gotap.process.proc import Process
 
 #: Seconds within which threads must have stopped; without frozen ones and disks that fail it takes microseconds.
 LIMIT = 2.0
+_ATTEMPTS = 8
 
 
 class _Owed(threading.local):
@@ -77,18 +78,29 @@ class Grip:
 
     def seize(self, thread: int) -> bool:
         """False when the thread has ended. Raises CannotTrace, AlreadyTraced, ProcessGone."""
-        try:
-            ptrace.seize(thread, syscalls=True)
-        except OSError as error:
-            # A zombie is refused with EPERM (ptrace_attach, kernel/ptrace.c).
-            if error.errno == errno.ESRCH or refusals.thread_state(self.pid, thread) is None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                ptrace.seize(thread, syscalls=True)
+            except OSError as error:
+                failure = error
+            else:
+                self._seized.add(thread)
+                return True
+            if failure.errno == errno.ESRCH or refusals.thread_state(self.pid, thread) is None:
                 self._ended.add(thread)
                 if not self.process.is_alive():
                     raise gone(self.pid) from None
                 return False
-            raise refusals.refused(self.process, error) from None
-        self._seized.add(thread)
-        return True
+            tracer = tracer_of(thread)
+            if tracer == threading.get_native_id():  # it called execve, and so became the leader
+                self._seized.add(thread)
+                return True
+            if tracer:
+                break
+            # One that has ended is refused with EPERM too (ptrace_attach, kernel/ptrace.c), and the leader of a process
+            # whose other thread calls execve ends just before that one takes its place.
+            time.sleep(attempt / 1000)
+        raise refusals.refused(self.process, failure) from None
 
     def interrupt(self, thread: int) -> None:
         if not self.interrupted_at:
@@ -104,7 +116,7 @@ class Grip:
         """
         while True:
             try:
-                stop = deadline.wait_for_stop(thread)
+                stop = deadline.wait_for_stop(thread, self._take_note_of_ends)
                 if stop.event == ptrace.EVENT_STOP:
                     self.stopped.add(thread)
                     return
@@ -146,20 +158,53 @@ class Grip:
 
     def release(self) -> None:
         """Detaches all; never raises. Threads that do not stand yet are let go of as soon as they do (`settle`)."""
-        for thread in tuple(self._seized):
-            self.let_go(thread)
+        self.let_go(*self._seized)
+        if self._ended and refusals.is_ours(self.pid) and self.pid not in _owed.threads:
+            self.let_go(self.pid)  # one that called execve, in the leader's place
 
-    def let_go(self, thread: int) -> None:
-        self._seized.discard(thread)
-        self.stopped.discard(thread)
-        try:
-            ptrace.detach(thread)
-        except OSError:
-            _owed.threads.add(thread)
-            with contextlib.suppress(ptrace.Ended), Deadline(LIMIT / 20) as deadline:
-                _let_go_later(thread, deadline)
-                return
-            self._note_end(thread)
+    def let_go(self, *threads: int) -> None:
+        late = set()
+        for thread in threads:
+            self._seized.discard(thread)
+            self.stopped.discard(thread)
+            try:
+                ptrace.detach(thread)
+            except OSError:
+                late.add(thread)
+        if late:
+            self._let_go_late(late)
+
+    def _let_go_late(self, late: set[int]) -> None:
+        """Threads that do not stand: they end, or have yet to come to the stop that they were asked for.
+
+        Of those one may be within execve, and wait for the end of all others; then it takes the leader's place.
+        """
+        with Deadline(LIMIT) as deadline:
+            while late and not deadline.has_passed:
+                for thread in sorted(late):
+                    try:
+                        stop = ptrace.wait_for_stop(thread, block=False)
+                    except ptrace.Ended:
+                        self._note_end(thread)
+                        late.discard(thread)
+                        if thread != self.pid and refusals.is_ours(self.pid):
+                            late.add(self.pid)
+                        continue
+                    if stop is not None:
+                        _detach_with(thread, stop)
+                    if stop is not None or not refusals.is_ours(thread):
+                        late.discard(thread)
+                if late:
+                    deadline.wait_a_little(max(late))
+        _owed.threads.update(late)
+
+    def _take_note_of_ends(self) -> None:
+        """A thread that calls execve waits until the tracers of all others have taken note that these ended."""
+        for thread in tuple(self._seized):
+            try:
+                ptrace.wait_for_stop(thread, block=False)
+            except ptrace.Ended:
+                self._note_end(thread)
 
     def _note_end(self, thread: int) -> None:
         self._ended.add(thread)
@@ -174,6 +219,12 @@ def changed(pid: int) -> ProgramChanged:
     return ProgramChanged(f"process {pid} became another program just now (execve)", "try again")
 
 
+def is_held(pid: int) -> bool:
+    """Whether the calling thread has seized the process, and it stands: at its exec, or within `stopped`."""
+    settle()
+    return pid not in _owed.threads and refusals.is_ours(pid)
+
+
 def settle() -> None:
     """Lets go of threads that did not stop in time and now have."""
     for thread in tuple(_owed.threads):
@@ -184,12 +235,8 @@ def settle() -> None:
             continue
         if stop is not None:
             _detach_with(thread, stop)
-
-
-def _let_go_later(thread: int, deadline: Deadline) -> None:
-    """Waits a little for a stop, that of the interrupt asked for before. Raises ptrace.Ended."""
-    with contextlib.suppress(TimedOut):
-        _detach_with(thread, deadline.wait_for_stop(thread))
+        elif not refusals.is_ours(thread):
+            _owed.threads.discard(thread)
 
 
 def _detach_with(thread: int, stop: ptrace.Stop) -> None:

@@ -77,7 +77,7 @@ class Caller:
             with Deadline(LIMIT) as deadline:
                 answer = self._make(call, deadline)
         except (ptrace.Ended, ProcessLookupError):
-            raise gone(self._pid) from None
+            raise gone(self._pid) from None  # or became another program: target.py knows
         except TimedOut:
             raise refusals.not_stopping(self._pid, [self._seat.thread]) from None
         if answer >= _ALL - _ERRORS + 1:

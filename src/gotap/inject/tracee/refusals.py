@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from gotap.inject.tracee.deadline import tracer_of
 from gotap.inject.tracee.errors import (
     AlreadyTraced,
     CannotTrace,
@@ -83,17 +84,9 @@ def thread_state(pid: int, thread: int) -> str | None:
     return None if stat.has_ended else stat.state
 
 
-def tracer_of(pid: int, thread: int) -> int:
-    """The thread that traces it, by our pid namespace; 0 for none, or when it has ended."""
-    try:
-        return int(parse_status(read_file(f"/proc/{pid}/task/{thread}/status"))["TracerPid"][0])
-    except (OSError, KeyError, IndexError, ValueError):
-        return 0
-
-
-def is_ours(pid: int) -> bool:
-    """Whether the calling thread traces the process's leader."""
-    return tracer_of(pid, pid) == threading.get_native_id()
+def is_ours(thread: int) -> bool:
+    """Whether the calling thread of gotap traces it."""
+    return tracer_of(thread) == threading.get_native_id()
 
 
 def wait_until_awake(process: Process, limit: float) -> None:
@@ -156,7 +149,7 @@ def not_stopping(pid: int, stuck: Sequence[int]) -> NotStopping:
 def refused(process: Process, error: OSError) -> TraceeError:
     """Why PTRACE_SEIZE failed, as far as can be told from outside."""
     pid = process.pid
-    tracer = tracer_of(pid, pid)
+    tracer = tracer_of(pid)
     if tracer:
         name = _text(f"/proc/{tracer}/comm").strip() or "a process out of sight"
         return AlreadyTraced(

@@ -15,17 +15,19 @@ from gotap.inject.tracee.calls import Syscall
 from gotap.inject.tracee.deadline import Deadline
 from gotap.inject.tracee.errors import NoPlaceToCall
 from gotap.inject.tracee.gadgets import Gadgets, find_gadgets
-from gotap.inject.tracee.grip import LIMIT, Grip
+from gotap.inject.tracee.grip import LIMIT, Grip, changed, is_held
 from gotap.inject.tracee.injection import Caller, Seat, take_seat
 from gotap.inject.tracee.memory import TargetMemory
 from gotap.inject.tracee.registers import Registers
 from gotap.process import ptrace
-from gotap.process.errors import NotPermitted, gone
-from gotap.process.proc import Mapping, Process, read_file
+from gotap.process.errors import NotPermitted, ProcessGone, gone
+from gotap.process.proc import Execution, Mapping, Process, read_file
 
 #: Threads that are tried one after the other before it is said that none has room.
 _CANDIDATES = 64
 _FUTEX = b"202"
+#: How often, and after how many seconds, it is looked again whether a process has really ended.
+_LOOKS, _LOOK_AGAIN = 4, 0.005
 
 
 class Target:
@@ -62,7 +64,7 @@ class Target:
     def calling(self) -> Iterator[Caller]:
         """As the function `calling`, on one of the threads that stand."""
         mappings = self._process.mappings()
-        gadgets = _gadgets(self._process, mappings, self._memory)
+        gadgets = _gadgets(self._process, self._process.execution(), mappings, self._memory)
         for thread in sorted(self._grip.stopped):
             seat = take_seat(thread, mappings, self._memory)
             if seat is not None:
@@ -83,13 +85,14 @@ def stopped(pid: int, *, limit: float = LIMIT) -> Iterator[Target]:
     A program held at its exec (process/launch.py) is seized and stands already, and stays so at the end. Python's
     collector of cycles rests meanwhile. Raises TraceeError, ProcessGone, NotPermitted, NotAProgram.
     """
-    with Process(pid) as process, contextlib.closing(_open(process)) as memory:
+    with _known(pid) as process, contextlib.closing(_open(process)) as memory:
         grip = Grip(process)
-        if refusals.is_ours(pid):
+        if is_held(pid):
             with Deadline(limit) as deadline:
                 grip.adopt(deadline)
             yield Target(process, grip, memory)
             return
+        execution = process.execution()
         refusals.check_architecture(process)
         refusals.wait_until_awake(process, limit)
         target = Target(process, grip, memory)
@@ -97,6 +100,7 @@ def stopped(pid: int, *, limit: float = LIMIT) -> Iterator[Target]:
             try:
                 with Deadline(limit) as deadline:
                     grip.stop_all(deadline)
+                _check_same(process, execution)
                 yield target
             finally:
                 grip.release()
@@ -110,18 +114,20 @@ def calling(pid: int, *, limit: float = LIMIT) -> Iterator[Caller]:
     One thread stands meanwhile and makes the calls; at the end it goes on as if nothing had been. Raises TraceeError,
     ProcessGone, NotPermitted, NotAProgram.
     """
-    if refusals.is_ours(pid):
+    if is_held(pid):
         with stopped(pid, limit=limit) as target, target.calling() as caller:
             yield caller
         return
-    with Process(pid) as process, contextlib.closing(_open(process)) as memory:
+    with _known(pid) as process, contextlib.closing(_open(process)) as memory:
+        execution = process.execution()
         refusals.check_architecture(process)
         refusals.check_freezer(process)
         mappings = process.mappings()
-        gadgets = _gadgets(process, mappings, memory)
+        gadgets = _gadgets(process, execution, mappings, memory)
         grip = Grip(process)
         try:
-            seat = _find_seat(process, grip, mappings, memory, limit)
+            seat = _find_seat(process, grip, memory, limit)
+            _check_same(process, execution)
             with Caller(pid, seat, gadgets, memory) as caller:
                 yield caller
         finally:
@@ -134,6 +140,24 @@ def call(pid: int, calls: Sequence[Syscall], *, limit: float = LIMIT) -> list[in
         return [caller(each) for each in calls]
 
 
+@contextlib.contextmanager
+def _known(pid: int) -> Iterator[Process]:
+    """The process. One that seems gone and lives is about to become another program (execve).
+
+    Within execve by a thread that is not the leader, much of /proc fails, and the pidfd tells an end: all threads end
+    but that one, and then it takes the leader's place (de_thread, fs/exec.c).
+    """
+    try:
+        with Process(pid) as process:
+            yield process
+    except (ProcessGone, ProcessLookupError):
+        for _ in range(_LOOKS):
+            if refusals.thread_states(pid):
+                raise changed(pid) from None
+            time.sleep(_LOOK_AGAIN)
+        raise gone(pid) from None
+
+
 def _open(process: Process) -> TargetMemory:
     """Raises AlreadyTraced and CannotTrace too: the kernel asks for the same right as for tracing."""
     try:
@@ -142,9 +166,16 @@ def _open(process: Process) -> TargetMemory:
         raise refusals.refused(process, PermissionError(errno.EPERM, os.strerror(errno.EPERM))) from error
 
 
-def _gadgets(process: Process, mappings: Sequence[Mapping], memory: TargetMemory) -> Gadgets:
+def _check_same(process: Process, execution: Execution) -> None:
+    """What was read before it stood is only true of the same program. Raises ProgramChanged."""
+    if process.execution() != execution:
+        raise changed(process.pid)
+
+
+def _gadgets(process: Process, execution: Execution, mappings: Sequence[Mapping], memory: TargetMemory) -> Gadgets:
     found = find_gadgets(mappings, memory.peek, process.exe)
     if found is None:
+        _check_same(process, execution)
         raise NoPlaceToCall(
             f"process {process.pid} has no code that gotap can call the kernel with: neither Go's runtime nor a libc",
             "use --via uprobe",
@@ -152,18 +183,25 @@ def _gadgets(process: Process, mappings: Sequence[Mapping], memory: TargetMemory
     return found
 
 
-def _find_seat(process: Process, grip: Grip, mappings: Sequence[Mapping], memory: TargetMemory, limit: float) -> Seat:
-    """Stops threads, one at a time, until one has room for the call; the others go on."""
+def _find_seat(process: Process, grip: Grip, memory: TargetMemory, limit: float) -> Seat:
+    """Stops threads, one at a time, until one has room for the call; the others go on.
+
+    There may be none at a moment, say in a program that just begins: again until the limit. Raises NoPlaceToCall.
+    """
     with Deadline(limit) as deadline:
-        for thread in itertools.islice(_by_idleness(process.pid), _CANDIDATES):
-            if not grip.stop_one(thread, deadline):
-                continue
-            seat = take_seat(thread, mappings, memory)
-            if seat is not None:
-                return seat
-            grip.let_go(thread)
-    if not process.is_alive():
-        raise gone(process.pid)
+        while not deadline.has_passed:
+            mappings, stood = process.mappings(), False
+            for thread in itertools.islice(_by_idleness(process.pid), _CANDIDATES):
+                if not grip.stop_one(thread, deadline):
+                    continue
+                stood = True
+                seat = take_seat(thread, mappings, memory)
+                if seat is not None:
+                    return seat
+                grip.let_go(thread)
+            if not stood:
+                raise gone(process.pid)
+            time.sleep(_LOOK_AGAIN)
     raise _no_seat(process.pid)
 
 
