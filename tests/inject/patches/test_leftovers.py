@@ -11,8 +11,8 @@ import pytest
 import hooking
 import tracee_deaths
 from gotap.image.code.jumps import JumpSite
-from gotap.inject.patches.journal import Mechanism, Owner
 from gotap.inject.patches.found import PREFIX
+from gotap.inject.patches.journal import Mechanism, Owner
 from gotap.inject.patches.leftovers import Life, leftovers, remove
 from gotap.inject.tracee.errors import ProgramChanged
 from gotap.process.proc import Process
