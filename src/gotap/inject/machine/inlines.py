@@ -13,6 +13,7 @@ from gotap.bpf.isa import Helper
 from gotap.inject.machine.helpers import LONGEST_KEY, HelperCode
 from gotap.inject.machine.layout import STRIPES, Header, Range, Slot
 from gotap.inject.machine.routines import slot
+from gotap.inject.machine.timing import running_cpu
 from gotap.inject.x86.assembler import Assembler
 from gotap.inject.x86.calls import Call, Inline, call_address
 from gotap.inject.x86.operands import EAX, R8, R9, RAX, RCX, RDI, RDX, mem
@@ -32,6 +33,7 @@ def inlines(helpers: HelperCode, region: int, key_sizes: Mapping[int, int], *, u
         for helper in (Helper.MAP_LOOKUP, Helper.MAP_UPDATE, Helper.MAP_DELETE)
     }
     found[Helper.GET_ATTACH_COOKIE] = _cookie
+    found[Helper.GET_SMP_PROCESSOR_ID] = _cpu
     if user:
         found[Helper.PROBE_READ_USER] = _read(helpers, region)
     return found
@@ -66,6 +68,11 @@ def _of_map(helpers: HelperCode, helper: Helper, key_sizes: Mapping[int, int]) -
 
 def _cookie(a: Assembler, call: Call) -> bool:
     a.mov(RAX, slot(Slot.COOKIE))
+    return True
+
+
+def _cpu(a: Assembler, call: Call) -> bool:
+    running_cpu(a)
     return True
 
 

@@ -3,7 +3,9 @@ cookie."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from functools import cache
 
 from gotap.inject.machine.layout import Clock, Header, Slot
 from gotap.inject.machine.routines import Work, copy, fail, slot
@@ -36,6 +38,24 @@ _COMM_SIZE = 16
 #: Multiplier of a xorshift generator's output (Vigna, "An experimental exploration of Marsaglia's xorshift
 #: generators").
 _STAR = 0x2545F4914F6CDD1D
+
+
+@cache
+def has_rdpid() -> bool:
+    """Whether the processor has that instruction, which takes 1 ns where LSL takes 6, in virtual machines 17."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        return any("rdpid" in line.split() for line in file if line.startswith("flags"))
+    return False
+
+
+def running_cpu(a: Assembler) -> None:
+    """RAX = number of the CPU, as the vDSO's getcpu finds it. Loses RCX."""
+    if has_rdpid():
+        a.rdpid(RAX)
+    else:
+        a.mov(ECX, _CPU_SEGMENT)
+        a.lsl(EAX, ECX)
+    a.and_(EAX, (1 << _CPU_BITS) - 1)
 
 
 class TimeCode:
@@ -108,12 +128,9 @@ class TimeCode:
         a.ret()
 
     def cpu(self) -> None:
-        a = self.a
-        a.label("time.cpu")
-        a.mov(ECX, _CPU_SEGMENT)
-        a.lsl(EAX, ECX)
-        a.and_(EAX, (1 << _CPU_BITS) - 1)
-        a.ret()
+        self.a.label("time.cpu")
+        running_cpu(self.a)
+        self.a.ret()
 
     def thread(self) -> None:
         """EAX = id of this thread, asked for once. Loses RCX, RDX, R8, R11."""
