@@ -24,7 +24,7 @@ from hooking import Sites, put_springboards
 from processes import eventually, python
 from torture_program import FUNCTIONS, executable, torture
 
-#: A thread stands at 2 for ever; SIGUSR1 makes it stand at 0x100, in a handler that blocks all signals; at 0x200 is room.
+#: A thread stands at 2 for ever; SIGUSR1 makes it stand at 0x100, in a handler that blocks signals; at 0x200 is room.
 _SPINNING = """
 import ctypes, mmap, sys
 memory = mmap.mmap(-1, 2 * mmap.PAGESIZE, prot=7)
