@@ -99,9 +99,9 @@ Inline = Callable[[Assembler, Call], bool]
 
 def call_helper(asm: Assembler, call: Call, helpers: Mapping[Helper, int], inline: Mapping[Helper, Inline]) -> None:
     """Untranslatable: there is none."""
-    if call.helper in inline and inline[call.helper](asm, call):
-        return
     if call.helper == Helper.MAP_LOOKUP and look_up_in_array(asm, call):
+        return
+    if call.helper in inline and inline[call.helper](asm, call):
         return
     special = call.map.helpers.get(call.helper) if call.map is not None else None
     if special is not None:

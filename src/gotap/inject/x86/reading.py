@@ -77,9 +77,9 @@ def place_of(relocation: Relocation, maps: Mapping[str, MapPlace]) -> MapPlace:
         raise Untranslatable(None, f"the program uses a map that it was not given: {relocation.map}") from None
 
 
-def read(code: Code, maps: Mapping[str, MapPlace], inlined: Collection[Helper] = ()) -> Reading:
-    """`inlined`: helpers whose code others write, so that nothing is known of their results."""
-    reader = _Reader(code, maps, inlined)
+def read(code: Code, maps: Mapping[str, MapPlace]) -> Reading:
+    """Untranslatable: it runs out of its instructions, or uses a map or a helper that nobody knows."""
+    reader = _Reader(code, maps)
     reader.read()
     return reader.reading()
 
@@ -90,8 +90,8 @@ class _Reader:
     run found holds.
     """
 
-    def __init__(self, code: Code, maps: Mapping[str, MapPlace], inlined: Collection[Helper]) -> None:
-        self.instructions, self.maps, self.inlined = code.instructions, maps, inlined
+    def __init__(self, code: Code, maps: Mapping[str, MapPlace]) -> None:
+        self.instructions, self.maps = code.instructions, maps
         self.relocations = {one.index: one for one in code.relocations}
         self.starts = [0, *(index for index, _ in code.subprograms)]
         self.leaders = {target(index, one) for index, one in enumerate(code.instructions) if one.opcode in JUMPS}
@@ -190,7 +190,7 @@ class _Reader:
         place = call.map
         if call.helper != Helper.MAP_LOOKUP or place is None:
             return None
-        if is_array(place) and call.key is not None and call.helper not in self.inlined:
+        if is_array(place) and call.key is not None:
             return element(place, call.key)
         return ValuePointer(place)
 

@@ -67,7 +67,7 @@ def translate(
     Untranslatable: it uses a helper that is neither in `helpers` nor in `inline`, or a map that is not in `maps`.
     """
     asm = Assembler(at)
-    reading = read(code, maps, inline or ())
+    reading = read(code, maps)
     for function in reading.functions:
         _Translator(asm, code, reading, function, maps, helpers, inline or {}, alone).function()
     if any(call.helper == Helper.LOOP for call in reading.calls.values()):
