@@ -90,11 +90,11 @@ def _apart(target: Target, patches: Sequence[Patch], file: TrampolineFile, refus
     such a trampoline goes on behind them, maybe in the middle of the jump. The opposite is seen by the bytes.
     """
     with Process(target.pid) as process, contextlib.closing(TargetMemory(target.pid)) as memory:
-        found = find_files(target.pid, process.mappings(), memory.peek)
+        found = find_files(target.pid, process.mappings(), memory.peek, but=file.key)
     starts = [patch.address for patch in patches]
     lost: set[int] = set()
-    for key, other in found.items():
-        for one in other.journal.patches if key != file.key and other.journal is not None else ():
+    for other in found.values():
+        for one in other.journal.patches if other.journal is not None else ():
             inside = range(bisect_right(starts, one.address), bisect_left(starts, one.moved_end))
             if inside and one.whose(target.read(one.address, one.size)) is Found.OURS:
                 lost.update(inside)

@@ -28,14 +28,16 @@ class FoundFile(Struct):
     journal: Journal | None = None
 
 
-def find_files(pid: int, mappings: Sequence[Mapping], peek: Peek) -> dict[FileKey, FoundFile]:
-    """Raises NewerJournal, DamagedJournal.
+def find_files(
+    pid: int, mappings: Sequence[Mapping], peek: Peek, but: FileKey | None = None
+) -> dict[FileKey, FoundFile]:
+    """All of them `but` one. Raises NewerJournal, DamagedJournal.
 
     A private page follows its window: an anonymous mapping that ends where an area of the journal does.
     """
     files: dict[FileKey, FoundFile] = {}
     for mapping in mappings:
-        if mapping.path.startswith(PREFIX):
+        if mapping.path.startswith(PREFIX) and (mapping.device, mapping.inode) != but:
             file = files.setdefault((mapping.device, mapping.inode), FoundFile([]))
             file.areas.append((mapping.start, mapping.end))
             if mapping.offset == 0:
