@@ -236,5 +236,3 @@ class at:
 
     def __exit__(self, *_: object) -> None:
         self.routine.close()
-
-
