@@ -4,8 +4,11 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
 	"sort"
 	"strconv"
 	"strings"
@@ -158,14 +161,21 @@ func work(seed int) int {
 func main() {
 	var group sync.WaitGroup
 	var sum, rounds int64
+	debug.SetGCPercent(5)
+	if err := pprof.StartCPUProfile(io.Discard); err != nil {
+		panic(err)
+	}
 	stop := make(chan bool)
 	go func() { // stops the world, and so preempts whoever runs
-		for {
+		stacks := make([]byte, 1<<16)
+		for n := 0; ; n++ {
 			select {
 			case <-stop:
 				return
 			default:
 				runtime.GC()
+				runtime.Stack(stacks, true)
+				runtime.GOMAXPROCS(1 + n%4)
 				time.Sleep(time.Millisecond)
 			}
 		}
@@ -180,6 +190,7 @@ func main() {
 	}
 	group.Wait()
 	close(stop)
+	pprof.StopCPUProfile()
 	fmt.Println("sum", sum)
 	fmt.Println("main.leaf", leafs, "main.framed", frames, "main.deep", deeps, "main.mayPanic", panics,
 		"main.adder.func1", closures, "main.square.area", squares, "main.(*circle).area", circles,
