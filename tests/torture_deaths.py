@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 
 from torture_forks import Forked, Forks
 from torture_mechanisms import Memory, told, via
-from torture_program import Torture
+from torture_program import FUNCTIONS, Torture
 
 _DIE_AT = "GOTAP_TEST_DIE_AT"
-_SCRIPT = "main.*:entry { @entered[func] = count() } main.pair, main.several { @ = hist(latency) }"
+_SCRIPT = (
+    f"{', '.join(f'{name}:entry' for name in FUNCTIONS)} {{ @entered[func] = count() }} "
+    "main.pair, main.several { @ = hist(latency) }"
+)
 
 
 @dataclass(slots=True)

@@ -162,7 +162,9 @@ def _become_gotap(order: Mapping[str, Any], teach: int) -> None:
             os.dup2(os.open(Path(order["directory"], name), os.O_WRONLY), number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         from gotap.commands.main import main
+        from gotap.process import ptrace
 
+        ptrace._DIE_AT = int(order["environment"].get("GOTAP_TEST_DIE_AT", "0"))  # it was read when that was loaded
         try:
             code = main(order["words"])
         except SystemExit as end:
