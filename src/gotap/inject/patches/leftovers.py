@@ -86,9 +86,8 @@ def remove(pid: int, only: Collection[FileKey] | None = None) -> Removal:
     """
     with Process(pid) as process:
         files = {key: file for key, file in _files(process).items() if only is None or key in only}
-        descriptors = _descriptors(process, only)
-    if not files and not descriptors:
-        return Removal(0, (), 0, ())
+        if not files and not _descriptors(process, only):
+            return Removal(0, (), 0, ())
     restored = 0
     kept: tuple[Refused, ...] = ()
     stops: list[int] = []
@@ -101,7 +100,7 @@ def remove(pid: int, only: Collection[FileKey] | None = None) -> Removal:
                 restored, kept = len(outcome.done), outcome.refused
             unused = not kept and _is_unused(target, files.values(), areas)
             if unused:
-                _give_back(target, areas, descriptors)
+                _give_back(target, areas, _still_open(pid, only))
         stops.append(target.stop_time_ns)
         if unused or kept:
             break
@@ -120,6 +119,12 @@ def _still_mapped(pid: int, files: Mapping[FileKey, FoundFile]) -> list[tuple[in
     with Process(pid) as process:
         here = {(one.device, one.inode) for one in process.mappings() if one.path.startswith(PREFIX)}
     return [area for key, file in files.items() if key in here for area in file.areas]
+
+
+def _still_open(pid: int, only: Collection[FileKey] | None) -> list[int]:
+    """Asked while the process stands: a program that it has executed since may use the numbers for files of its own."""
+    with Process(pid) as process:
+        return _descriptors(process, only)
 
 
 def _life(owner: Owner) -> tuple[Life, int | None]:
@@ -179,5 +184,5 @@ def _give_back(target: Target, areas: Sequence[tuple[int, int]], descriptors: Se
         with target.calling() as caller:
             for low, high in areas:
                 caller(munmap(low, high - low))
-            for descriptor in descriptors if areas else ():
+            for descriptor in descriptors:
                 caller(close(descriptor))
