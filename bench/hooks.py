@@ -29,7 +29,7 @@ class Question:
 
 
 #: Calls between two rests where each is an event, so that whoever reads them keeps up.
-_BURST = 5_000
+_BURST = 1_000
 QUESTIONS = (
     Question("entries counted", "gentle", "main.gentle:entry { @ = count() }"),
     Question("latency, as a histogram", "gentle", "main.gentle { @ = hist(latency) }"),
