@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from gotap.errors import GotapError
-from gotap.image.code.jumps import JumpSite, NoJump, UnsafePoints, jump_sites
+from gotap.image.code.jumps import JumpSite, NoJump, UnsafePoints, checked_entry, jump_sites
 from gotap.image.errors import ImageError
 from gotap.image.function_code import function_code
 from gotap.image.functions.pclntab import Function
@@ -57,9 +57,14 @@ class Sites:
             return f"offset {offset:#x}"
         return f"{function.name}+{address - function.address:#x}"
 
-    def _in(self, function: Function, addresses: Iterable[int]) -> dict[int, JumpSite | NoJump]:
+    def _in(self, function: Function, addresses: Collection[int]) -> dict[int, JumpSite | NoJump]:
         try:
             unsafe = UnsafePoints.of(self.image.pclntab, function)
+            if len(addresses) == 1:  # of thousands of functions often nothing but the entry is asked for
+                (address,) = addresses
+                entry = checked_entry(self.image.code(function), function.address, address, unsafe)
+                if entry is not None:
+                    return {address: entry}
             return jump_sites(function_code(self.image, function), addresses, unsafe)
         except (ImageError, GotapError) as error:
             return dict.fromkeys(addresses, NoJump(f"the code of {function.name} could not be understood: {error}"))

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from gobuild import NEWEST, OLDEST, build
 from gotap.image.code import Cost, FunctionCode
 from gotap.image.code.jumps import (
     Fit,
@@ -14,11 +15,13 @@ from gotap.image.code.jumps import (
     JumpSites,
     NoJump,
     UnsafePoints,
+    checked_entry,
     fits,
     jump_site,
     jump_sites,
     jumpable,
 )
+from patched_programs import GoCode
 
 SAFE: list[tuple[int, int, int]] = [(0, 0x1000, -1)]
 UNSAFE: list[tuple[int, int, int]] = [(0, 0x1000, -2)]
@@ -299,6 +302,23 @@ def test_scratch(code: str, scratch: bool) -> None:
     assert site("4801d8" + code, 0x1003, UNSAFE).scratch == scratch
 
 
+# -- pages -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_jump_lies_in_two_pages() -> None:
+    """It could be half written when gotap is killed."""
+    unsafe = UnsafePoints(0x1FFC, UNSAFE)
+    crossing = FunctionCode(bytes.fromhex("b801000000 c3"), 0x1FFC)
+    found = jump_site(crossing, 0x1FFC, unsafe)
+    assert isinstance(found, NoJump)
+    assert "two pages" in found.reason
+    within = jump_site(FunctionCode(bytes.fromhex("b801000000 c3"), 0x1FFB), 0x1FFB, UnsafePoints(0x1FFB, UNSAFE))
+    assert isinstance(within, JumpSite)
+    punned = jump_site(FunctionCode(bytes.fromhex("4883c410 5d c3"), 0x1FFC), 0x1FFC, UnsafePoints(0x1FFC, SAFE))
+    assert isinstance(punned, JumpSite)  # only the four bytes before the page's end are written
+    assert punned.pun == 0x5D
+
+
 # -- several events ---------------------------------------------------------------------------------------------------
 
 
@@ -344,3 +364,24 @@ def test_what_fits() -> None:
     found = fits(function("55 4889e5 4883ec10 4883c410 5d c3"), 0x1000, UnsafePoints(0x1000, SAFE))
     assert (found.springboard, found.hook, found.live) == (True, True, False)
     assert "preempted" in found.reason
+
+
+# -- by the prologue's bytes alone ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [OLDEST, "1.21.13", NEWEST])
+def test_prologues_tell_what_the_analysis_finds(version: str) -> None:
+    program = GoCode(build("faults", version))
+    told = asked = 0
+    for function, code, unsafe in program.functions():
+        entry = code.entry_site()
+        content = program.image.code(function)
+        for address in {one.ip for one in code.graph.instructions[:6]}:
+            quick = checked_entry(content, function.address, address, unsafe)
+            if quick is not None:
+                assert quick == jump_site(code, address, unsafe), function.name
+            if entry is not None and entry.address == address != function.address:
+                told += quick is not None
+                asked += 1
+    assert told > 0.8 * asked
+    assert asked > 800

@@ -6,6 +6,7 @@ cannot be proven is refused, with the reason. Pure: nothing is read or written b
 """
 
 from .displaced import Displaced, JumpTooFar, jump
+from .entries import checked_entry
 from .model import Fit, JumpSite, NoJump
 from .sites import JumpSites, fits, jump_site, jump_sites, jumpable
 from .unsafepoints import UnsafePoints
@@ -18,6 +19,7 @@ __all__ = [
     "JumpTooFar",
     "NoJump",
     "UnsafePoints",
+    "checked_entry",
     "fits",
     "jump",
     "jump_site",

@@ -36,7 +36,7 @@ class JumpSites:
         """The best site for an event before the instruction at `address`.
 
         Better are those that can be patched live, then those whose trampolines may be anywhere near, then such as move
-        no call, then such as move little.
+        no call, then such as overwrite one instruction alone, then such as move little.
         """
         index = self._event(address)
         if isinstance(index, NoJump):

@@ -30,7 +30,7 @@ from .unsafepoints import UnsafePoints
 JUMP = 5
 #: A write to another process's memory may end between two pages (__get_user_pages, mm/gup.c), and half a jump is none.
 #: What an image is moved by are whole pages.
-_PAGE = 4096
+PAGE = 4096
 _POP_RBP = 0x5D
 #: Bytes before an address at which a stretch may begin: the longest stack check has 27 (obj6.go, stacksplit).
 _FURTHEST = 32
@@ -44,8 +44,16 @@ _FACTORY = InstructionInfoFactory()
 _FALLS = frozenset((FlowControl.NEXT, FlowControl.CONDITIONAL_BRANCH))
 
 
+def preempted(address: int) -> str:
+    """Why a jump cannot be placed there while goroutines exist."""
+    return f"a goroutine may be preempted at {address:#x}, between the instructions it overwrites"
+
+
 class Window(Struct, frozen=True):
-    """Instructions `first` … `last` − 1 run in the trampoline; `length` bytes of them are overwritten."""
+    """Instructions `first` … `last` − 1 run in the trampoline; `length` bytes of them are overwritten.
+
+    `several`: more than one instruction is overwritten. `calls`: a call runs in the trampoline.
+    """
 
     first: int
     last: int
@@ -53,17 +61,21 @@ class Window(Struct, frozen=True):
     pun: int | None
     reason_not_live: str
     calls: bool
+    several: bool
 
     @property
-    def rank(self) -> tuple[bool, int, bool, int]:
-        """The lower the better. Puns need trampolines in certain places: for 0x5d there is one anyway."""
+    def rank(self) -> tuple[bool, int, bool, bool, int]:
+        """The lower the better. Puns need trampolines in certain places: for 0x5d there is one anyway.
+
+        A jump that overwrites one instruction alone can be written wherever threads stand.
+        """
         places = 0 if self.pun is None else 1 if self.pun == _POP_RBP else 2
-        return bool(self.reason_not_live), places, self.calls, self.last - self.first
+        return bool(self.reason_not_live), places, self.calls, self.several, self.last - self.first
 
     @property
     def is_perfect(self) -> bool:
         """Whether no other can be better: one instruction that needs nothing."""
-        return self.rank == (False, 0, False, 1)
+        return self.rank == (False, 0, False, False, 1)
 
 
 class Stretches:
@@ -123,7 +135,7 @@ class Stretches:
                 if self.is_target(i):
                     return f"a jump leads to {one.ip:#x}, among the five bytes it needs"
                 if not not_live and not self.unsafe.unsafe(one.ip):
-                    not_live = f"a goroutine may be preempted at {one.ip:#x}, between the instructions it overwrites"
+                    not_live = preempted(one.ip)
             if why := self.why_fixed(i):
                 return f"the instruction at {one.ip:#x} {why}"
             i += 1
@@ -136,9 +148,10 @@ class Stretches:
             if not self._is_padding(last.next_ip, start + JUMP):
                 return f"the straight line from {start:#x} is only {length} bytes long"
             length = JUMP
-        if start % _PAGE + JUMP > _PAGE:
+        if start % PAGE + JUMP > PAGE:
             return f"the five bytes at {start:#x} lie in two pages, which cannot be written in one step"
-        return Window(first, i, length, None, not_live, last.flow_control in CALLS)
+        several = length > instructions[first].len and i > first + 1
+        return Window(first, i, length, None, not_live, last.flow_control in CALLS, several)
 
     def _punned(self, first: int, index: int) -> Window | None:
         """Four bytes: the jump's last byte is the first of the next instruction, which so can still be executed.
@@ -149,12 +162,12 @@ class Stretches:
         one = instructions[first]
         if one.len != JUMP - 1 or one.flow_control not in _FALLS or first + 1 >= len(instructions):
             return None
-        if one.ip % _PAGE + one.len > _PAGE:
+        if one.ip % PAGE + one.len > PAGE:
             return None
         pun, last = self._code.bytes_at(one.next_ip, 1)[0], max(first + 1, index)
         if pun >= 0x80 or self.is_target(first + 1) or any(self.why_fixed(i) for i in range(first, last)):
             return None
-        return Window(first, last, one.len, pun, "", False)
+        return Window(first, last, one.len, pun, "", calls=False, several=False)
 
     def _is_padding(self, start: int, end: int) -> bool:
         """Whether nothing is there but what fills the gap to the next function."""
