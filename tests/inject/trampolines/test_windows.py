@@ -47,9 +47,9 @@ def check(mappings: list[Mapping], image: Range, jumps: list[Jump], made: Plan, 
         assert -(1 << 31) <= distance < 1 << 31
         if jump.pun is not None:
             assert distance.to_bytes(4, "little", signed=True)[3] == jump.pun
-        for low, high in ((place.code, place.code + jump.size), (place.data, place.data + jump.data)):
-            assert max(abs(low - image.high), abs(high - image.low)) < 1 << 31
-            used.append((low, high))
+        else:
+            assert max(abs(place.code - image.high), abs(place.code + jump.size - image.low)) < 1 << 31
+        used += [(place.code, place.code + jump.size), (place.data, place.data + jump.data)]
     assert all(high <= low for (_, high), (low, _) in pairwise(sorted(used)) if high > low)
     assert (made.refused == 0) == (made.why == "")
 
@@ -71,6 +71,16 @@ def test_a_large_text_takes_as_many_windows_as_puns_need() -> None:
     check(mappings, image, jumps, made)
     assert made.refused == 0
     assert 6 <= len(made.windows) <= 20, "16 MB of reach each, less what the stubs take"
+
+
+def test_puns_that_lead_to_the_end_of_what_jumps_reach() -> None:
+    """`cmp 0x10(%r14), %rsp; jbe` at function entries, in a text of 200 MB."""
+    image = Range(0x400000, 0x400000 + (200 << 20))
+    mappings = [mapping(*image)]
+    jumps = [Jump(0x401000 + 40_000 * i, 150, 160, 0x76) for i in range(5000)]
+    made = plan(mappings, image, jumps, Shared(200, 64, 4))
+    check(mappings, image, jumps, made, Shared(200, 64, 4))
+    assert made.refused == 0
 
 
 def test_puns_of_several_bytes_get_windows_of_their_own() -> None:
@@ -125,7 +135,7 @@ def test_any_process(seed: int) -> None:
         mappings.append(mapping(at, at + size))
         at += size
     jumps = [
-        Jump(rng.randrange(*image), rng.randrange(20, 400), rng.choice((0, 16, 120)), rng.choice((None, POP_RBP, 0x41)))
+        Jump(rng.randrange(*image), rng.randrange(20, 400), rng.choice((0, 16, 120)), rng.choice((None, POP_RBP, 0x76)))
         for _ in range(rng.choice((1, 50, 1500)))
     ]
     shared = Shared(rng.randrange(500), rng.randrange(100), rng.choice((0, 4)))

@@ -252,7 +252,7 @@ def _search_carefully(a: Assembler, places: Places) -> None:
 
 
 def _number_claim(a: Assembler, slot: Register, counter: Register) -> None:
-    """`counter` holds its address. That two threads may read the same number does no harm: stripes are shared anyway."""
+    """`counter` holds its address. Two threads may read the same number, which does no harm: stripes are shared."""
     a.lock().inc(dword(counter))
     a.mov(counter.sized(4), mem(counter))
     a.and_(counter.sized(4), STRIPES - 1)

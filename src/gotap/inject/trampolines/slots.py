@@ -46,7 +46,7 @@ class Context(IntEnum):
 
 
 class Slots(Struct, frozen=True):
-    """The slots of a region that the process has mapped at `region`: `count` of them, a power of two, from `offset` on."""
+    """The slots of a region that the process has mapped at `region`: `count`, a power of two, from `offset` on."""
 
     region: int
     offset: int

@@ -1,7 +1,7 @@
 """Where trampolines go: free ranges of a process' addresses that the jumps of all their sites reach. Pure.
 
 A site becomes `jmp rel32`, so its stub lies within ±2 GB; so must everything that displaced instructions refer to,
-which is anywhere in the image. A *punned* site has only 4 bytes of its own: its jump's last byte is the instruction
+which may be anywhere in the image. A *punned* site has only 4 bytes of its own: its jump's last byte is the instruction
 behind it (0x5d, `pop %rbp`), so its stub lies within the 16 MB whose distance has that top byte, about 1.45 GB above.
 One window serves as much text as those 16 MB leave room for; large executables need several.
 
@@ -119,6 +119,9 @@ class Range(NamedTuple):
         return max(0, self.high - self.low)
 
 
+_EVERYWHERE = Range(_LOWEST, _HIGHEST)
+
+
 def free_ranges(mappings: Iterable[Mapping]) -> list[Range]:
     """What is mapped nowhere, and no stack or heap grows into; ascending, whole pages."""
     found = []
@@ -172,7 +175,10 @@ def _by_pun(jumps: Sequence[Jump]) -> list[list[int]]:
 
 
 def _around(image: Range) -> Range:
-    """What reaches all of the image, and all of the image reaches."""
+    """What reaches all of the image, and all of the image reaches.
+
+    A pun leaves no such choice: what its stub does not reach is found out when the stub is made.
+    """
     return Range(max(image.high - _REACH, _LOWEST), min(image.low + _REACH, _HIGHEST))
 
 
@@ -223,29 +229,30 @@ class _Planner:
     def _groups(self, indexes: list[int]) -> list[list[int]]:
         """Split where what the stubs reach in common becomes too small for them."""
         groups: list[list[int]] = []
-        common, size = self._around, 0
+        common, size = _EVERYWHERE, 0
         for index in indexes:
             jump = self._jumps[index]
             more = _rounded(jump.size, ALIGNMENT) + _rounded(jump.data, ALIGNMENT)
-            narrower = common.within(reach(jump))
+            own = self._allowed(jump)
+            narrower = common.within(own)
             if groups and narrower.size >= sum(self._shared) + size + more + 3 * PAGE:
                 groups[-1].append(index)
                 common, size = narrower, size + more
             else:
                 groups.append([index])
-                common, size = self._around.within(reach(jump)), more
+                common, size = own, more
         return groups
 
     def _one_window(self, group: list[int]) -> bool:
         code, data, private = self._shared
         offsets = []
-        allowed = self._around
+        allowed = _EVERYWHERE
         for index in group:
             jump = self._jumps[index]
             offsets.append((code, data))
             code += _rounded(jump.size, ALIGNMENT)
             data += _rounded(jump.data, ALIGNMENT)
-            allowed = allowed.within(reach(jump))
+            allowed = allowed.within(self._allowed(jump))
         code_size, data_size = _rounded(code, PAGE), _rounded(data, PAGE)
         address = self._room(allowed, code_size + data_size + private)
         if address is None:
@@ -255,6 +262,9 @@ class _Planner:
         for index, (at, data_at) in zip(group, offsets, strict=True):
             self.places[index] = Place(number, address + at, address + code_size + data_at)
         return True
+
+    def _allowed(self, jump: Jump) -> Range:
+        return reach(jump) if jump.pun is not None else reach(jump).within(self._around)
 
     def _room(self, allowed: Range, size: int) -> int | None:
         """The lowest free address, which is then no longer free.
