@@ -22,6 +22,7 @@ from gotap.errors import GotapError
 from gotap.image.code import Cost
 from gotap.image.code.jumps import JumpSite, JumpTooFar, NoJump
 from gotap.inject.machine.helpers import build_helpers
+from gotap.inject.machine.inlines import inlines
 from gotap.inject.machine.layout import STRIPES, Header, Slot
 from gotap.inject.machine.maps import HookMap
 from gotap.inject.machine.ring import HookRing, RingMap
@@ -129,6 +130,8 @@ class HookMachine:
         helpers = build_helpers(self._shared.next_code, self._region.address, slots=slots, clock=self._shared.clock)
         self._shared.add_code(helpers.code)
         self._helpers = helpers.addresses
+        self._key_sizes: dict[int, int] = {}  # by descriptor
+        self._inlines = inlines(helpers, self._region.address, self._key_sizes)
         place = Slots(self._region.address, slots, count)
         self._busy = BusyBytes(place.address + Slot.BUSY, count, Slot.SIZE)
         self._stub_code = HookCode(place)
@@ -177,7 +180,7 @@ class HookMachine:
                                  "trace them with --via uprobe or springboard")  # fmt: skip
         maps = {name: self._place(map, self._region.address) for name, map in source.maps.items()}
         at = self._shared.next_code
-        self._shared.add_code(translate(source.code, at, maps, self._helpers))
+        self._shared.add_code(translate(source.code, at, maps, self._helpers, self._inlines))
         return HookProgram(at)
 
     def _load_here(self, source: Source) -> HostProgram:
@@ -192,7 +195,9 @@ class HookMachine:
             raise TypeError(f"{map.name} is no map of this machine")
         region = self._region.here if base is None else base
         descriptor = map.here if base is None else map.descriptor
-        if not map.is_array or map.per_cpu:
+        if not map.is_array:
+            if base is not None:
+                self._key_sizes[descriptor] = map.key_size
             return MapPlace(descriptor, kind=map.kind)
         return MapPlace(descriptor, region + map.offset + map.values, map.kind, map.max_entries, map.stride)
 
