@@ -33,6 +33,7 @@ _INTERRUPT = 0x4207
 _LISTEN = 0x4208
 _GETSIGMASK = 0x420A
 _SETSIGMASK = 0x420B
+_SECCOMP_GET_FILTER = 0x420C
 _O_TRACESYSGOOD = 1
 _O_TRACEEXEC = 1 << 4
 EVENT_EXEC = 4
@@ -43,6 +44,7 @@ SYSCALL_STOP = signal.SIGTRAP | 0x80
 _NT_X86_XSTATE = 0x202  # include/uapi/linux/elf.h
 #: Kernel's size of sigset_t, and of struct user_regs_struct (x86-64).
 _SIGSET, _USER_REGS = 8, 27 * 8
+_BPF_MAXINSNS = 4096  # include/uapi/linux/bpf_common.h
 #: Room for any state component there is: AMX's tiles end at 11008 (Intel SDM 1, 13.4).
 _XSTATE_ROOM = 1 << 16
 
@@ -65,11 +67,13 @@ def step() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _ptrace(request: int, pid: int, data: int = 0, address: int = 0) -> None:
-    if _libc.ptrace(request, pid, address, data) < 0:
+def _ptrace(request: int, pid: int, data: int = 0, address: int = 0) -> int:
+    answer: int = _libc.ptrace(request, pid, address, data)
+    if answer < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     step()
+    return answer
 
 
 # -- control ----------------------------------------------------------------------------------------------------------
@@ -154,6 +158,20 @@ def block_signals(pid: int, mask: int) -> None:
     """Sets the signal mask; what arrives stays pending. The kernel leaves SIGKILL and SIGSTOP out."""
     buffer = ctypes.create_string_buffer(mask.to_bytes(_SIGSET, "little"), _SIGSET)
     _ptrace(_SETSIGMASK, pid, ctypes.addressof(buffer), _SIGSET)
+
+
+def seccomp_filter(pid: int, index: int) -> bytes | None:
+    """The instructions of a stopped tracee's filter, 0 for the latest; None if it has no more.
+
+    Takes CAP_SYS_ADMIN and a caller without filters, else EACCES; EINVAL when the kernel is built without it.
+    """
+    size = _BPF_MAXINSNS * 8
+    buffer = ctypes.create_string_buffer(size)
+    try:
+        count = _ptrace(_SECCOMP_GET_FILTER, pid, ctypes.addressof(buffer), index)
+    except FileNotFoundError:
+        return None
+    return buffer.raw[: count * 8]
 
 
 def poke(pid: int, address: int, word: bytes) -> None:

@@ -23,6 +23,7 @@ from gotap.inject.tracee.deadline import Deadline, TimedOut
 from gotap.inject.tracee.errors import CallFailed, CallUnfinished
 from gotap.inject.tracee.gadgets import Gadgets
 from gotap.inject.tracee.grip import LIMIT, changed
+from gotap.inject.tracee.guard import Guard
 from gotap.inject.tracee.memory import TargetMemory
 from gotap.inject.tracee.registers import Registers
 from gotap.process import ptrace
@@ -31,6 +32,7 @@ from gotap.process.proc import Mapping
 
 #: Bytes that one call may point to: names and paths.
 DATA = 512
+_SYSCALL_LENGTH = 2
 _ALL = (1 << 64) - 1
 _ERRORS = 4095  # MAX_ERRNO
 _SYNCHRONOUS = (signal.SIGILL, signal.SIGTRAP, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS)
@@ -65,6 +67,7 @@ class Caller:
 
     def __init__(self, pid: int, seat: Seat, gadgets: Gadgets, memory: TargetMemory) -> None:
         self._pid, self._seat, self._gadgets, self._memory = pid, seat, gadgets, memory
+        self._guard = Guard(pid, seat.thread, gadgets.call + _SYSCALL_LENGTH)
         self._mask: int | None = None
         self._answers: list[int] = []
 
@@ -72,7 +75,7 @@ class Caller:
         return self
 
     def __call__(self, call: Syscall) -> int:
-        """What the call answers. Raises CallFailed, CallUnfinished, ProgramChanged, ProcessGone."""
+        """What the call answers. Raises CallFailed, CallForbidden, CallUnfinished, ProgramChanged, ProcessGone."""
         try:
             with Deadline(LIMIT) as deadline:
                 answer = self._make(call, deadline)
@@ -88,6 +91,7 @@ class Caller:
     def _make(self, call: Syscall, deadline: Deadline) -> int:
         thread, places = self._seat.thread, self._seat.places
         arguments, data = self._arguments(call)
+        self._guard.check(str(call), call.number, arguments)
         leaving = self._mask is None
         mask = self._lay_way_back() if leaving else 0
         if data:
