@@ -5,7 +5,7 @@ As in `hashes`, RDI is the descriptor, R8 a key's hash, R10 its bucket, R11 wher
 A lock is held for some twenty instructions, unless its holder is taken off its CPU there. Who finds it held looks for a
 while, then lets others have the CPU, then sleeps, by the calls that Go's own locks do that with (runtime·osyield and
 runtime·usleep, runtime/sys_linux_amd64.s, Go 1.18 to 1.27, so that no seccomp filter forbids them); and gives up after
-some 10 ms. What gotap holds is not slept for: it may have died with it.
+some 40 ms. What gotap holds is not slept for: it may have died with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gotap.inject.x86.assembler import Assembler
 from gotap.inject.x86.operands import EAX, ECX, EDX, ESI, R8D, R9, R9D, R10, R11, RCX, RDI, RSI, dword, mem
 
 #: Looks at a lock before the CPU is given away, how often that is done, then how often (ns) a thread sleeps.
-_LOOKS, _YIELDS, _NAPS, _NAP = 200, 10, 100, 50_000
+_LOOKS, _YIELDS, _NAPS, _NAP = 200, 10, 400, 50_000
 _SCHED_YIELD, _NANOSLEEP = 24, 35
 _GOTAPS = 2
 

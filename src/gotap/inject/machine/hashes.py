@@ -240,7 +240,7 @@ class HashCode:
         a.label(more)
         a.crc32(R8, qword(RSI, -8, R9))
         a.sub(R9D, 8)
-        a.jne(more)
+        a.ja(more)  # it ends, too, when the map has just been given back
 
     def find(self, none: str) -> None:
         """RAX = element of the key, RDX = the element (or the bucket) that leads to it; jumps to `none` if there is
@@ -270,7 +270,7 @@ class HashCode:
             a.cmp(mem(RAX, Element.KEY - 8, RCX), R9)
             a.jne(other)
             a.sub(ECX, 8)
-            a.jne(same)
+            a.ja(same)
         a.jmp(found)
         a.label(other)
         a.mov(RDX, RAX)
@@ -332,7 +332,7 @@ class HashCode:
             a.mov(RDX, mem(RSI, -8, RCX))
             a.mov(mem(RAX, Element.KEY - 8, RCX), RDX)
             a.sub(ECX, 8)
-            a.jne(more)
+            a.ja(more)
         a.test(byte(RDI, Descriptor.FLAGS), Flags.PER_CPU)
         a.je(plain)
         a.mov(R9, RDI)

@@ -1,7 +1,6 @@
 """What lies where in the memory that target and gotap share. Everything is little-endian, offsets are bytes.
 
     header       one page: who made this, the clock, what memory is always readable, counters
-    journal      what was patched (gotap.inject.patches)
     slots        one per thread: where a hook saves registers, and the stacks that programs run on
     then, in the order they were asked for, maps and rings, each a descriptor and its memory
 
@@ -26,8 +25,6 @@ PAGE = 4096
 STRIPES = 8
 #: Unless the target has many threads.
 SLOTS = 256
-#: Bytes for the journal; of one patched site it takes less than 64.
-JOURNAL_SIZE = 1 << 19
 CACHE_LINE = 64
 
 
@@ -37,8 +34,6 @@ class Header(IntEnum):
     MAGIC = 0x00  # u64, written last: what has it is complete
     VERSION = 0x08  # u32
     SIZE = 0x10  # u64, of the region
-    JOURNAL = 0x18  # u64 offset
-    JOURNAL_SIZE = 0x20  # u64
     OWNER_PID = 0x28  # u32, of the gotap that attached, in its own pid namespace
     OWNER_START = 0x30  # u64, its start time as /proc/PID/stat has it (field 22)
     GENERATION = 0x38  # u32: threads ask for their ids anew when it differs from their slot's

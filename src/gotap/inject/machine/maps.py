@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gotap.bpf.enums import MapType, Update
 from gotap.bpf.isa import Helper
-from gotap.inject.machine.errors import BusyError, MachineError
+from gotap.inject.machine.errors import BusyError, MachineError, NoMemoryError
 from gotap.inject.machine.host import Host
 from gotap.inject.machine.layout import (
     CACHE_LINE,
@@ -173,12 +173,15 @@ class HookMap:
         self._region.write_u64(self.offset + self._state_at + State.LIMIT, (count + 1) * self._stride >> 3)
 
     def provide_more(self) -> None:
-        """To be called now and then: memory before the target needs it."""
+        """To be called now and then: memory before the target needs it. Without, the map is full earlier, as programs
+        count it.
+        """
         if self.is_array or self._provided >= self._count:
             return
         fresh = self._region.read_u64(self.offset + self._state_at + State.FRESH) * 8 // self._stride
         if fresh > self._provided * _MORE_AT:
-            self._provide(min(self._count, 2 * self._provided))
+            with contextlib.suppress(NoMemoryError):
+                self._provide(min(self._count, 2 * self._provided))
 
     # -- one entry --------------------------------------------------------------------------------------------------
 

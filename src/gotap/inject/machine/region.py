@@ -21,9 +21,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gotap.inject.machine.errors import MachineError, NoMemoryError
+from gotap.inject.machine.errors import NoMemoryError
 from gotap.inject.machine.layout import (
-    JOURNAL_SIZE,
     MAGIC,
     PAGE,
     RANGE_COUNT,
@@ -63,49 +62,33 @@ class Region:
         self.here = int(self.bytes.ctypes.data)
         self._end = 0
         self._free: list[tuple[int, int]] = []  # offset, bytes; of what was given back
-        self._taken = 0
         self._numbers = 0
 
     @classmethod
-    def create(cls, fd: int, address: int = 0, *, size: int = REGION_SIZE, slots: int = SLOTS,
-               journal: int = JOURNAL_SIZE) -> Self:  # fmt: skip
+    def create(cls, fd: int, address: int = 0, *, size: int = REGION_SIZE, slots: int = SLOTS) -> Self:
         """Makes the file of `fd` (new, empty, sealable) a region. `slots`: a power of two; one is gotap's.
 
-        NoMemoryError: there is no memory for header, journal and slots.
+        NoMemoryError: there is no memory for header and slots.
         """
         os.ftruncate(fd, size)
         with contextlib.suppress(OSError):  # a file that cannot be sealed: not a memfd, or made without
             fcntl.fcntl(fd, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW | _F_SEAL_SEAL)
         region = cls(fd, address)
         try:
-            region._format(slots, aligned(journal, PAGE))
+            region._format(slots)
         except BaseException:
             region.close()
             raise
         return region
 
-    @classmethod
-    def open(cls, fd: int, address: int = 0) -> Self:
-        """A region that an earlier gotap has made, to be read. MachineError: it is none, or of another version."""
-        region = cls(fd, address)
-        if region.size < PAGE or region.read_u64(Header.MAGIC) != MAGIC:
-            region.close()
-            raise MachineError("this memory was not made by gotap", "leave it alone")
-        if (version := region.read_u32(Header.VERSION)) != VERSION:
-            region.close()
-            raise MachineError(f"this memory was made by another version of gotap (layout {version}, {VERSION} here)",
-                               "use the gotap that attached")  # fmt: skip
-        return region
-
-    def _format(self, slots: int, journal: int) -> None:
+    def _format(self, slots: int) -> None:
         if slots < 2 or slots & (slots - 1):
             raise ValueError(f"{slots} slots: a power of two is needed")
-        at = PAGE + journal
+        at = PAGE
         self._end = at + slots * Slot.SIZE
         self.provide(0, self._end)
-        for offset, value in ((Header.SIZE, self.size), (Header.JOURNAL, PAGE), (Header.JOURNAL_SIZE, journal),
-                              (Header.SLOTS, at)):  # fmt: skip
-            self.write_u64(offset, value)
+        self.write_u64(Header.SIZE, self.size)
+        self.write_u64(Header.SLOTS, at)
         self.write_u32(Header.VERSION, VERSION)
         self.write_u32(Header.SLOT_COUNT, slots)
         self.write_u32(Header.GENERATION, 1)
@@ -178,7 +161,6 @@ class Region:
             why = "no memory is left" if number in (errno.ENOSPC, errno.ENOMEM) else os.strerror(number)
             raise NoMemoryError(f"cannot get {size >> 10} KB to share with the target: {why}",
                                 "raise gotap's memory limit, or probe less at once") from error  # fmt: skip
-        self._taken += size
 
     def next_number(self) -> int:
         """Maps are numbered in the order they are made, from 0."""

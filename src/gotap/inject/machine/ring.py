@@ -67,6 +67,18 @@ class _Stripe:
         self.size = size
         self.at = 0
 
+    def skip(self) -> int:
+        """Of a target that has ended: passes the records at the reader's place that nobody will complete; how many."""
+        lost, end = 0, self.at + self.waiting()
+        while self.at < end:
+            head = self.view[(self.at % self.size) >> 3]
+            if head & 0xFFFFFFFF:
+                break
+            length = head >> _TIME_BITS  # 0: its writer had not come so far
+            lost += bool(length)
+            self._free(min(self.at + (_step(length) if 0 < length < self.size else 8), end))
+        return lost
+
     @property
     def end(self) -> int:
         """Where the writers are."""
@@ -237,6 +249,12 @@ class HookRing:
             order = np.argsort(places, kind="stable")
             rows, places = rows[order], places[order]
         return rows, places
+
+    def ended(self) -> int:
+        """To be called when the target has ended: how many records its threads had not completed. Those behind them
+        can be read then.
+        """
+        return sum(one.skip() for one in self._stripes)
 
     def memory(self) -> int:
         return self._bytes
