@@ -104,9 +104,10 @@ def kernel() -> Iterator[Kernel]:
 @pytest.fixture
 def session(kernel: Kernel) -> Iterator[Session]:
     reader, writer = socket.socketpair()
-    targets = cast(Targets, SimpleNamespace(watchers=kernel, retire=lambda attachment: None, machines=SimpleNamespace(losses=dict)))
+    machines = SimpleNamespace(losses=dict, via="uprobe")
+    targets = SimpleNamespace(watchers=kernel, retire=lambda attachment: None, machines=machines)
     with reader, writer:
-        yield Session(targets, [Kept()], Metrics(), Limits(duration=10.0), 60.0, Signals(reader))
+        yield Session(cast(Targets, targets), [Kept()], Metrics(), Limits(duration=10.0), 60.0, Signals(reader))
 
 
 def watch(session: Session, number: int) -> Resource:
@@ -147,7 +148,7 @@ def test_exports_that_a_stopped_gotap_missed_are_not_made_up_for(
         return set()
 
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    session.signals = cast(Signals, SimpleNamespace(wait=wait, received=[]))
+    session.signals = cast(Signals, SimpleNamespace(wait=wait, received=[], leave=False))
     session.metrics = cast(Metrics, SimpleNamespace(collect=lambda: exports.append(now[0]) or []))  # type: ignore[func-returns-value]
     session.limits = Limits(duration=3600.0 + 150.0)
     session.run(alone=True)

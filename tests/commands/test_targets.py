@@ -6,7 +6,6 @@ import os
 import shutil
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,7 +14,6 @@ from goservers import Server
 from gotap.commands import targets
 from gotap.commands.mechanisms import Machines
 from gotap.commands.targets import Program, Targets
-from gotap.image.function_code import SitesFor
 from gotap.kernel import machine
 from gotap.kernel.attach import Link
 from gotap.kernel.bpf import Program as KernelProgram
@@ -29,8 +27,7 @@ from watching import watching
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Targets:
     monkeypatch.setattr(targets, "_PROGRAMS", 2)
-    machines = cast(Machines, SimpleNamespace(sites_for=SitesFor.UPROBES))
-    return Targets(cast(Watchers, None), machines, Environment({}), {})
+    return Targets(cast(Watchers, None), cast(Machines, None), Environment({}), {})
 
 
 def program(opened: Targets, path: Path) -> Program:

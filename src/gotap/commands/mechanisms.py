@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gotap.bpf.machine import Machine
 from gotap.commands.host import willing_host
 from gotap.commands.streams import say
+from gotap.errors import GotapError
 from gotap.image.function_code import SitesFor
+from gotap.probe.binding import Binding
+from gotap.probe.fitting import Refused, offsets_of, without_functions, without_operations
+from gotap.probe.script.bound import BoundScript
 
 if TYPE_CHECKING:
     from gotap.image.image import Image
@@ -18,52 +23,66 @@ if TYPE_CHECKING:
     from gotap.kernel.features import Features
     from gotap.kernel.machine import KernelMachine
 
-UPROBE, SPRINGBOARD, HOOK = "uprobe", "springboard", "hook"
+UPROBE, SPRINGBOARD, HOOK, AUTO = "uprobe", "springboard", "hook", "auto"
+
+#: The newest Go whose code and runtime jumps were checked with.
+NEWEST_GO = (1, 27)
+
+
+class UncheckedGo(GotapError):
+    """The target's Go is newer than any that jumps were checked with."""
 
 
 def add_via_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--via",
-        choices=(UPROBE, SPRINGBOARD, HOOK),
+        choices=(UPROBE, SPRINGBOARD, HOOK, AUTO),
         default=UPROBE,
         help="how the target is observed (default: uprobe): springboard and hook write jumps into its code, which "
-        "costs it less; hook needs no BPF and no root",
+        "costs it less; hook needs no BPF and no root; auto takes the cheapest that is safe, and says why",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="write jumps also into programs of a Go newer than gotap was checked with"
     )
 
 
 class Machines:
     """The machines of one session. Closing it gives back what hooks have taken of their targets."""
 
-    def __init__(self, via: str, purpose: str) -> None:
+    def __init__(self, via: str, purpose: str, *, force: bool = False) -> None:
         """`via`: what the user asked for; `purpose`: watch, trace. HostRefuses: the kernel does not let gotap do it."""
         self.via = via
-        self._features: Features | None = None if via == HOOK else willing_host(purpose)
+        self._purpose = purpose
+        self._force = force
+        self._features: Features | None = None if via in (HOOK, AUTO) else willing_host(purpose)
         self._kernel: KernelMachine | None = None
         self._springboards: SpringboardMachine | None = None
         self._hooks: list[HookMachine] = []
         self._past: Counter[str] = Counter()
 
     @property
-    def sites_for(self) -> SitesFor:
-        """What sites programs are to be bound to."""
-        return SitesFor.UPROBES if self.via == UPROBE else SitesFor.LIVE_JUMPS
+    def mechanisms(self) -> Sequence[str]:
+        """What to try, one after the other: the cheapest first."""
+        return (HOOK, SPRINGBOARD, UPROBE) if self.via == AUTO else (self.via,)
 
     @property
     def kernel(self) -> KernelMachine:
+        """Raises HostRefuses."""
         from gotap.kernel.machine import KernelMachine
 
         if self._kernel is None:
-            self._kernel = KernelMachine(self._features or willing_host("trace"))
+            self._kernel = KernelMachine(self._features or willing_host(self._purpose))
         return self._kernel
 
-    def of(self, pid: int, image: Image) -> Machine:
+    def of(self, mechanism: str, pid: int, image: Image) -> Machine:
         """The machine for one process. Raises what speaks against it."""
-        if self.via == UPROBE:
+        if mechanism == UPROBE:
             return self.kernel
+        self._check(image)
         from gotap.inject.sites import Sites
 
         sites = Sites(image)
-        if self.via == HOOK:
+        if mechanism == HOOK:
             from gotap.inject.hooks import HookMachine
 
             hooks = HookMachine(pid, sites)
@@ -75,6 +94,15 @@ class Machines:
             self._springboards = SpringboardMachine(self.kernel)
         self._springboards.know(pid, sites)
         return self._springboards
+
+    def _check(self, image: Image) -> None:
+        found = image.go_version
+        if not self._force and (found.major, found.minor) > NEWEST_GO:
+            raise UncheckedGo(
+                f"built by {found.text}, and jumps were checked with Go {NEWEST_GO[0]}.{NEWEST_GO[1]} at most",
+                "--via uprobe is safe with any Go; --force risks that the program crashes, where its compiler or "
+                "runtime do what none has done before",
+            )
 
     def look(self) -> None:
         """To be called several times a second."""
@@ -95,23 +123,44 @@ class Machines:
             self._hooks.remove(hooks)
             self._past.update(hooks.losses())
             hooks.close()
-
-    def notices(self) -> list[str]:
-        """What is to be told, once: what could not be taken out of processes."""
-        told = []
-        for one in (self._springboards, *self._hooks):
-            if one is not None:
-                told += one.notices
-                one.notices.clear()
-        return told
+            tell(hooks.notices)
 
     def close(self) -> None:
-        for hooks in self._hooks:
-            hooks.close()
+        """Says what could not be taken out of processes."""
+        for hooks in list(self._hooks):
+            self.retire(hooks)
+        if self._springboards is not None:
+            tell(self._springboards.notices)
 
 
-def close_machines(machines: Machines) -> None:
-    """Says what could not be taken out of processes."""
-    machines.close()
-    if notices := machines.notices():
+def tell(notices: list[str]) -> None:
+    if notices:
         say(*notices)
+    notices.clear()
+
+
+def sites_for(mechanism: str) -> SitesFor:
+    """What sites programs are to be bound to."""
+    return SitesFor.UPROBES if mechanism == UPROBE else SitesFor.LIVE_JUMPS
+
+
+def fitting_binding(mechanism: str, binding: Binding, image: Image) -> Binding:
+    """What of it the mechanism can reach. Raises NothingFits."""
+    refused = _refused(mechanism, binding, image)
+    return without_operations(binding, refused) if refused else binding
+
+
+def fitting_script(mechanism: str, script: BoundScript, image: Image | None) -> BoundScript:
+    """The same of a script."""
+    refused = {} if image is None else _refused(mechanism, script, image)
+    return without_functions(script, refused) if refused else script
+
+
+def _refused(mechanism: str, bound: Binding | BoundScript, image: Image) -> Refused:
+    """Springboards leave to uprobes what they cannot reach."""
+    if mechanism != HOOK:
+        return {}
+    from gotap.inject.hooks import unhookable
+    from gotap.inject.sites import Sites
+
+    return unhookable(Sites(image), offsets_of(bound))

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from gotap.bpf.codegen.tracing import Sampling
 from gotap.commands.costs import CostMeter
 from gotap.commands.ends import Limits, noted_signals
-from gotap.commands.mechanisms import UPROBE, Machines, close_machines
+from gotap.commands.mechanisms import UPROBE, Machines
 from gotap.commands.memory import keep_loaded
 from gotap.commands.session import GATHER, Session
 from gotap.commands.streams import say
@@ -36,7 +36,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
     """A session ready for targets; at the end everything is detached, flushed, and the summary printed."""
     keep_loaded()
     own = Environment(dict(os.environ))
-    machines = Machines(arguments.via, "watch")
+    machines = Machines(arguments.via, "watch", force=arguments.force)
     settings = metric_settings(own)
     chosen = sampler(own)
     with ExitStack() as stack:
@@ -47,7 +47,7 @@ def open_session(arguments: argparse.Namespace, *, pane: bool = False) -> Iterat
             sinks.append(sink)  # one by one: what is open is closed even if the next one cannot be opened
         for warning in own.warnings:
             say(warning)
-        stack.callback(close_machines, machines)
+        stack.callback(machines.close)
         watchers = Watchers(Sampling(chosen.parent_based, chosen.ratio_threshold))
         stack.callback(watchers.close)
         if machines.via == UPROBE:

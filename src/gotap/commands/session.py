@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter as Counts
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
 
 from gotap.bpf.codegen.frame import Counter
 from gotap.commands.ends import Limits, Signals
 from gotap.commands.main import print_error
+from gotap.commands.mechanisms import AUTO
 from gotap.commands.memory import give_back, keep_for_batches
 from gotap.commands.streams import say
 from gotap.commands.targets import Target, Targets
@@ -79,12 +80,19 @@ class Session(Struct):
     def announce(self) -> None:
         """The line that scripts wait for: all probes are in place."""
         names = ", ".join(f"{target.pid} ({target.process.name})" for target in self.watched.values())
-        say(f"attached to PID {names}")
+        say(f"attached to PID {names}", *self.placed())
         for sink in self.sinks:
             if (start := getattr(sink, "start", None)) is not None:  # a display, which shows that it waits for spans
                 start()
         give_back()
         keep_for_batches()
+
+    def placed(self) -> Iterator[str]:
+        """By which mechanisms, where that was not said."""
+        if self.targets.machines.via != AUTO:
+            return
+        for target in self.watched.values():
+            yield "; ".join([f"{target.pid} by {target.mechanism}", *target.why])
 
     def run(
         self, until: Callable[[], bool] = lambda: False, *, alone: bool = False, unlimited: bool = False

@@ -13,14 +13,14 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from gotap.bpf.machine import Executable, Machine
-from gotap.commands.mechanisms import Machines
+from gotap.commands.mechanisms import UPROBE, Machines, fitting_binding, sites_for
 from gotap.commands.memory import give_back
 from gotap.commands.streams import say
 from gotap.errors import GotapError
 from gotap.image.containers.elf import Elf
 from gotap.image.facts.goversion import GoVersion
 from gotap.image.functions.moduledata import ModuleData
-from gotap.image.image import Image
+from gotap.image.image import Image, NotGo
 from gotap.image.types.rtype import RuntimeTypes
 from gotap.observe.watch import Attachment
 from gotap.observe.watchers import Watchers
@@ -82,6 +82,8 @@ class Target(Struct):
     attachment: Attachment
     resource: Resource
     execution: Execution  # of the program that was attached to
+    mechanism: str = UPROBE
+    why: tuple[str, ...] = ()  # not by a cheaper one
     decoders: dict[int, Decoder] = field(default_factory=dict)
 
     @property
@@ -110,6 +112,15 @@ class Target(Struct):
         return sum(one.broken_texts for one in self.decoders.values())
 
 
+class _Put(Struct, frozen=True):
+    """A process with probes: by which mechanism, and why not by a cheaper one."""
+
+    program: Program
+    attachment: Attachment
+    mechanism: str
+    why: tuple[str, ...]
+
+
 class Targets:
     """Opens targets. `options` override constants of conversions (sensitive keys, known methods)."""
 
@@ -119,7 +130,7 @@ class Targets:
         self.own = own
         self.options = options
         self.clock = Clock()
-        self._programs: dict[tuple[int, int, int], Program] = {}  # the ones used last, at most _PROGRAMS
+        self._programs: dict[tuple[int, int, int, str], Program] = {}  # the ones used last, at most _PROGRAMS
 
     def open(self, pid: int, meanwhile: Callable[[], None] = lambda: None) -> Target:
         """Reads, binds and attaches one process; GotapError says why not.
@@ -156,33 +167,49 @@ class Targets:
         except OSError as error:
             raise unreadable(process.pid, "the executable", error) from None
         try:
-            program = self.program(descriptor, process.name, meanwhile)
-            give_back()  # before the programs are made, which adds to it
-            meanwhile()
-            if not program.binding.bound:
-                raise NothingToWatch(
-                    f"{process.name} is a Go program without net/http: there is nothing to watch yet",
-                    f"`gotap inspect -v {process.pid}` tells what is missing",
-                )
-            resource = resource_of(process, program.go_version.text, self.own)
-            bias = process.load_bias(program.elf.entry)
-            path = f"/proc/self/fd/{descriptor}"
-            executable = Executable(process.pid, process.initial_tgid, path, bias)
-            attachment = self._put(executable, program, meanwhile)
+            put = self._put(process, descriptor, meanwhile)
+            resource = resource_of(process, put.program.go_version.text, self.own)
         finally:
             os.close(descriptor)
+        attachment = put.attachment
         if process.execution() != execution:
             self.watchers.detach(attachment, meanwhile)
             self.retire(attachment)
             raise BecameAnother(
                 f"{process.pid} became another program while it was attached to", "attach to it once more"
             )
-        return Target(process, program, attachment, resource, execution)
+        return Target(process, put.program, attachment, resource, execution, put.mechanism, put.why)
 
-    def _put(self, executable: Executable, program: Program, meanwhile: Callable[[], None]) -> Attachment:
-        machine = self.machines.of(executable.pid, program.image)
+    def _put(self, process: Process, descriptor: int, meanwhile: Callable[[], None]) -> _Put:
+        """By the first mechanism that can: with --via auto there are several."""
+        why: list[str] = []
+        *first, last = self.machines.mechanisms
+        for mechanism in first:
+            try:
+                return self._put_by(mechanism, why, process, descriptor, meanwhile)
+            except (NothingToWatch, NotGo):
+                raise
+            except GotapError as error:
+                why.append(f"not by {mechanism}: {error}")
+        return self._put_by(last, why, process, descriptor, meanwhile)
+
+    def _put_by(
+        self, mechanism: str, why: list[str], process: Process, descriptor: int, meanwhile: Callable[[], None]
+    ) -> _Put:
+        program = self.program(descriptor, process.name, mechanism, meanwhile)
+        give_back()  # before the programs are made, which adds to it
+        meanwhile()
+        if not program.binding.bound:
+            raise NothingToWatch(
+                f"{process.name} is a Go program without net/http: there is nothing to watch yet",
+                f"`gotap inspect -v {process.pid}` tells what is missing",
+            )
+        path = f"/proc/self/fd/{descriptor}"
+        executable = Executable(process.pid, process.initial_tgid, path, process.load_bias(program.elf.entry))
+        machine = self.machines.of(mechanism, executable.pid, program.image)
         try:
-            return self.watchers.attach(machine, executable, program.binding, meanwhile)
+            attachment = self.watchers.attach(machine, executable, program.binding, meanwhile)
+            return _Put(program, attachment, mechanism, tuple(why))
         except BaseException:
             self._retire(machine)
             raise
@@ -196,16 +223,19 @@ class Targets:
             self.watchers.retire(machine)
             self.machines.retire(machine)
 
-    def program(self, descriptor: int, name: str, meanwhile: Callable[[], None] = lambda: None) -> Program:
+    def program(
+        self, descriptor: int, name: str, mechanism: str = UPROBE, meanwhile: Callable[[], None] = lambda: None
+    ) -> Program:
         status = os.fstat(descriptor)
-        key = (status.st_dev, status.st_ino, status.st_mtime_ns)
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns, mechanism)
         known = self._programs.pop(key, None)
         if known is None:
             image = Image.open(f"/proc/self/fd/{descriptor}", name)
             meanwhile()
             types = types_of(image, runtime())
             meanwhile()
-            binding = bind(image, types, libraries(), runtime(), self.machines.sites_for)
+            binding = bind(image, types, libraries(), runtime(), sites_for(mechanism))
+            binding = fitting_binding(mechanism, binding, image)
             image.elf.check_unchanged()  # else sites might be those of another program
             known = Program(image.elf, image.moduledata, image.go_version, binding)
             image.elf.give_back()

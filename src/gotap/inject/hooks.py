@@ -252,7 +252,7 @@ class HookMachine:
 
     def _prepare(self, executable: Executable, offsets: Iterable[int]) -> _Put:
         """Stubs without programs, to which nothing leads yet."""
-        fitting, refused = self._fitting(executable, offsets)
+        fitting, refused = _divided(self._sites.at(offsets), held=is_held(self.pid))
         if refused:
             raise self._refusal(refused)
         bias, code = executable.bias, self._stub_code
@@ -285,20 +285,6 @@ class HookMachine:
         put.stubs = {offset: _Stub(record, patch, put, []) for offset, (patch, record) in patches.items()}
         self._stubs |= put.stubs
         return put
-
-    def _fitting(self, executable: Executable, offsets: Iterable[int]) -> tuple[dict[int, JumpSite], dict[int, str]]:
-        held = is_held(self.pid)
-        fitting: dict[int, JumpSite] = {}
-        refused: dict[int, str] = {}
-        for offset, found in self._sites.at(offsets).items():
-            if isinstance(found, NoJump):
-                refused[offset] = found.reason
-            elif reason := (hook_refusal(found) or ("" if held else found.reason_not_live)
-                            or why_not(found.start + executable.bias, found.pun)):  # fmt: skip
-                refused[offset] = reason
-            else:
-                fitting[offset] = found
-        return fitting, refused
 
     def _refusal(self, refused: Mapping[int, str]) -> HookRefused:
         named = [f"{self._sites.name(offset)}, since {reason}" for offset, reason in list(refused.items())[:_NAMED]]
@@ -373,6 +359,25 @@ class HookMachine:
     def _close(self) -> None:
         if not self._shared.close():
             self.notices.append(_kept(self.pid, "a thread is in it"))
+
+
+def unhookable(sites: Sites, offsets: Iterable[int]) -> dict[int, str]:
+    """Those places (file offsets) that no hook can be put into while the program runs, and why."""
+    return _divided(sites.at(offsets), held=False)[1]
+
+
+def _divided(found: Mapping[int, JumpSite | NoJump], *, held: bool) -> tuple[dict[int, JumpSite], dict[int, str]]:
+    """What can be hooked, and why the rest cannot. `held`: the program has not begun."""
+    fitting: dict[int, JumpSite] = {}
+    refused: dict[int, str] = {}
+    for offset, site in found.items():
+        if isinstance(site, NoJump):
+            refused[offset] = site.reason
+        elif reason := hook_refusal(site) or ("" if held else site.reason_not_live) or why_not(site.start, site.pun):
+            refused[offset] = reason
+        else:
+            fitting[offset] = site
+    return fitting, refused
 
 
 def _kept(pid: int, why: str) -> str:

@@ -15,7 +15,7 @@ from gotap.bpf.machine import Machine
 from gotap.commands.descriptors import raise_limit, set_limit
 from gotap.commands.ends import Limits, Signals, noted_signals
 from gotap.commands.main import FAILED, OK
-from gotap.commands.mechanisms import Machines, close_machines
+from gotap.commands.mechanisms import AUTO, UPROBE, Machines, fitting_script, sites_for
 from gotap.commands.memory import give_back, keep_for_batches, keep_loaded
 from gotap.commands.streams import say
 from gotap.commands.trace.names import NoNames, ProgramNames
@@ -35,6 +35,7 @@ from gotap.observe.tracing.tracer import Tracer
 from gotap.probe.script.binding.binder import Options, bind_script
 from gotap.probe.script.bound import BoundScript, Origin
 from gotap.probe.script.language import tree
+from gotap.probe.script.language.source import ScriptError
 from gotap.process.errors import gone
 from gotap.process.launch import Program
 from gotap.signals.clock import Clock
@@ -59,7 +60,7 @@ def trace(arguments: argparse.Namespace) -> int:
             "the script probes a Go program, and none is named", "name it: -p PID, or -c 'COMMAND' to start one"
         )
     keep_loaded()
-    machines = Machines(arguments.via, "trace")
+    machines = Machines(arguments.via, "trace", force=arguments.force)
     limit = raise_limit()
     with ExitStack() as stack:
         signals = stack.enter_context(noted_signals())
@@ -72,7 +73,7 @@ def trace(arguments: argparse.Namespace) -> int:
         elif arguments.pid is not None:
             pid = the_process(arguments.pid)
         subject = None if pid is None else stack.enter_context(Subject(pid, program))
-        stack.callback(close_machines, machines)
+        stack.callback(machines.close)
         tracing = _Tracing(arguments, script, machines, signals, subject)
         try:
             return tracing.run()
@@ -102,9 +103,33 @@ class _Tracing:
         self.governor: Governor | None = None
         self.graph: Graph | None = None
         self._machine: Machine | None = None
+        self.mechanism = UPROBE
+        self.why: list[str] = []  # not by a cheaper one
         self.servers: Servers | None = None
 
     def run(self) -> int:
+        """By the first mechanism that can: with --via auto there are several."""
+        *first, last = self.machines.mechanisms if self.subject is not None else (UPROBE,)
+        for self.mechanism in first:
+            try:
+                return self.run_by()
+            except (ScriptError, UsageError):
+                raise
+            except GotapError as error:
+                if self.attached_at:
+                    raise
+                self.why.append(f"not by {self.mechanism}: {error}")
+                self.give_up()
+        self.mechanism = last
+        return self.run_by()
+
+    def give_up(self) -> None:
+        """The mechanism that was tried is out."""
+        if self._machine is not None:
+            self.machines.retire(self._machine)
+        self._machine = self.governor = self.servers = None
+
+    def run_by(self) -> int:
         bound = self.bind()
         if lines := [*bound.notices, *costs(bound)]:
             say(*lines)
@@ -145,7 +170,7 @@ class _Tracing:
             if self.subject is None or self.image is None:
                 self._machine = self.machines.kernel
             else:
-                self._machine = self.machines.of(self.subject.pid, self.image)
+                self._machine = self.machines.of(self.mechanism, self.subject.pid, self.image)
         return self._machine
 
     def watch_servers(self, bound: BoundScript, stack: ExitStack) -> Servers | None:
@@ -154,7 +179,7 @@ class _Tracing:
             return None
         from gotap.commands.trace.servers import Servers
 
-        servers = stack.enter_context(Servers(self.image, self.machine(), self.machines.sites_for))
+        servers = stack.enter_context(Servers(self.image, self.machine(), sites_for(self.mechanism)))
         servers.attach(self.subject.executable(self.image.elf.entry))
         return servers
 
@@ -175,9 +200,9 @@ class _Tracing:
             tracepoints=_tracepoint_fields,
             symbols=self.c_function,
             functions=self.graph.functions if self.graph is not None else None,
-            sites_for=self.machines.sites_for,
+            sites_for=sites_for(self.mechanism),
         )
-        bound = bind_script(script, self.image, options)
+        bound = fitting_script(self.mechanism, bind_script(script, self.image, options), self.image)
         if self.image is not None:
             self.image.elf.check_unchanged()  # else sites might be those of another program
             self.image.elf.give_back()
@@ -273,7 +298,8 @@ class _Tracing:
         """The line that scripts wait for: all probes are in place."""
         where = "" if self.subject is None else f" to PID {self.subject.pid} ({self.subject.name})"
         probes = sum(number > 0 for number in tracer.names)
-        say(f"attached{where}: {counted(probes, 'probe')}, {counted(sites, 'site')}")
+        by = "; ".join([f" by {self.mechanism}", *self.why]) if self.machines.via == AUTO else ""
+        say(f"attached{where}: {counted(probes, 'probe')}, {counted(sites, 'site')}{by}")
         keep_for_batches()
 
     def tidy(self) -> None:
