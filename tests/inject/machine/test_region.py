@@ -77,19 +77,33 @@ def test_no_memory(monkeypatch: pytest.MonkeyPatch, host: Host) -> None:
 def test_slots_of_dead_threads(host: Host) -> None:
     region = host.region
     base, count = region.read_u64(Header.SLOTS), region.read_u32(Header.SLOT_COUNT)
-    assert not slots.are_short(region)
+    assert not slots.are_short(region, 1)
     for number in range(1, count):
         at = base + number * Slot.SIZE
         region.write_u32(at + Slot.CLAIM, 1)
-        region.write_u64(at + Slot.OWNER, number << 20)
+        region.write_u64(at + Slot.OWNER, 0x7F00 << 32 | number << 20)
         region.write_u32(at + Slot.TID, 1000 + number)
     region.slots()[3, Slot.BUSY] = 1
-    assert slots.are_short(region)
-    assert slots.forget_ids(region, {1001, 1002, 1003}) == count - 4
-    assert slots.free(region, {1 << 20, 2 << 20}) == count - 4
+    region.slots()[4, Slot.OWNER + 4 : Slot.OWNER + 8] = 0  # its thread is at it
+    assert slots.are_short(region, 3)
+    assert not slots.are_short(region, count - 1)
+    assert slots.free(region, [0x7F00 << 32 | number << 20 for number in (1, 2, 4)]) == count - 5
     owners = [region.read_u64(base + number * Slot.SIZE + Slot.OWNER) for number in range(count)]
-    assert owners == [1, 1 << 20, 2 << 20, 3 << 20, *(0 for _ in range(4, count))]
-    assert not slots.are_short(region)
+    assert [bool(owner) for owner in owners] == [number < 5 for number in range(count)]
+    assert not slots.are_short(region, 3)
+
+
+def test_ids_are_asked_for_anew_when_a_thread_has_ended(host: Host) -> None:
+    ids, region = slots.Ids(host.region), host.region
+    seen = []
+    for threads in ([1, 2], [1, 2, 3], [2, 3], [2, 3], [4]):
+        ids.look(threads)
+        seen.append(region.read_u32(Header.GENERATION))
+    assert seen == [1, 1, 2, 2, 3]
+
+
+def test_slots_for_many_threads() -> None:
+    assert [slots.wanted(threads) for threads in (1, 63, 64, 300, 100_000)] == [256, 256, 512, 2048, 4096]
 
 
 def test_target_that_ended_in_the_middle_of_a_record(host: Host) -> None:
