@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from gotap.bpf.machine import ProgramStats
 from gotap.inject.lasting import lasting
+from gotap.inject.machine import slots
 from gotap.inject.machine.clock import HookClock, tsc_is_clock, vdso_clock
 from gotap.inject.machine.errors import MachineError, NoMemoryError
 from gotap.inject.machine.host import Executable, Host
@@ -33,6 +34,7 @@ from gotap.inject.tracee import (
     memfd_create,
     mmap,
     munmap,
+    stopped,
 )
 from gotap.inject.tracee.errors import TraceeError
 from gotap.process.errors import ProcessGone
@@ -63,8 +65,9 @@ class Shared:
         name = Mechanism.HOOK.file_name
         with contextlib.ExitStack() as undo, calling(pid) as caller, contextlib.ExitStack() as failed:
             with _new_file(pid, caller, name) as (data, number):
-                self.region = Region.create(data)
+                self.region = Region.create(data, slots=slots.wanted(len(_threads(pid))))
                 undo.callback(self.region.close)
+                self._ids = slots.Ids(self.region)
                 self.region.address = self._map(caller, number, data, REGION_SIZE, PROT_READ | PROT_WRITE, failed)
             with _new_file(pid, caller, name) as (code, number):
                 os.ftruncate(code, CODE_SIZE)
@@ -96,9 +99,14 @@ class Shared:
         self.refresh()
 
     def refresh(self) -> None:
-        """Tells the process what time it is, and which memory stays readable by now."""
+        """Tells the process what time it is, and which memory stays readable by now; deals with threads that ended."""
         if self._tsc is not None:
             self._tsc.tune()
+        threads = _threads(self.pid)
+        self._ids.look(threads)
+        if slots.are_short(self.region, len(threads)):
+            with contextlib.suppress(TraceeError), stopped(self.pid) as target:
+                slots.free(self.region, [registers.fs_base for registers in target.threads.values()])
         with Process(self.pid) as process:
             self.region.set_readable(lasting(process.mappings(), process.exe_path))
 
@@ -156,6 +164,13 @@ def _vdso(pid: int) -> int:
     """Where the process has the vDSO; 0: nowhere."""
     with Process(pid) as process:
         return next((one.start for one in process.mappings() if one.path == "[vdso]"), 0)
+
+
+def _threads(pid: int) -> list[int]:
+    """Ids of the threads, none when the process has ended."""
+    with contextlib.suppress(OSError):
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    return []
 
 
 def _unmap_if_possible(caller: Caller, address: int, size: int) -> None:
