@@ -53,7 +53,7 @@ class Places:
     def __init__(self, image: Image, types: Types, sites_for: SitesFor = SitesFor.UPROBES) -> None:
         self.image = image
         self.types = types
-        self._sites_for = sites_for
+        self.sites_for = sites_for
         self._code: dict[tuple[int, bool], FunctionCode] = {}
 
     def find(self, place: Place) -> Found:
@@ -96,7 +96,7 @@ class Places:
 
     def analyse(self, function: Function, *, quiet_defers: bool = False) -> FunctionCode:
         """As `code`, but it is not kept: for those who look at many functions, each once."""
-        return function_code(self.image, function, quiet_defers=quiet_defers, sites_for=self._sites_for)
+        return function_code(self.image, function, quiet_defers=quiet_defers, sites_for=self.sites_for)
 
     def entry(self, function: Function, signature: Signature) -> Found:
         site = self.code(function).entry_site()

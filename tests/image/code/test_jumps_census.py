@@ -95,6 +95,20 @@ def test_calls_have_room(version: str) -> None:
     assert counts["none"] < 0.03 * counts.total(), counts
 
 
+@pytest.mark.parametrize("version", every_version())
+def test_entries_have_room(version: str) -> None:
+    """Without conditions: behind the check of the stack, where up to Go 1.20 a uprobe would be at the check's jump.
+
+    Inlined calls are among them, which often have room before the program begins only.
+    """
+    text = "net/http.*:entry { @ = count() }"
+    counts = found(server(version), script(text), SitesFor.LIVE_JUMPS)
+    assert counts["live"] > 0.8 * counts.total(), counts
+    assert counts["none"] < 0.06 * counts.total(), counts
+    bound = bind_script(parse_script(text), server(version), Options(sites_for=SitesFor.LIVE_JUMPS))
+    assert not any(site.site.edge for placed in bound.routines for site, _ in placed.sites)
+
+
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
 def test_inlined_calls_have_room(version: str) -> None:
     """Many are so small and so close to each other that a jump to one would cover another."""

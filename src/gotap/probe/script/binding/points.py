@@ -50,7 +50,8 @@ class GoPoints:
 
     def foresee(self, functions: Sequence[Function]) -> None:
         """Finds where calls of many functions begin, at once; those it does not find are left to `entry`."""
-        for function, site in zip(functions, entries_by_prologue(self.image, functions), strict=True):
+        found = entries_by_prologue(self.image, functions, self.places.sites_for)
+        for function, site in zip(functions, found, strict=True):
             if site is not None:
                 self._entries[function.address] = site
 
