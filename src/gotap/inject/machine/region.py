@@ -37,8 +37,8 @@ from gotap.inject.machine.layout import (
 #: Address space of a region; what is not used takes no memory.
 REGION_SIZE = 1 << 30
 
-#: Go's heap on linux/amd64 (runtime/malloc.go, mallocinit, Go 1.18 to 1.27), unless the kernel refuses it there.
-GO_HEAP = 0xC0 << 32, 0xE0 << 32
+#: Go's heap begins at a multiple of this (runtime/malloc.go, heapArenaBytes, Go 1.18 to 1.27); executables hardly ever do.
+_ARENA = 64 << 20
 
 _F_ADD_SEALS, _F_SEAL_SEAL, _F_SEAL_SHRINK, _F_SEAL_GROW = 1033, 1, 2, 4  # include/uapi/linux/fcntl.h
 _PUNCH_HOLE, _KEEP_SIZE = 2, 1  # include/uapi/linux/falloc.h
@@ -117,7 +117,7 @@ class Region:
         The first place is for the Go heap, where most of what is read lies.
         """
         for low, high in ranges:
-            heap = GO_HEAP[0] <= low < GO_HEAP[1]
+            heap = not low % _ARENA
             for number in (0,) if heap and not self.read_u64(Header.RANGES + Range.HIGH) else range(RANGE_COUNT):
                 at = Header.RANGES + number * Range.SIZE
                 known_low, known_high = self.read_u64(at + Range.LOW), self.read_u64(at + Range.HIGH)
