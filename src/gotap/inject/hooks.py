@@ -211,10 +211,10 @@ class HookMachine:
     def trap_cost(self, cost: Cost) -> float:
         return _STUB
 
-
     def look(self) -> None:
         """To be called several times a second: the clock, memory that grows, slots of threads that have ended."""
-        self._shared.refresh()
+        with contextlib.suppress(ProcessGone):
+            self._shared.look()
         for map in self._maps:
             map.provide_more()
 
