@@ -214,7 +214,7 @@ class HookMachine:
     def look(self) -> None:
         """To be called several times a second: the clock, memory that grows, slots of threads that have ended."""
         with contextlib.suppress(ProcessGone):
-            self._shared.look()
+            self._shared.refresh()
         for map in self._maps:
             map.provide_more()
 

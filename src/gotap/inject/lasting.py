@@ -21,8 +21,9 @@ _Range = tuple[int, int]
 
 
 def lasting(mappings: Iterable[Mapping], executable: str, *, unlimited_stack: bool = False) -> list[_Range]:
-    """[low, high) each; `executable`: its path, as the mappings have it. `unlimited_stack`: RLIMIT_STACK is."""
+    """[low, high) each, the heap first: what is read most is to be found first. `executable`: its path, as the mappings have it. `unlimited_stack`: RLIMIT_STACK is."""
     found: list[_Range] = []
+    own: list[_Range] = []
     group: list[Mapping] = []
     highest = _LEGACY_MMAP if unlimited_stack else _MMAP
     for one in [*mappings, None]:
@@ -34,8 +35,8 @@ def lasting(mappings: Iterable[Mapping], executable: str, *, unlimited_stack: bo
         if _is_anonymous(one):
             group.append(one)
         elif one.inode and one.permissions.startswith("r") and one.path.removesuffix(" (deleted)") == executable:
-            found.append((one.start, one.end))
-    return _joined(found)
+            own.append((one.start, one.end))
+    return [*_joined(found), *_joined(own)]
 
 
 def _is_anonymous(mapping: Mapping) -> bool:
