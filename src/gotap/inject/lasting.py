@@ -21,7 +21,10 @@ _Range = tuple[int, int]
 
 
 def lasting(mappings: Iterable[Mapping], executable: str, *, unlimited_stack: bool = False) -> list[_Range]:
-    """[low, high) each, the heap first: what is read most is to be found first. `executable`: its path, as the mappings have it. `unlimited_stack`: RLIMIT_STACK is."""
+    """[low, high) each, the heap first: what is read most is to be found first.
+
+    `executable`: its path, as the mappings have it. `unlimited_stack`: RLIMIT_STACK is.
+    """
     found: list[_Range] = []
     own: list[_Range] = []
     group: list[Mapping] = []

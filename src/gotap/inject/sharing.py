@@ -108,7 +108,8 @@ class Shared:
             with contextlib.suppress(TraceeError), stopped(self.pid) as target:
                 slots.free(self.region, [registers.fs_base for registers in target.threads.values()])
         with Process(self.pid) as process:
-            self.region.set_readable(lasting(process.mappings(), process.exe_path))
+            unlimited = "Max stack size unlimited" in " ".join(process.read("limits").decode().split())
+            self.region.set_readable(lasting(process.mappings(), process.exe_path, unlimited_stack=unlimited))
 
     # -- code -------------------------------------------------------------------------------------------------------
 
