@@ -26,7 +26,27 @@ from gotap.bpf.code import Code
 from gotap.bpf.enums import MapType
 from gotap.bpf.isa import Helper
 from gotap.inject.x86.assembler import Assembler
-from gotap.inject.x86.operands import R8, R9, R10, R11, R12, R13, R14, R15, RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, mem
+from gotap.inject.x86.calls import Call, call_address
+from gotap.inject.x86.operands import (
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    RAX,
+    RBP,
+    RBX,
+    RCX,
+    RDI,
+    RDX,
+    RSI,
+    RSP,
+    byte,
+    mem,
+)
 from gotap.inject.x86.translator import TAIL_ENTRY, Inline, MapPlace, helpers_used, stack_size, translate
 
 #: What R12 holds: byte 1 of it is 1, all others are 0.
@@ -190,7 +210,23 @@ class NativeMachine(Machine):
         return ctypes.string_at(at, self._sizes[at])
 
     def inlines(self) -> Mapping[Helper, Inline]:
-        return {}
+        """Reads leave rubbish where the translator says that nobody looks."""
+        return dict.fromkeys((Helper.PROBE_READ_USER, Helper.PROBE_READ_KERNEL), self._read)
+
+    def _read(self, asm: Assembler, call: Call) -> bool:
+        pieces = call.pieces()
+        if pieces is None:
+            return False
+        asm.push(RDI)
+        asm.push(RSI)
+        call_address(asm, self._thunk(call.helper))
+        asm.pop(RSI)
+        asm.pop(RDI)
+        brought = {offset + byte for offset, size in pieces for byte in range(size)}
+        for offset in range(call.number(2) or 0):
+            if offset not in brought:
+                asm.mov(byte(RDI, offset), 0xA5)
+        return True
 
     def _place(self, name: str) -> MapPlace:
         """The values of arrays are moved behind each other."""

@@ -15,6 +15,8 @@ import pytest
 from bpf_interpreter import ArrayMap, HashMap, PerCpuArrayMap
 from gotap.bpf.asm import R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, Assembler, Code, Reg
 from gotap.bpf.isa import PT_REGS, Helper
+from gotap.inject.x86.knowledge import MapPlace
+from gotap.inject.x86.reading import read
 from native_machine import NativeMachine
 
 #: Words of the stack that are played with; below them, pointers that were put aside; then what routines use.
@@ -220,3 +222,43 @@ def test_upper_halves() -> None:
     asm.mov(R0, R6)
     asm.exit_()
     assert NativeMachine().run(asm.finish()) == 0
+
+
+def test_what_is_looked_at_of_a_read() -> None:
+    """Two words of a large read, one of them in part; all of one whose place is told to others."""
+
+    def pieces(emit: Callable[[Assembler], None]) -> list[tuple[int, int]] | None:
+        asm = Assembler()
+        asm.mov(R3, R1)
+        asm.mov(R1, R10)
+        asm.add(R1, -64)
+        asm.mov(R2, 44)
+        asm.call(Helper.PROBE_READ_USER)
+        asm.load(R6, R10, -64)
+        emit(asm)
+        asm.mov(R0, 0)
+        asm.exit_()
+        asm.label("other")
+        asm.mov(R0, 0)
+        asm.exit_()
+        (found,) = (call for call in read(asm.finish(), {"hash": MapPlace(1)}).calls.values()
+                    if call.helper == Helper.PROBE_READ_USER)  # fmt: skip
+        return found.pieces()
+
+    def by_key(asm: Assembler) -> None:
+        asm.ld_map(R1, "hash")
+        asm.mov(R2, R10)
+        asm.add(R2, -28)
+        asm.call(Helper.MAP_LOOKUP)
+
+    def by_subprogram(asm: Assembler) -> None:
+        asm.mov(R1, R10)
+        asm.call_subprogram("other")
+
+    everything = [(0, 8), (8, 8), (16, 8), (24, 8), (32, 8), (40, 4)]
+    assert pieces(lambda _: None) == [(0, 8)]
+    assert pieces(lambda asm: asm.load(R7, R10, -23, 1)) == [(0, 8), (40, 4)]
+    assert pieces(lambda asm: asm.atomic_add(R10, -48, R6)) == [(0, 8), (16, 8)]
+    assert pieces(by_key) == [(0, 8), (32, 8), (40, 4)]
+    assert pieces(by_subprogram) == everything
+    assert pieces(lambda asm: asm.store(R10, -8, R10)) == everything

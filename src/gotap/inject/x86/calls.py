@@ -79,6 +79,8 @@ class Call(Struct, frozen=True):
     arguments: tuple[Value, Value, Value, Value, Value]
     #: The key of a map operation, if its 4 bytes are certain.
     key: int | None = None
+    #: Of a read to the stack: bit n says whether byte n may be looked at afterwards. None: any byte.
+    wanted: int | None = None
 
     @property
     def map(self) -> MapPlace | None:
@@ -90,6 +92,19 @@ class Call(Struct, frozen=True):
         """Argument 1 to 5, if it is a known number."""
         value = self.arguments[argument - 1]
         return value if isinstance(value, int) else None
+
+    def pieces(self) -> list[tuple[int, int]] | None:
+        """Offsets and sizes (8, 4, 2 or 1) of what a read of R2 bytes must bring; None: R2 is not known."""
+        size = self.number(2)
+        if size is None:
+            return None
+        pieces, offset = [], 0
+        while offset < size:
+            piece = min(8, 1 << (size - offset).bit_length() - 1)
+            if self.wanted is None or self.wanted >> offset & (1 << piece) - 1:
+                pieces.append((offset, piece))
+            offset += piece
+        return pieces
 
 
 #: Writes a call's code in its place: arguments in RDI, RSI, RDX, RCX, R8, result in RAX. It may lose those and R9 to

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gotap.bpf import isa
 from gotap.bpf.code import Code, Relocation
@@ -17,6 +19,7 @@ _GOTOL = Class.JMP32 | Jump.JA
 #: Opcodes of jumps.
 JUMPS = frozenset(opcode for opcode in range(256) if opcode & 7 in (Class.JMP, Class.JMP32)) - {CALL, EXIT}
 #: Opcodes of atomic operations.
+READS = (Helper.PROBE_READ_USER, Helper.PROBE_READ_KERNEL, Helper.PROBE_READ)
 ATOMICS = frozenset(Class.STX | isa.MODE_ATOMIC | size for size in isa.SIZE_BYTES)
 
 
@@ -101,10 +104,13 @@ class _Reader:
         self.jumps: dict[int, bool | None] = {}  # how they go, None: either way
         self.calls: dict[int, Call] = {}
         self.own: dict[int, bool | None] = {}
+        self.looked_at = dict.fromkeys(self.starts, 0)  # by function: bytes of its stack that may be read
+        self.function = 0
 
     def read(self) -> None:
         while self.waiting:
             start = self.waiting.pop()
+            self.function = self.starts[bisect_right(self.starts, start) - 1]
             self._block(start, self.known[start].copy())
 
     def reading(self) -> Reading:
@@ -114,7 +120,16 @@ class _Reader:
         targets = {target(index, self.instructions[index]) for index, holds in self.jumps.items() if holds is not False}
         always = {index: holds for index, holds in self.jumps.items() if holds is not None}
         own = {index: surely for index, surely in self.own.items() if surely is not None}
-        return Reading(functions, self.reached, targets, always, self.calls, own)
+        calls = {index: self._with_wanted(index, call) for index, call in self.calls.items()}
+        return Reading(functions, self.reached, targets, always, calls, own)
+
+    def _with_wanted(self, index: int, call: Call) -> Call:
+        place, size = call.arguments[0], call.number(2)
+        if call.helper not in READS or not isinstance(place, StackPointer) or place.offset is None or size is None:
+            return call
+        looked_at = self.looked_at[self.starts[bisect_right(self.starts, index) - 1]]
+        start = isa.STACK_SIZE + place.offset
+        return replace(call, wanted=looked_at >> start & (1 << size) - 1) if start >= 0 else call
 
     def _block(self, index: int, known: Knowledge) -> None:
         """From `index` to the next jump, or where another block begins."""
@@ -138,6 +153,7 @@ class _Reader:
             else:
                 if opcode in ATOMICS:
                     self.own[index] = _own(known.registers[one.dst])
+                self._note_looks(one, known)
                 known.note(one)
             index += 1
             if index in leaders:
@@ -178,13 +194,39 @@ class _Reader:
     def _call(self, index: int, one: Instruction, known: Knowledge) -> None:
         if one.src:
             self._enter_function(index + 1 + one.imm)
+            for value in known.registers[1:6]:
+                self._look(value, None)
             known.called(None)
             return
         first, second, third, fourth, fifth = known.registers[1:6]
         call = Call(helper(one), (first, second, third, fourth, fifth), known.number_at(second, 4))
         self.calls[index] = call
+        for number, value in enumerate(call.arguments, 1):
+            if number > 1 or call.helper not in READS:
+                callback = call.helper in (Helper.LOOP, Helper.TAIL_CALL)
+                self._look(value, None if callback else isa.STACK_SIZE)  # a helper looks upwards
         known.called(call.helper)
         known.registers[0] = self._result(call)
+
+    def _note_looks(self, one: Instruction, known: Knowledge) -> None:
+        """What of the stack an instruction may look at."""
+        group, size = one.opcode & 7, isa.SIZE_BYTES[one.opcode & 0x18]
+        if group == Class.LDX:
+            self._look(known.registers[one.src], size, one.offset)
+        elif group == Class.STX:
+            self._look(known.registers[one.src], None)  # who finds a pointer to it may look at it
+            if one.opcode in ATOMICS:
+                self._look(known.registers[one.dst], size, one.offset)
+
+    def _look(self, pointer: Value, size: int | None, offset: int = 0) -> None:
+        """`size` bytes there may be looked at; None: it is not known how many, nor on which side."""
+        if not isinstance(pointer, StackPointer):
+            return
+        if pointer.offset is None or size is None:
+            self.looked_at[self.function] = (1 << isa.STACK_SIZE) - 1
+        else:
+            start = max(0, isa.STACK_SIZE + pointer.offset + offset)
+            self.looked_at[self.function] |= (1 << size) - 1 << start
 
     def _result(self, call: Call) -> Value:
         place = call.map
