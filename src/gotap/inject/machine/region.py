@@ -37,7 +37,7 @@ from gotap.inject.machine.layout import (
 #: Address space of a region; what is not used takes no memory.
 REGION_SIZE = 1 << 30
 
-#: Go's heap begins at a multiple of this (runtime/malloc.go, heapArenaBytes, Go 1.18 to 1.27); executables hardly ever do.
+#: Go heaps begin at a multiple of this (runtime/malloc.go, heapArenaBytes, Go 1.18 to 1.27), executables hardly ever.
 _ARENA = 64 << 20
 
 _F_ADD_SEALS, _F_SEAL_SEAL, _F_SEAL_SHRINK, _F_SEAL_GROW = 1033, 1, 2, 4  # include/uapi/linux/fcntl.h
