@@ -6,7 +6,7 @@ RAX, those and R9 to R11 are lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gotap.bpf.enums import MapType
 from gotap.bpf.isa import Helper
@@ -19,8 +19,8 @@ from gotap.inject.x86.calls import Call, Inline, call_address
 from gotap.inject.x86.operands import EAX, R8, R9, RAX, RCX, RDI, RDX, mem
 
 _HASHES = (MapType.HASH, MapType.PERCPU_HASH, MapType.LRU_HASH, MapType.LRU_PERCPU_HASH)
-#: Reads of so many bytes are done in place.
-_IN_PLACE = (1, 2, 4, 8, 16, 24, 32)
+#: Reads that take up to so many moves are done in place.
+_IN_PLACE = 4
 
 
 def inlines(helpers: HelperCode, region: int, key_sizes: Mapping[int, int], *, user: bool = True
@@ -80,8 +80,8 @@ def _read(helpers: HelperCode, region: int) -> Inline:
     """A short read from the first range that is always readable, the Go heap; else the helper is called."""
 
     def write(a: Assembler, call: Call) -> bool:
-        size = call.number(2)
-        if size not in _IN_PLACE:
+        size, pieces = call.number(2), call.pieces()
+        if size is None or pieces is None or len(pieces) > _IN_PLACE:
             return False
         other, done = a.new_label("elsewhere"), a.new_label("read")
         a.mov(R8, region + Header.RANGES)
@@ -92,7 +92,7 @@ def _read(helpers: HelperCode, region: int) -> Inline:
         a.jb(other)
         a.cmp(R9, size)
         a.jb(other)
-        _copy(a, size)
+        _copy(a, pieces)
         a.xor(EAX, EAX)
         a.jmp(done)
         a.label(other)
@@ -103,10 +103,9 @@ def _read(helpers: HelperCode, region: int) -> Inline:
     return write
 
 
-def _copy(a: Assembler, size: int) -> None:
-    """`size` bytes from RDX to RDI. Loses RAX."""
-    for offset in range(0, size, 8):
-        register = RAX.sized(min(8, size - offset))
+def _copy(a: Assembler, pieces: Iterable[tuple[int, int]]) -> None:
+    """So many bytes at each offset from RDX to RDI. Loses RAX."""
+    for offset, size in pieces:
+        register = RAX.sized(size)
         a.mov(register, mem(RDX, offset))
         a.mov(mem(RDI, offset), register)
-
