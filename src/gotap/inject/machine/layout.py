@@ -110,9 +110,9 @@ class Descriptor(IntEnum):
     STRIDE = 0x14  # u32: from one value of an array to the next; of a hash from one element to the next, in words
     STRIPE = 0x18  # u32: from one stripe's value to the next, 0 where all threads share one
     VALUE = 0x1C  # u32: offset of the value in an element
-    MASK = 0x20  # u32: number of buckets - 1
+    MASK = 0x20  # u32: number of buckets - 1; of a ring number of rings - 1
     ELEMENT = 0x24  # u32: where a slot has the element that its thread keeps for its next update, 0: none does
-    END = 0x28  # u64: of a hash words of all elements and the first one's name; of a ring bytes of one stripe's data
+    END = 0x28  # u64: of a hash words of all elements and the first one's name; of a ring bytes of one ring's data
     STATE = 0x30  # u64 offset of State or of the first RingState
     VALUES = 0x38  # u64 offset of an array's values, a hash's elements, a ring's data
     BUCKETS = 0x40  # u64 offset
@@ -161,7 +161,7 @@ class Bucket(IntEnum):
 
 
 class RingState(IntEnum):
-    """Of one of a ring's STRIPES, each of which is a ring of its own."""
+    """A ring is several, up to STRIPES; this is of one."""
 
     CONSUMER = 0x00  # u64: bytes that gotap has read
     PRODUCER = 0x40  # u64: bytes that were reserved

@@ -1,4 +1,4 @@
-"""The ring in machine code: several rings, one for each stripe of threads, that gotap reads as one.
+"""The ring in machine code: several rings, for threads by their stripes, that gotap reads as one.
 
 Records as the kernel's (kernel/bpf/ringbuf.c): a header of 8 bytes, whose first word is the length and the discard bit,
 then the bytes, the whole padded to 8. Two things differ. A record never wraps around: what is left at the end becomes a
@@ -62,9 +62,10 @@ class RingCode:
             part()
 
     def state(self) -> None:
-        """R9 = RingState of this thread's ring, RAX = number of the stripe."""
+        """R9 = RingState of this thread's ring, RAX = its number."""
         a = self.a
         a.mov(EAX, slot(Slot.STRIPE))
+        a.and_(EAX, mem(RDI, Descriptor.MASK))
         a.mov(R9, RAX)
         a.shl(R9, RingState.SIZE.bit_length() - 1)
         a.add(R9, mem(RDI, Descriptor.STATE))

@@ -1,7 +1,8 @@
 """The ring that hooks write records to, with the interface of gotap.bpf.machine.Ring.
 
-It is STRIPES rings, so that few threads write to one at a time. Each record carries the time (Record.TIME), by which
-what is read at once is put in order; a record that was complete before another one began comes before it.
+It is several rings, as many as there are CPUs, up to STRIPES, so that few threads write to one at a time. Each record
+carries the time (Record.TIME), by which what is read at once is put in order; a record that was complete before another
+one began comes before it.
 
 A record is read when it is complete, and cleared then: its header must be 0 until the next one there is complete. gotap
 sleeps in futex(2), in a thread of its own, and is woken by the records that carry a ring's fill over a multiple
@@ -42,8 +43,8 @@ from gotap.inject.machine.layout import (
     aligned,
 )
 
-#: Of the size that is asked for, each stripe's ring has this part: with fewer threads than stripes some stay empty.
-_PART = 4
+#: With more rings than this each has half of the size that is asked for, since bursts of one thread are what fills one.
+_WHOLE = 4
 #: Records of one size in a row from which columns cost less than a walk.
 _SHORT_RUN = 16
 _FUTEX, _FUTEX_WAIT, _FUTEX_WAKE = 202, 0, 1
@@ -56,7 +57,7 @@ Places = NDArray[np.int64]
 _Run = tuple[Rows, NDArray[np.uint64]]
 
 
-class _Stripe:
+class _Ring:
     """One of the rings, and where its reader is. A target gone mad may have written anything: positions are checked."""
 
     def __init__(self, region_bytes: Rows, state: int, data: int, size: int) -> None:
@@ -142,25 +143,26 @@ class HookRing:
     """The ring and its reader. There must be one reader only."""
 
     def __init__(self, host: Host, size: int, name: str = "ring") -> None:
-        """`size`: bytes, a power of two; a quarter of that is one stripe's. NoMemoryError."""
+        """`size`: bytes, a power of two; one ring has that, or half of it. NoMemoryError."""
         self.size = size
+        self._rings = min(1 << (max(os.cpu_count() or 1, 1) - 1).bit_length(), STRIPES)
         self._host = host
         self._region = host.region
-        self._one = max(size // _PART, PAGE)
+        self._one = max(size if self._rings <= _WHOLE else size // 2, PAGE)
         if self._one & (self._one - 1):
             raise MachineError(f"a ring of {size} bytes: a power of two is needed")
-        self._data_at = aligned(Descriptor.SIZE + STRIPES * RingState.SIZE, PAGE)
-        self._bytes = self._data_at + STRIPES * self._one
+        self._data_at = aligned(Descriptor.SIZE + self._rings * RingState.SIZE, PAGE)
+        self._bytes = self._data_at + self._rings * self._one
         self.offset = self._region.allocate(self._bytes)
         try:
             self._region.provide(self.offset, self._bytes)
         except BaseException:
             self._region.release(self.offset, self._bytes)
             raise
-        self._stripes = [
-            _Stripe(self._region.bytes, self.offset + Descriptor.SIZE + number * RingState.SIZE,
+        self._parts = [
+            _Ring(self._region.bytes, self.offset + Descriptor.SIZE + number * RingState.SIZE,
                     self.offset + self._data_at + number * self._one, self._one)
-            for number in range(STRIPES)
+            for number in range(self._rings)
         ]  # fmt: skip
         shared = self._descriptor(0)
         self._region.bytes[self.offset : self.offset + len(shared)] = np.frombuffer(shared, np.uint8)
@@ -176,6 +178,7 @@ class HookRing:
         data = bytearray(Descriptor.SIZE)
         struct.pack_into("<I", data, Descriptor.KIND, MapType.RINGBUF)
         struct.pack_into("<I", data, Descriptor.MAX_ENTRIES, self.size)
+        struct.pack_into("<I", data, Descriptor.MASK, self._rings - 1)
         struct.pack_into("<Q", data, Descriptor.END, self._one)
         struct.pack_into("<q", data, Descriptor.STATE, distance + Descriptor.SIZE)
         struct.pack_into("<q", data, Descriptor.VALUES, distance + self._data_at)
@@ -190,13 +193,13 @@ class HookRing:
         return self._sleeper.fd
 
     def waiting(self) -> int:
-        """Bytes between the positions of the fullest ring, as a part of the whole: STRIPES times that would fill it."""
-        return max(one.waiting() for one in self._stripes) * _PART
+        """Bytes between the positions: of the fullest ring, as a part of `size`."""
+        return max(one.waiting() for one in self._parts) * self.size // self._one
 
     def wait(self, timeout: float) -> bool:
         """Until something is there, `timeout` seconds at most; False: nothing came."""
         until = time.monotonic() + timeout
-        while not (there := any(one.waiting() for one in self._stripes)):
+        while not (there := any(one.waiting() for one in self._parts)):
             left = until - time.monotonic()
             if left <= 0:
                 break
@@ -208,7 +211,7 @@ class HookRing:
     @property
     def written_bytes(self) -> int:
         """Where the writers are; a record that is still being written counts."""
-        ends = tuple(one.at + one.waiting() for one in self._stripes)
+        ends = tuple(one.at + one.waiting() for one in self._parts)
         total = sum(ends)
         if not self._asked or self._asked[-1][0] != total:
             self._asked.append((total, ends))
@@ -217,21 +220,21 @@ class HookRing:
     @property
     def read_bytes(self) -> int:
         """Where the reader is: of the places that `written_bytes` gave, the last one before which all has been read."""
-        while self._asked and all(one.at >= end for one, end in zip(self._stripes, self._asked[0][1], strict=True)):
+        while self._asked and all(one.at >= end for one, end in zip(self._parts, self._asked[0][1], strict=True)):
             self._read = self._asked.popleft()[0]
         return self._read
 
     def read(self) -> list[Rows]:
         """The records that are complete now, copied: one array (n, length) per length, each in the order they came.
 
-        Ends in each stripe at the first record that is still being written. Frees what it read.
+        Ends in each ring at the first record that is still being written. Frees what it read.
         """
         return [rows for rows, _ in self.read_placed()]
 
     def read_placed(self) -> list[tuple[Rows, Places]]:
         """As `read`, with each record's place, by which those of different lengths can be put in their order."""
         runs: dict[int, list[_Run]] = {}
-        for one in self._stripes:
+        for one in self._parts:
             one.read(runs)
         if self._sleeper is not None:
             self._sleeper.awake()
@@ -254,7 +257,7 @@ class HookRing:
         """To be called when the target has ended: how many records its threads had not completed. Those behind them
         can be read then.
         """
-        return sum(one.skip() for one in self._stripes)
+        return sum(one.skip() for one in self._parts)
 
     def memory(self) -> int:
         return self._bytes
@@ -266,7 +269,7 @@ class HookRing:
         self._closed = True
         if self._sleeper is not None:
             self._sleeper.close()
-        self._stripes = []
+        self._parts = []
         self._region.release(self.offset, self._bytes)
 
     def __enter__(self) -> Self:
