@@ -12,7 +12,7 @@ from ..model import Cost
 from .displaced import Displaced
 from .model import Fit, JumpSite, NoJump
 from .unsafepoints import UnsafePoints
-from .windows import Stretches, Window
+from .windows import JUMP, Stretches, Window
 
 #: Instructions between the end of an epilogue's first one and its return, at most: pop, nop.
 _EPILOGUE = 3
@@ -101,7 +101,7 @@ class JumpSites:
             for window in choice:
                 last = self._with_return(window, limit)
                 start = instructions[window.first].ip
-                end = max(instructions[last - 1].next_ip, start + window.length)
+                end = max(instructions[last - 1].next_ip, start + max(JUMP, window.length))  # a pun's byte, too
                 if _is_free(start, end, address, wanted, taken):
                     insort(taken, (start, end))
                     chosen[address] = self._site(self._index_of(address), window, last)
