@@ -11,7 +11,7 @@ from bench import __doc__ as about
 from bench.measure import machine
 from bench.programs import NotPossible, go_version
 
-BENCHES = ("request", "agent", "start", "inspect", "ps", "encode", "trace", "hooks")
+BENCHES = ("request", "agent", "start", "inspect", "ps", "encode", "trace", "hooks", "translator")
 
 
 def main() -> int:
