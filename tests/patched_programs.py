@@ -24,8 +24,11 @@ _PAGE = 4096
 _ET_DYN = 3
 _HEADER, _SEGMENT = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQQQ")
 _LOAD, _PHDR, _R, _RX, _RW = 1, 6, 4, 5, 6
-#: Distances from the text's end to windows without pun, and to the counters.
-_NEAR, _COUNTERS = 0x1000_0000, 0x2000_0000
+#: Distances from the image's start to the window without pun, and to the counters. No instruction begins with 6 or 7,
+#: so that no pun leads there.
+_NEAR, _COUNTERS = 0x0680_0000, 0x0780_0000
+#: Puns from there on lead so far that not all of the image can be reached.
+_TOO_FAR = 0x7E
 
 #: Chooses addresses of events in a function.
 Chooser = Callable[[Function, FunctionCode, UnsafePoints], Iterable[int]]
@@ -103,9 +106,9 @@ class Patcher:
         self._puns = puns
         self._windows: dict[int | None, _Window] = {}
         self._patches: list[tuple[int, bytes, bytes]] = []
-        end = max(address + size for address, size in self._loaded())
-        self._near = (end + _NEAR) & -_PAGE
-        self._counters = (end + _COUNTERS) & -_PAGE
+        self._near = lowest + _NEAR
+        self._counters = lowest + _COUNTERS
+        assert all(address + size < self._near for address, size in self._loaded())
         self._sites: list[tuple[Function, JumpSite]] = []
         self._refused = 0
 
@@ -119,7 +122,7 @@ class Patcher:
             wanted = list(choose(function, code, unsafe))
             found = JumpSites(code, unsafe, puns=self._puns).spread(wanted) if wanted else {}
             for site in found.values():
-                if isinstance(site, JumpSite) and (site.pun is None or site.pun == 0x5D):
+                if isinstance(site, JumpSite) and (site.pun is None or site.pun < _TOO_FAR):
                     self._place(function, site)
                 else:
                     self._refused += 1

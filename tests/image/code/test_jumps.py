@@ -60,8 +60,8 @@ SMALL = "493b6610 7606 55 4889e5 5d c3" + RESTART + "ebed"
 
 def test_entry_is_reached_through_the_check() -> None:
     found = site(SMALL, 0x1006, CHECKED)
-    assert parts(found) == (0x1000, 6, "493b66107606", "", 0x1006)
-    assert (found.live, found.reason_not_live, found.pun, found.scratch, found.nosplit) == (True, "", None, True, False)
+    assert parts(found) == (0x1000, 4, "493b66107606", "", 0x1006)
+    assert (found.live, found.reason_not_live, found.pun, found.scratch, found.nosplit) == (True, "", 0x76, True, False)
 
 
 def test_a_far_jump_of_the_check_has_room_by_itself() -> None:
@@ -82,7 +82,7 @@ def test_go1_20_enters_at_the_edge_of_the_check() -> None:
     # cmp; jbe 1012; sub $8,%rsp; xor %eax,%eax; add $8,%rsp; ret; nop; call; jmp
     code = "493b6610 760c 4883ec08 31c0 4883c408 c3 90" + RESTART + "ebe7"
     found = site(code, 0x1004, CHECKED)
-    assert parts(found) == (0x1000, 6, "493b6610", "760c", 0x1006)
+    assert parts(found) == (0x1000, 4, "493b6610", "", 0x1004)
     assert not found.scratch  # the flags decide
     assert site(code, 0x1006, CHECKED).scratch
 

@@ -14,7 +14,7 @@ import re
 from .displaced import Displaced
 from .model import JumpSite
 from .unsafepoints import UnsafePoints
-from .windows import JUMP, PAGE, preempted
+from .windows import JUMP, PAGE
 
 #: The check's instructions before its jump, the jump, and what makes the frame, to which no jump leads.
 _CHECK = re.compile(
@@ -33,8 +33,8 @@ def checked_entry(code: bytes, address: int, event: int, unsafe: UnsafePoints) -
     if check is None or unsafe.foreign or event - address not in (check.end(), check.start("jump")):
         return None
     behind = event - address == check.end()
-    start, end, reason = _window(check, behind, address, unsafe)
-    if (address + start) % PAGE + JUMP > PAGE:
+    start, end, pun = _window(check, behind)
+    if (address + start) % PAGE + (JUMP if pun is None else end) > PAGE:
         return None
     last = max(end, event - address)
     return JumpSite(
@@ -44,18 +44,18 @@ def checked_entry(code: bytes, address: int, event: int, unsafe: UnsafePoints) -
         Displaced(address + start, code[start : event - address]),
         Displaced(event, code[event - address : last]),
         address + last,
-        None,
-        not reason,
-        reason,
+        pun,
+        True,
+        "",
         behind and not unsafe.assembly,
         nosplit=False,
     )
 
 
-def _window(check: re.Match[bytes], behind: bool, address: int, unsafe: UnsafePoints) -> tuple[int, int, str]:
-    """What the jump overwrites, by offsets, and why that is not for live processes."""
+def _window(check: re.Match[bytes], behind: bool) -> tuple[int, int, int | None]:
+    """What the jump overwrites, by offsets: always one instruction; and its pun."""
     for alone in ("frame", "far", "lea"):
         if check[alone] is not None and (behind or alone != "frame"):
-            return *check.span(alone), ""
-    boundary = address + check.start("jump")
-    return 0, check.end(), "" if unsafe.unsafe(boundary) else preempted(boundary)
+            return *check.span(alone), None
+    jump = check.start("jump")
+    return 0, jump, check["jump"][0]

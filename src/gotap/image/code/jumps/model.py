@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from .displaced import Displaced
 
+_JUMP = 5
+
 
 class JumpSite(Struct, frozen=True):
     """A place for a five-byte jump into a trampoline that makes an event happen at `address`.
@@ -45,8 +47,10 @@ class JumpSite(Struct, frozen=True):
 
     @property
     def moved_end(self) -> int:
-        """Behind the instructions that run in the trampoline: no other jump may stand between `start` and there."""
-        return max(self.end, self.after.end)
+        """Behind the instructions that run in the trampoline, and behind a pun's byte: no other jump may stand between
+        `start` and there.
+        """
+        return max(self.start + _JUMP, self.end, self.after.end)
 
 
 class NoJump(Struct, frozen=True):

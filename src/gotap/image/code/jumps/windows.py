@@ -31,7 +31,8 @@ JUMP = 5
 #: A write to another process's memory may end between two pages (__get_user_pages, mm/gup.c), and half a jump is none.
 #: What an image is moved by are whole pages.
 PAGE = 4096
-_POP_RBP = 0x5D
+#: `pop %rbp` behind the first instruction of epilogues, `jbe` (short) behind that of stack checks.
+_COMMON_PUNS = b"\x5d\x76"
 #: Bytes before an address at which a stretch may begin: the longest stack check has 27 (obj6.go, stacksplit).
 _FURTHEST = 32
 #: Instructions that are looked back over for an earlier use of a pointer.
@@ -64,18 +65,21 @@ class Window(Struct, frozen=True):
     several: bool
 
     @property
-    def rank(self) -> tuple[bool, int, bool, bool, int]:
-        """The lower the better. Puns need trampolines in certain places: for 0x5d there is one anyway.
+    def rank(self) -> tuple[bool, bool, int, bool, int]:
+        """The lower the better.
 
-        A jump that overwrites one instruction alone can be written wherever threads stand.
+        A jump that overwrites one instruction alone, as a pun does, can be written wherever threads stand; and should
+        somebody put a uprobe there afterwards, the kernel runs that instruction, which it reads from the file, and goes
+        on behind it: with several overwritten that is in the middle of the jump, which ends the program.
+        Puns need trampolines in certain places, so that those come first which most functions offer.
         """
-        places = 0 if self.pun is None else 1 if self.pun == _POP_RBP else 2
-        return bool(self.reason_not_live), places, self.calls, self.several, self.last - self.first
+        places = 0 if self.pun is None else _COMMON_PUNS.find(self.pun) + 1 or len(_COMMON_PUNS) + 1
+        return bool(self.reason_not_live), self.several, places, self.calls, self.last - self.first
 
     @property
     def is_perfect(self) -> bool:
         """Whether no other can be better: one instruction that needs nothing."""
-        return self.rank == (False, 0, False, False, 1)
+        return self.rank == (False, False, 0, False, 1)
 
 
 class Stretches:
