@@ -86,6 +86,7 @@ def test_every_place_and_length(program: Target, island: Island, known: bool) ->
 def test_addresses_that_are_none(program: Target, address: int) -> None:
     assert read(program, address, 8) == -errno.EFAULT
     assert read(program, address, 300) == -errno.EFAULT
+    assert read(program, address, 1) == -errno.EFAULT
 
 
 def test_nothing_is_read(program: Target) -> None:

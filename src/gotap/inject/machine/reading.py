@@ -80,7 +80,9 @@ class ReadCode:
         look, other, inside = a.new_label("look"), a.new_label("other"), a.new_label("inside")
         a.mov(R8, self.region + Header.RANGES)
         a.mov(ECX, RANGE_COUNT)
-        a.lea(RAX, mem(RDX, 0, RSI))
+        a.mov(RAX, RDX)
+        a.add(RAX, RSI)
+        a.jb(unknown)  # it wraps around
         a.label(look)
         a.cmp(RDX, mem(R8, Range.LOW))
         a.jb(other)
