@@ -215,7 +215,7 @@ def put_region(pid: int, counters: int) -> tuple[Region, Slots]:
         number = caller(memfd_create("gotap-machine"))
         descriptor = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR)
         try:
-            region = Region.create(descriptor, size=_REGION, journal=0)
+            region = Region.create(descriptor, size=_REGION)
         finally:
             os.close(descriptor)
         region.address = caller(mmap(0, _REGION, PROT_READ | PROT_WRITE, MAP_SHARED, number, 0))
