@@ -106,9 +106,9 @@ class Watch:
 
     def detach(self, target: Target) -> int:
         """How many operations were in flight."""
-        del self.watched[target.attachment.number]
         in_flight = self.watchers.detach(target.attachment)
         self.drain()
+        del self.watched[target.attachment.number]
         self.targets.retire(target.attachment)
         target.process.close()
         return in_flight

@@ -33,6 +33,10 @@ class UncheckedGo(GotapError):
     """The target's Go is newer than any that jumps were checked with."""
 
 
+class OtherJumps(GotapError):
+    """There are jumps of another gotap where uprobes are wanted."""
+
+
 def add_via_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--via",
@@ -154,6 +158,25 @@ def fitting_script(mechanism: str, script: BoundScript, image: Image | None) -> 
     """The same of a script."""
     refused = {} if image is None else _refused(mechanism, script, image)
     return without_functions(script, refused) if refused else script
+
+
+def check_jumps(mechanism: str, bound: Binding | BoundScript, image: Image, pid: int, bias: int) -> None:
+    """Raises OtherJumps when uprobes would be put where a gotap has written jumps: that would end the program, since
+    the kernel runs the instruction that is in the file and goes on behind it, in the middle of a jump.
+    """
+    if mechanism != UPROBE:
+        return
+    from gotap.inject.patches.leftovers import leftovers
+
+    for one in leftovers(pid):
+        patched = {at for patch in one.journal.patches for at in range(patch.address, patch.end)}
+        addresses = {(image.elf.address_of(offset) or 0) + bias for offset in offsets_of(bound)}
+        if found := patched & addresses:
+            owner = f" (pid {one.owner})" if one.owner is not None else ""
+            raise OtherJumps(
+                f"a gotap{owner} has jumps in process {pid} where uprobes would go, {min(found):#x} for one",
+                f"gotap detach {pid}",
+            )
 
 
 def _refused(mechanism: str, bound: Binding | BoundScript, image: Image) -> Refused:

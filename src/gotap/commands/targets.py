@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from gotap.bpf.machine import Executable, Machine
-from gotap.commands.mechanisms import UPROBE, Machines, fitting_binding, sites_for
+from gotap.commands.mechanisms import UPROBE, Machines, check_jumps, fitting_binding, sites_for
 from gotap.commands.memory import give_back
 from gotap.commands.streams import say
 from gotap.errors import GotapError
@@ -206,6 +206,7 @@ class Targets:
             )
         path = f"/proc/self/fd/{descriptor}"
         executable = Executable(process.pid, process.initial_tgid, path, process.load_bias(program.elf.entry))
+        check_jumps(mechanism, program.binding, program.image, executable.pid, executable.bias)
         machine = self.machines.of(mechanism, executable.pid, program.image)
         try:
             attachment = self.watchers.attach(machine, executable, program.binding, meanwhile)

@@ -6,6 +6,7 @@ that emulates it. Sites where no jump fits get an ordinary uprobe, and so do tho
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -31,6 +32,7 @@ from gotap.inject.tracee.grip import is_held
 from gotap.inject.trampolines.springboard import springboard, springboard_jump
 from gotap.inject.trampolines.windows import Range, plan
 from gotap.process.errors import ProcessGone
+from gotap.process.memory import Memory
 from gotap.process.proc import Process
 
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _JUMP = 5
+_BREAKPOINT = 0xCC
+
+
+class SpringboardRefused(GotapError):
+    """Somebody else has patched the same code."""
 
 
 class Placement(Struct):
@@ -214,6 +221,7 @@ class SpringboardMachine:
         placement.stop = max(outcome.stops, default=0)
         refused = set()
         by_patch = {patch: offset for offset, patch in put.patches.items()}
+        _check_others(put.pid, [one.patch for one in outcome.refused])
         for one in outcome.refused:
             placement.reasons[one.reason] += 1
             refused.add(by_patch[one.patch])
@@ -292,6 +300,23 @@ class _Step:
         for one, link in zip(self._wanted, self._links, strict=True):
             if one.origin is not None:
                 link.inner += self._inner.attach(executable, [one], user_only=self._user_only)
+
+
+def _check_others(pid: int, patches: Sequence[Patch]) -> None:
+    """Raises SpringboardRefused when somebody has written more than breakpoints where patches were to go.
+
+    Under a uprobe the kernel runs the instruction that is in the file and goes on behind it: in the middle of a jump
+    that is there now, which would end the program.
+    """
+    with Process(pid) as process, contextlib.closing(Memory(process)) as memory:
+        for patch in patches:
+            actual = memory.read(patch.address, patch.size) or b""
+            changed = [now for now, before in zip(actual, patch.original, strict=False) if now != before]
+            if any(byte != _BREAKPOINT for byte in changed):
+                raise SpringboardRefused(
+                    f"the code at {patch.address:#x} was changed by another agent, or another gotap",
+                    f"end that one; `gotap detach {pid}` takes out what a gotap has left",
+                )
 
 
 def _unless(put: _Put | None, offset: int) -> int | None:

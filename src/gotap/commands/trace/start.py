@@ -15,7 +15,7 @@ from gotap.bpf.machine import Machine
 from gotap.commands.descriptors import raise_limit, set_limit
 from gotap.commands.ends import Limits, Signals, noted_signals
 from gotap.commands.main import FAILED, OK
-from gotap.commands.mechanisms import AUTO, UPROBE, Machines, fitting_script, sites_for
+from gotap.commands.mechanisms import AUTO, UPROBE, Machines, check_jumps, fitting_script, sites_for
 from gotap.commands.memory import give_back, keep_for_batches, keep_loaded
 from gotap.commands.streams import say
 from gotap.commands.trace.names import NoNames, ProgramNames
@@ -288,6 +288,8 @@ class _Tracing:
         subject, image = self.subject, self.image
         try:
             executable = None if subject is None else subject.executable(image.elf.entry if image is not None else 0)
+            if executable is not None and image is not None:
+                check_jumps(self.mechanism, tracer.script, image, executable.pid, executable.bias)
             return tracer.attach(executable)
         except GotapError:
             if subject is not None and not subject.is_alive():  # of an end everything fails, in many words
