@@ -296,10 +296,18 @@ def test_other_code_and_addresses() -> None:
         ("4531e4 4c89e8 c3", False),  # mov %r13,%rax
         ("41b401 9090 4c89e0 c3", False),  # only a byte of R12
         ("b801000000 e8f71f0000 c3", False),  # who knows what is called
+        ("7203 9090 90 c3", False),  # jb
     ],
 )
 def test_scratch(code: str, scratch: bool) -> None:
     assert site("4801d8" + code, 0x1003, UNSAFE).scratch == scratch
+
+
+def test_scratch_until_something_is_written() -> None:
+    # lea 8(%rsp),%rax; lea 8(%rsp),%rbx; jmp *%rax: nobody has written them since the entry
+    assert site("488d442408 488d5c2408 ffe0", 0x1005).scratch
+    for written in ("0fbae003", "48ffc0", "41b401", "664531e4"):  # bt, inc, movb to R12, xorw of R12
+        assert not site(f"{written} 488d5c2408 ffe0", 0x1000 + len(written) // 2).scratch, written
 
 
 # -- pages -----------------------------------------------------------------------------------------------------------
@@ -334,6 +342,19 @@ def test_sites_keep_out_of_each_others_way() -> None:
             assert "another probe" in one.reason
             assert not any(start <= address < end for start, end in taken)  # a uprobe can be there
     assert {0x1002, 0x100A} <= {one.address for one in found.values() if isinstance(one, JumpSite)}
+
+
+def test_the_last_byte_of_a_pun_is_nobody_elses() -> None:
+    """Another jump there would make it lead elsewhere, a breakpoint too."""
+    # lea -1(%rbx),%rax; lea 1(%rcx),%rdx …
+    code, unsafe = function("488d43ff 488d5101 488d4801 488d7101 c3"), UnsafePoints(0x1000, SAFE)
+    alone = jump_site(code, 0x1000, unsafe)
+    assert isinstance(alone, JumpSite)
+    assert (alone.pun, alone.end, alone.moved_end) == (0x48, 0x1004, 0x1005)
+    both = jump_sites(code, [0x1000, 0x1004, 0x1008], unsafe)
+    places = sorted((one.start, one.start + 5) for one in both.values() if isinstance(one, JumpSite))
+    assert all(end <= start for (_, end), (start, _) in pairwise(places))
+    assert not any(low < address < high for address in both for low, high in places)
 
 
 def test_each_alone_would_find_room() -> None:

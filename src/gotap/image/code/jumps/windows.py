@@ -278,7 +278,7 @@ class Stretches:
         """Whether none of them has been written since the function was entered, on the only way to the instruction."""
         if index >= _LOOK_BACK or self.graph.blocks[0].cyclic or index > self.graph.blocks[0].last:
             return False
-        return all(_SCRATCH.isdisjoint(_used(one)[1]) for one in self.graph.instructions[:index])
+        return not any(_touches(one) for one in self.graph.instructions[:index])
 
     def _dead(self, index: int) -> bool:
         """Whether all three are written before they are read, or the function is left."""
@@ -320,3 +320,11 @@ def _used(instruction: Instruction) -> tuple[set[int], set[int]]:
     if instruction.rflags_modified & _STATUS == _STATUS:
         written.add(_FLAGS)
     return read, written
+
+
+def _touches(instruction: Instruction) -> bool:
+    """Whether any part of R12, R13 or the flags is written."""
+    return bool(instruction.rflags_modified) or any(
+        used.access != OpAccess.READ and RegisterExt.full_register(used.register) in _SCRATCH
+        for used in _FACTORY.info(instruction).used_registers()
+    )
