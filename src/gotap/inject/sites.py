@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from gotap.errors import GotapError
-from gotap.image.code.jumps import JumpSite, NoJump, UnsafePoints, checked_entry, jump_sites
+from gotap.image.code.jumps import Fit, JumpSite, NoJump, UnsafePoints, checked_entry, fit_of, jump_sites
 from gotap.image.errors import ImageError
 from gotap.image.function_code import function_code
 from gotap.image.functions.pclntab import Function
@@ -48,6 +48,10 @@ class Sites:
             for address, site in self._in(function, wanted).items():
                 found[wanted[address]] = site
         return found
+
+    def fits(self, offsets: Iterable[int]) -> dict[int, Fit]:
+        """Which mechanisms events there can have, besides a uprobe."""
+        return {offset: fit_of(site) for offset, site in self.at(offsets).items()}
 
     def name(self, offset: int) -> str:
         """The function there, and how far in it: `main.handle+0x1f`."""

@@ -30,11 +30,13 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gotap.image.code.jumps.model import JumpSite
+from gotap.image.code.jumps.model import JumpSite, hook_refusal
 from gotap.inject.trampolines.hook_code import HEAD, Template, careful, common, scratch
 from gotap.inject.trampolines.slots import Slots
 from gotap.inject.trampolines.stub import after_code, largest
 from gotap.inject.trampolines.windows import PAGE, Jump, Place, Shared, Window
+
+__all__ = ["PROGRAMS", "Code", "HookCode", "element", "first_pointer", "hook_refusal", "list_end", "packed"]
 
 #: A site's record: its address, and where its first program is in the list behind.
 _RECORD = struct.Struct("<QQ")
@@ -60,13 +62,6 @@ class Code(NamedTuple):
 
     code: bytes
     data: bytes
-
-
-def hook_refusal(site: JumpSite) -> str:
-    """Why no hook stub may stand at this site, as a clause; empty: it may."""
-    if site.nosplit and not site.scratch:
-        return "the function does not check its stack, and there is no register free"
-    return ""
 
 
 def list_end(record: int) -> int:

@@ -7,7 +7,7 @@ cannot be proven is refused, with the reason. Pure: nothing is read or written b
 
 from .displaced import Displaced, JumpTooFar, jump
 from .entries import checked_entry
-from .model import Fit, JumpSite, NoJump
+from .model import Fit, JumpSite, NoJump, fit_of, hook_refusal
 from .sites import JumpSites, fits, jump_site, jump_sites, jumpable
 from .unsafepoints import UnsafePoints
 
@@ -20,7 +20,9 @@ __all__ = [
     "NoJump",
     "UnsafePoints",
     "checked_entry",
+    "fit_of",
     "fits",
+    "hook_refusal",
     "jump",
     "jump_site",
     "jump_sites",

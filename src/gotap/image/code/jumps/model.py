@@ -69,3 +69,18 @@ class Fit(Struct, frozen=True):
     hook: bool
     live: bool
     reason: str
+
+
+def hook_refusal(site: JumpSite) -> str:
+    """Why no hook stub may stand at this site, as a clause; empty: it may."""
+    if site.nosplit and not site.scratch:
+        return "the function does not check its stack, and there is no register free"
+    return ""
+
+
+def fit_of(site: JumpSite | NoJump) -> Fit:
+    """Which mechanisms an event has by that site, if it is one."""
+    if isinstance(site, NoJump):
+        return Fit(False, False, False, site.reason)
+    refusal = hook_refusal(site)
+    return Fit(True, not refusal, site.live, site.reason_not_live or refusal)

@@ -10,7 +10,7 @@ from iced_x86 import FlowControl, Mnemonic
 from ..function import FunctionCode
 from ..model import Cost
 from .displaced import Displaced
-from .model import Fit, JumpSite, NoJump
+from .model import Fit, JumpSite, NoJump, fit_of
 from .unsafepoints import UnsafePoints
 from .windows import JUMP, Stretches, Window
 
@@ -194,7 +194,4 @@ def jumpable(code: FunctionCode, unsafe: UnsafePoints, *, live: bool = True) -> 
 
 def fits(code: FunctionCode, address: int, unsafe: UnsafePoints) -> Fit:
     """Which mechanisms an event at that address can have, besides a uprobe."""
-    site = jump_site(code, address, unsafe)
-    if isinstance(site, NoJump):
-        return Fit(False, False, False, site.reason)
-    return Fit(True, True, site.live, site.reason_not_live)
+    return fit_of(jump_site(code, address, unsafe))
