@@ -23,6 +23,8 @@ PAGE = 4096
 
 #: How many values a per-CPU value is: threads write to the one of their slot's stripe, so that few share a cache line.
 STRIPES = 8
+#: So many stripes have one thread each, the first that claim slots; all other threads share what is left.
+OWN_STRIPES = STRIPES // 2
 #: Unless the target has many threads.
 SLOTS = 256
 CACHE_LINE = 64
@@ -76,7 +78,8 @@ class Slot(IntEnum):
     OWNER = 0x00  # u64: FS base of the thread, 0 before it has one
     CLAIM = 0x08  # u32: bit 0 set before OWNER is
     BUSY = 0x0C  # u8: 1 while a hook runs; only the owner writes it, except that nobody runs in slots without owner
-    STRIPE = 0x10  # u32: claims are numbered, modulo STRIPES
+    ALONE = 0x0D  # u8: 1 if no other thread has its stripe, so that nobody else writes to its per-CPU values
+    STRIPE = 0x10  # u32: which of the STRIPES it has
     TID = 0x14  # u32: id of the thread in its own pid namespace, 0: not asked yet
     GENERATION = 0x18  # u32: as Header.GENERATION was when it was asked
     LOCK = 0x1C  # u32: what its owner writes into Bucket.LOCK: 1, gotap 2
@@ -84,6 +87,7 @@ class Slot(IntEnum):
     RANDOM = 0x28  # u64: state of the random numbers, never 0
     SAVED = 0x30  # 16 bytes that hooks may use
     CONTEXT = 0x40  # struct pt_regs
+    CLAIMING = 0xE8  # u64: what a thread keeps while it gets its stripe
     ELEMENTS = 0x100  # KEPT_ELEMENTS u32: elements that this thread has deleted and keeps for its next updates
     WORK = 0x200  # where helpers keep what they work with
     STACK_END = 0x300
@@ -91,7 +95,7 @@ class Slot(IntEnum):
     SIZE = 0x2000
 
 
-assert Slot.CONTEXT + PT_REGS_SIZE <= Slot.ELEMENTS
+assert Slot.CONTEXT + PT_REGS_SIZE <= Slot.CLAIMING
 
 #: Maps that have a place in Slot.ELEMENTS.
 KEPT_ELEMENTS = (Slot.WORK - Slot.ELEMENTS) // 4

@@ -27,6 +27,7 @@ from gotap.inject.machine.layout import (
     PAGE,
     RANGE_COUNT,
     SLOTS,
+    STRIPES,
     VERSION,
     Header,
     Range,
@@ -98,6 +99,7 @@ class Region:
         self.slots()[:, Slot.RANDOM : Slot.RANDOM + 8] = seeds.view(np.uint8).reshape(slots, 8)
         self.slots()[:, Slot.LOCK] = 1
         self.write_u32(at + Slot.LOCK, 2)
+        self.write_u32(at + Slot.STRIPE, STRIPES - 1)  # one that threads share
         self.write_u32(at + Slot.CLAIM, 1)
         self.write_u64(at + Slot.OWNER, 1)  # no thread's FS base
         self.write_u64(Header.MAGIC, MAGIC)
