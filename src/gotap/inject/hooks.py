@@ -180,7 +180,7 @@ class HookMachine:
                                  "trace them with --via uprobe or springboard")  # fmt: skip
         maps = {name: self._place(map, self._region.address) for name, map in source.maps.items()}
         at = self._shared.next_code
-        self._shared.add_code(translate(source.code, at, maps, self._helpers, self._inlines))
+        self._shared.add_code(translate(source.code, at, maps, self._helpers, self._inlines, Slot.ALONE))
         return HookProgram(at)
 
     def _load_here(self, source: Source) -> HostProgram:

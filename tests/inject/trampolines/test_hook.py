@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gotap.inject.machine.layout import STRIPES, Header, Slot
+from gotap.inject.machine.layout import OWN_STRIPES, STRIPES, Header, Slot
 from gotap.inject.trampolines import hook
 from gotap.inject.trampolines.slots import MULTIPLIER, SHIFT, Context
 from gotap.inject.x86.assembler import Assembler
@@ -185,8 +185,13 @@ def test_each_thread_has_a_slot_of_its_own(scratch: bool) -> None:
     taken = [owner for owner in owners if owner]
     assert len(taken) == len(set(taken)) == threads
     assert stubs.count(0) == threads * rounds
-    stripes = [ctypes.c_uint32.from_address(stubs.slot(n + 1) + Slot.STRIPE).value for n in range(63) if owners[n]]
-    assert all(stripe < STRIPES for stripe in stripes)
+    stripes: dict[int, list[int]] = {0: [], 1: []}
+    for number in (n + 1 for n in range(63) if owners[n]):
+        alone = ctypes.c_uint8.from_address(stubs.slot(number) + Slot.ALONE).value
+        stripes[alone].append(ctypes.c_uint32.from_address(stubs.slot(number) + Slot.STRIPE).value)
+    assert sorted(stripes[1]) == list(range(OWN_STRIPES))
+    assert len(stripes[0]) == threads - OWN_STRIPES
+    assert set(stripes[0]) == set(range(OWN_STRIPES, STRIPES))
 
 
 def call(stub: Stub, rounds: int) -> None:

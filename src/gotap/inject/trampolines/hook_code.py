@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from gotap.inject.machine.layout import STRIPES, Slot
+from gotap.inject.machine.layout import OWN_STRIPES, STRIPES, Slot
 from gotap.inject.trampolines.slots import MULTIPLIER, SHIFT, Context
 from gotap.inject.x86.assembler import Assembler
 from gotap.inject.x86.operands import (
@@ -252,11 +252,23 @@ def _search_carefully(a: Assembler, places: Places) -> None:
 
 
 def _number_claim(a: Assembler, slot: Register, counter: Register) -> None:
-    """`counter` holds its address. Two threads may read the same number, which does no harm: stripes are shared."""
-    a.lock().inc(dword(counter))
-    a.mov(counter.sized(4), mem(counter))
-    a.and_(counter.sized(4), STRIPES - 1)
-    a.mov(mem(slot, Slot.STRIPE), counter.sized(4))
+    """`counter` holds its address. The first threads get stripes of their own.
+
+    A signal handler may use the slot in the midst of this, so that it never is alone before it has its own stripe.
+    """
+    alone = a.new_label("alone")
+    a.mov(mem(slot, Slot.CLAIMING), RAX)
+    a.mov(EAX, 1)
+    a.lock().xadd(mem(counter), EAX)
+    a.mov(byte(slot, Slot.ALONE), 0)
+    a.cmp(EAX, OWN_STRIPES)
+    a.jb(alone)
+    a.and_(EAX, STRIPES - OWN_STRIPES - 1)
+    a.or_(EAX, OWN_STRIPES)  # which clears the carry
+    a.label(alone)
+    a.mov(mem(slot, Slot.STRIPE), EAX)
+    a.setcc(Condition.BELOW, byte(slot, Slot.ALONE))
+    a.mov(RAX, mem(slot, Slot.CLAIMING))
 
 
 def _context(register: Context, slot: Register = R12) -> Memory:
