@@ -39,6 +39,7 @@ from gotap.inject.tracee import (
 from gotap.inject.tracee.errors import TraceeError
 from gotap.process.errors import ProcessGone
 from gotap.process.proc import Process
+from gotap.process.processor import has_fsgsbase
 
 #: Address space for programs; what is not used takes no memory.
 CODE_SIZE = 64 << 20
@@ -46,8 +47,6 @@ _ALIGNMENT = 64
 _PAGE = 4096
 #: MAP_NORESERVE: what is not used is not to count against the host's commit limit.
 _NO_RESERVE = 0x4000
-#: AT_HWCAP2 and its bit for RDFSBASE (arch/x86/include/uapi/asm/hwcap2.h, Linux ≥ 5.9).
-_AT_HWCAP2, _FSGSBASE = 26, 1 << 1
 
 
 class Shared:
@@ -181,10 +180,7 @@ def _unmap_if_possible(caller: Caller, address: int, size: int) -> None:
 
 def _check_processor() -> None:
     """Threads find their slot by RDFSBASE."""
-    with open("/proc/self/auxv", "rb") as file:
-        content = file.read()
-    words = [int.from_bytes(content[at : at + 8], "little") for at in range(0, len(content), 8)]
-    if not dict(zip(words[::2], words[1::2], strict=False)).get(_AT_HWCAP2, 0) & _FSGSBASE:
+    if not has_fsgsbase():
         raise MachineError("hooks need the instruction RDFSBASE, which this processor or kernel does not allow",
                            "use Linux 5.9 or newer, or --via uprobe")  # fmt: skip
 
