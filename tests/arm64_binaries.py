@@ -18,6 +18,8 @@ from gotap.image.functions.tables import read_tables
 
 #: funcFlag of functions written in assembly (internal/abi/symtab.go, Go 1.18–1.27).
 _ASSEMBLY = 1 << 2
+#: PCDATA_UnsafePoint (the same file).
+_UNSAFE_POINT = 0
 
 
 @dataclass
@@ -38,7 +40,14 @@ class Arm64Binary:
         start = self.elf.offset_of(function.address)
         assert start is not None
         assembly = bool(self.table.function_flags[function.index] & _ASSEMBLY)
-        return Arm64Function(self.elf.data[start : start + function.size], function.address, assembly=assembly)
+        raw = self.elf.data[start : start + function.size]
+        return Arm64Function(
+            raw,
+            function.address,
+            assembly=assembly,
+            foreign=not function.file,
+            unsafe_points=self.table.pcdata(function, _UNSAFE_POINT),
+        )
 
     def named(self, name: str) -> Arm64Function:
         found = self.table.find(name)
@@ -50,8 +59,8 @@ class Arm64Binary:
         return ((one, self.code(one)) for one in self.table.functions() if one.size >= 4)
 
     def compiled(self) -> Iterator[tuple[Function, Arm64Function]]:
-        """Those that the compiler made."""
-        return ((one, code) for one, code in self.functions() if not code.assembly)
+        """Those that Go's compiler made."""
+        return ((one, code) for one, code in self.functions() if not code.assembly and not code.foreign)
 
     @cached_property
     def listing(self) -> dict[int, tuple[int, str]]:

@@ -54,7 +54,7 @@ def with_springboards(binary: Arm64Binary, sites: Iterable[JumpSite], target: Pa
 
 def with_hooks(binary: Arm64Binary, sites: Sequence[JumpSite], target: Path) -> tuple[Path, int, Slots]:
     """Every site counts its events. Also the address of the counters, one word for each, and the slots."""
-    size = -(-(0x1000 + len(sites) * (largest(Slots(0, 256)) + 16)) // _PAGE) * _PAGE
+    size = -(-(0x1000 + sum(largest(site, Slots(0, 256)) + 16 for site in sites)) // _PAGE) * _PAGE
     head, mask, program = _WINDOW + size, _WINDOW + size + 0x20, _WINDOW + size + 0x40
     records, lists = head + 0x1000, head + 0x1000 + 16 * len(sites)
     counters = lists + 24 * len(sites)

@@ -10,24 +10,26 @@ from arm64_binaries import Arm64Binary, arm64
 from gobuild import ALL, NEWEST, OLDEST, every_version
 from gotap.image.code.arm64 import Arm64Function, JumpSite, NoJump, fits, jump_site
 from gotap.image.code.arm64_relocation import words_of
-
-_UNOPTIMISED = "-gcflags=all=-N -l"
+from gotap.image.functions.pcvalue import value_at
 
 
 def cases() -> list[object]:
-    plain = [pytest.param(go, "", marks=() if go in (OLDEST, NEWEST) else pytest.mark.matrix) for go in ALL]
-    return [*plain, *(pytest.param(go, _UNOPTIMISED, marks=pytest.mark.matrix) for go in ALL)]
+    plain = [pytest.param(go, "plain", marks=() if go in (OLDEST, NEWEST) else pytest.mark.matrix) for go in ALL]
+    others = [pytest.param(go, mode, marks=pytest.mark.matrix) for go in ALL for mode in ("unoptimised", "pie")]
+    return [*plain, *others, pytest.param(NEWEST, "race", marks=pytest.mark.matrix)]
 
 
 @pytest.fixture
-def binary(go: str, flags: str) -> Arm64Binary:
-    return arm64("returns", go, *([flags] if flags else []))
+def binary(go: str, mode: str) -> Arm64Binary:
+    if mode == "unoptimised":
+        return arm64("returns", go, "-gcflags=all=-N -l")
+    return arm64("returns", go, mode=mode)
 
 
 _GROWS = re.compile(r"CALL runtime\.morestack(_noctxt|c)?(\.abi0)?\(SB\)")
 
 
-@pytest.mark.parametrize(("go", "flags"), cases())
+@pytest.mark.parametrize(("go", "mode"), cases())
 def test_entries_are_behind_the_stack_check(binary: Arm64Binary) -> None:
     """Behind the conditional jump to the call of morestack, the last if there are two; else the first instruction."""
     checked = unchecked = 0
@@ -51,13 +53,14 @@ def test_entries_are_behind_the_stack_check(binary: Arm64Binary) -> None:
         assert (entry.address, entry.checked) == (jumps[-1][0] + 4, True), function.name
         site = jump_site(code, entry.address)
         assert isinstance(site, JumpSite), function.name
-        assert (site.scratch, site.nosplit, site.live, site.resume) == (True, False, True, entry.address + 4)
+        assert (site.scratch, site.nosplit, site.live, site.length) == (True, False, True, 4)
+        assert site.resume == entry.address + 4 * len(site.after.instructions)
         checked += 1
     assert checked > 900
     assert unchecked > 50
 
 
-@pytest.mark.parametrize(("go", "flags"), cases())
+@pytest.mark.parametrize(("go", "mode"), cases())
 def test_every_return_is_a_site(binary: Arm64Binary) -> None:
     """All RETs that the disassembler sees are sites, live and with free registers; no other instruction is one."""
     returns = 0
@@ -81,8 +84,6 @@ def test_census(go: str) -> None:
     entries = sites = 0
     reasons: set[str] = set()
     for function, code in binary.compiled():
-        if function.name == "go:textfipsstart":  # a mark of the linker
-            continue
         entries += 1
         if code.entry is None:
             reasons.add(code.entry_trouble.split(",")[0])
@@ -127,11 +128,56 @@ def test_behind_an_exclusive_pair_all_is_well() -> None:
     assert isinstance(jump_site(code, 0x11008), JumpSite)
 
 
-def test_assembly_is_refused() -> None:
-    code = Arm64Function(words_of([0xAA0103E0, 0xD65F03C0]), 0x11000, assembly=True)
+@pytest.mark.parametrize("go", every_version())
+def test_no_event_comes_twice_by_preemption(go: str) -> None:
+    """Entries where the compiler's table says that a preempted goroutine does some instructions again: all of them run
+    in the trampoline. Go 1.18 … 1.20 have none in this program."""
+    binary = arm64("httpserver", go)
+    several = 0
+    for function, code in binary.compiled():
+        rows = binary.table.pcdata(function, 0)
+        for address in [code.entry.address, *code.targets] if code.entry else []:
+            site = jump_site(code, address)
+            if not isinstance(site, JumpSite):
+                continue
+            last = site.after.instructions[-1].address - function.address
+            here, behind = (value_at(rows, at) for at in (address - function.address, last + 4))
+            assert {value_at(rows, at) for at in range(address - function.address, last + 4, 4)} == {here}
+            assert here not in (-3, -4, -5) or behind != here, function.name
+            several += len(site.after.instructions) > 1
+    assert several > 0
+
+
+@pytest.mark.parametrize("value", [-3, -4, -5])
+def test_sequences_that_begin_anew(value: int) -> None:
+    """`MOVD $n, R27; SUB R27, RSP, R20`, a long frame's prologue: the second runs with the first."""
+    words = [0xD29A001B, 0xCB3B63F4, 0xA93FFA9D, 0x9100029F, 0xD65F03C0]
+    code = Arm64Function(words_of(words), 0x11000, unsafe_points=[(0, 8, value), (8, 20, -1)])
+    site = jump_site(code, 0x11000)
+    if value == -5:
+        assert isinstance(site, NoJump)
+        assert "begins the function anew" in site.reason
+        return
+    assert isinstance(site, JumpSite)
+    assert (site.end, site.moved_end, site.resume) == (0x11004, 0x11008, 0x11008)
+    assert site.after.encode(0x400000) == words_of(words[:2])
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("assembly", "in assembly"), ("foreign", "not Go's")])
+def test_what_go_has_not_compiled(kind: str, reason: str) -> None:
+    code = Arm64Function(words_of([0xAA0103E0, 0xD65F03C0]), 0x11000, **{kind: True})
     site = jump_site(code, 0x11000)
     assert isinstance(site, NoJump)
-    assert "assembly" in site.reason
+    assert reason in site.reason
+
+
+def test_c_in_the_function_table() -> None:
+    """The race detector is C that Go's linker puts into the table of Go's functions: they are left alone."""
+    binary = arm64("returns", NEWEST, mode="race")
+    foreign = [code for function, code in binary.functions() if function.name.startswith("_ZN")]
+    assert len(foreign) > 100
+    assert all(code.foreign for code in foreign)
+    assert isinstance(jump_site(foreign[0], foreign[0].address), NoJump)
 
 
 def test_a_loop_at_the_start_is_no_entry() -> None:

@@ -96,7 +96,7 @@ class Process:
         for number, address in enumerate(self.sites):
             places = Places(WINDOW, HEAD_AT, MASK_AT, RECORD_AT + 0x400 + 16 * number)
             made = stub(site_at(address), SLOTS, at, places, LIST_AT)
-            assert len(made.code) <= largest(SLOTS)
+            assert len(made.code) <= largest(site_at(address), SLOTS)
             load(at, made.code)
             load(places.record, made.record)
             load(address, words_of(jump(address, at)))

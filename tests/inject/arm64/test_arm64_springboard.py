@@ -8,7 +8,7 @@ from arm64_machine import Machine
 from gotap.image.code.arm64 import Arm64Function, JumpSite, jump_site
 from gotap.image.code.arm64_instructions import NOP
 from gotap.image.code.arm64_relocation import OutOfReach, jump, words_of
-from gotap.inject.arm64.springboard import LARGEST_STUB, springboard, worthwhile
+from gotap.inject.arm64.springboard import largest, springboard, worthwhile
 
 TEXT, STUB = 0x11000, 0x400000
 #: A leaf with a stack check, of which the second block asks for more stack.
@@ -29,7 +29,7 @@ def site(index: int) -> JumpSite:
 def test_through_the_nop_and_back(bias: int) -> None:
     entry = site(3)
     made = springboard(entry, STUB + bias, bias)
-    assert len(made.code) <= LARGEST_STUB
+    assert len(made.code) <= largest(entry)
     assert made.code[made.nop : made.nop + 4] == words_of([NOP])
     machine = Machine()
     machine.load(TEXT + bias, words_of(FUNCTION))

@@ -37,7 +37,9 @@ class JumpSite(Struct, frozen=True):
     """A branch of `length` bytes at `start`, and what runs in its trampoline; the fields are those of x86-64.
 
     The event is at `address`, with the state before the instruction there; `before` and `after` run around it, then
-    control goes to `resume`, None if `after` never falls through. `scratch`: X16, X17, X27 and the flags are free.
+    control goes to `resume`, None if `after` never falls through. `after` may hold more than is overwritten: the rest
+    of a sequence that a preempted goroutine would begin anew (`Arm64Function.sequence`). `scratch`: X16, X17, X27 and
+    the flags are free.
     """
 
     address: int
@@ -54,10 +56,13 @@ class JumpSite(Struct, frozen=True):
 
     @property
     def end(self) -> int:
-        """Behind the overwritten instruction, the only one that runs in the trampoline."""
+        """Behind the overwritten instruction."""
         return self.start + self.length
 
-    moved_end = end
+    @property
+    def moved_end(self) -> int:
+        """Behind the instructions that run in the trampoline: no other event's place may lie between."""
+        return self.after.instructions[-1].address + 4
 
 
 def jump_site(function: Arm64Function, address: int) -> JumpSite | NoJump:
@@ -65,35 +70,42 @@ def jump_site(function: Arm64Function, address: int) -> JumpSite | NoJump:
     one = function.at(address)
     if one is None:
         return NoJump(f"no instruction begins at {address:#x}")
+    if function.foreign:
+        return NoJump("the function is not Go's")
     if function.assembly:
         return NoJump("the function is written in assembly, which may keep values in any register")
-    trouble = _why_it_stays(function, one)
-    if trouble:
-        return NoJump(trouble)
+    moved = function.sequence(address)
+    if not moved:
+        return NoJump("a goroutine that is preempted there begins the function anew")
+    for trouble in (_why_it_stays(function, each) for each in moved):
+        if trouble:
+            return NoJump(trouble)
     scratch = has_scratch(function, one)
     entry = function.entry
     nosplit = entry is None or not entry.checked
     if nosplit and not scratch:
         return NoJump("the function does not check its stack, so there may be no room to save registers")
-    literals: tuple[tuple[int, bytes], ...] = ()
-    if one.kind is Kind.LITERAL:
-        assert one.target is not None
-        start = one.target - function.address
-        literals = ((address, function.code[start : start + literal_size(one.word)]),)
-    after = Displaced((one,), literals)
+    literals = tuple((each.address, _literal(function, each)) for each in moved if each.kind is Kind.LITERAL)
+    after = Displaced(tuple(moved), literals)
     return JumpSite(
         address=address,
         start=address,
         length=4,
         before=Displaced(),
         after=after,
-        resume=None if after.leaves else address + 4,
+        resume=None if after.leaves else moved[-1].address + 4,
         pun=None,
         live=True,
         reason_not_live="",
         scratch=scratch,
         nosplit=nosplit,
     )
+
+
+def _literal(function: Arm64Function, load: Instruction) -> bytes:
+    assert load.target is not None
+    start = load.target - function.address
+    return function.code[start : start + literal_size(load.word)]
 
 
 def fits(function: Arm64Function, address: int) -> Fit:

@@ -9,6 +9,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from gotap.image.errors import NoCode
+from gotap.image.functions.pcvalue import Row
 
 from .arm64_instructions import (
     CONDITIONAL,
@@ -32,6 +33,8 @@ _LONGEST_RESTART = 200
 #: How far back the kernel looks for the load of an exclusive pair (arch/arm64/kernel/probes/decode-insn.c).
 _ATOMIC_CONTEXT = 32
 _LOWER, _LOWER_OR_SAME = 3, 9
+#: Values of PCDATA_UnsafePoint (internal/abi/symtab.go, Go 1.18–1.27): adjacent sequences have them by turns.
+_RESTART, _RESTART_AT_ENTRY = (-3, -4), -5
 _MOVES_LINK = 0xAA1E03E3  # MOVD R30, R3
 
 
@@ -56,17 +59,29 @@ class Arm64Function:
     """The machine code of one Go function, from its entry to that of the next, padding and constants included.
 
     `assembly`: written by hand, so that no register is known to be free (funcFlag 1 << 2 of the function table).
+    `foreign`: compiled from C, so that R28 is not g, and X27 is the caller's (no file in the function table).
+    `unsafe_points`: PCDATA_UnsafePoint, rows of (start, end, value), offsets from `address`.
     Shapes: cmd/internal/obj/arm64/obj7.go (stacksplit, preprocess), Go 1.18–1.27; calling convention:
     cmd/compile/abi-internal.md, "arm64 architecture". Raises NoCode.
     """
 
-    def __init__(self, code: bytes, address: int, *, assembly: bool = False) -> None:
+    def __init__(
+        self,
+        code: bytes,
+        address: int,
+        *,
+        assembly: bool = False,
+        foreign: bool = False,
+        unsafe_points: Sequence[Row] = (),
+    ) -> None:
         if len(code) < 4:
             raise NoCode(address)
         self.code = code
         self.address = address
         self.end = address + len(code)
         self.assembly = assembly
+        self.foreign = foreign
+        self._unsafe_points = unsafe_points
         self.instructions: Sequence[Instruction] = decode_all(code, address)
 
     def at(self, address: int) -> Instruction | None:
@@ -144,6 +159,22 @@ class Arm64Function:
         index = (jump.address - self.address) // 4
         before = self.instructions[index - 1] if index else None
         return before is not None and before.word & 0xFFE0FC1F == 0xF8607800 | (jump.register or 0)
+
+    def sequence(self, address: int) -> Sequence[Instruction]:
+        """The instruction there, and those behind it at which a preempted goroutine would go on before it.
+
+        The assembler makes several instructions of one that needs a large constant; who is preempted between them
+        does them again, from the first (isRestartable, cmd/internal/obj/arm64/asm7.go; Go 1.18–1.27). An event at one
+        of them would then come twice, so all run where nobody is preempted. Empty: the function itself would start
+        again, which Go does on no arm64 so far.
+        """
+        index, at = (address - self.address) // 4, address - self.address
+        row = next((row for row in self._unsafe_points if row[0] <= at < row[1]), None)
+        if row is not None and row[2] == _RESTART_AT_ENTRY:
+            return ()
+        if row is None or row[2] not in _RESTART:
+            return self.instructions[index : index + 1]
+        return self.instructions[index : row[1] // 4]
 
     @cached_property
     def _exclusive(self) -> list[int]:

@@ -36,7 +36,7 @@ from gotap.image.code.arm64 import JumpSite
 from gotap.image.code.arm64_instructions import IP0, IP1, LR, TEMPORARY, G
 from gotap.inject.arm64.assembler import SP, ZR, Assembler
 from gotap.inject.arm64.slots import G_M, Context, Slots
-from gotap.inject.arm64.stub import LARGEST_AFTER, after_code
+from gotap.inject.arm64.stub import after_code, largest_after
 
 _M, _SLOT, _TEMP = IP0, IP1, TEMPORARY
 #: The programs' slot; the list of programs while none runs.
@@ -118,10 +118,9 @@ def programs(programs: list[tuple[int, int]]) -> bytes:
     return b"".join(RECORD.pack(*one) for one in programs) + bytes(8)
 
 
-def largest(slots: Slots) -> int:
-    """A bound for the bytes of any stub."""
-    places = Places(0, 0, 0, 0)
-    return len(_core(slots, 0, places, scratch=False)) + LARGEST_AFTER
+def largest(site: JumpSite, slots: Slots) -> int:
+    """A bound for the bytes of the stub, wherever it is."""
+    return len(_core(slots, 0, Places(0, 0, 0, 0), scratch=site.scratch)) + largest_after(site)
 
 
 def stub(site: JumpSite, slots: Slots, at: int, places: Places, program_list: int, bias: int = 0) -> Stub:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from gotap.image.code.arm64 import JumpSite
 from gotap.image.code.arm64_instructions import NOP, Kind
 from gotap.image.code.arm64_relocation import words_of
-from gotap.inject.arm64.stub import LARGEST_AFTER, after_code
+from gotap.inject.arm64.stub import after_code, largest_after
 
 #: What the kernel emulates in its place (arm_probe_decode_insn, arch/arm64/kernel/probes/decode-insn.c). Not loads of
 #: constants: since 6.12 it refuses uprobes there ("arm64: probes: Remove broken LDR (literal) uprobe support").
@@ -28,9 +28,6 @@ _EMULATED = frozenset(
         Kind.CALL_REGISTER, Kind.RETURN,
     )
 )  # fmt: skip
-
-#: A bound for the bytes of any stub.
-LARGEST_STUB = 4 + LARGEST_AFTER
 
 
 class Springboard(NamedTuple):
@@ -43,6 +40,11 @@ class Springboard(NamedTuple):
 def worthwhile(site: JumpSite) -> bool:
     """Whether a uprobe on a NOP is cheaper than one on the site's own instruction."""
     return all(one.kind not in _EMULATED and one.word != NOP for one in site.after.instructions)
+
+
+def largest(site: JumpSite) -> int:
+    """A bound for the bytes of the stub, wherever it is."""
+    return 4 + largest_after(site)
 
 
 def springboard(site: JumpSite, at: int, bias: int = 0) -> Springboard:

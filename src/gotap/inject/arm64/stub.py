@@ -5,8 +5,10 @@ from __future__ import annotations
 from gotap.image.code.arm64 import JumpSite
 from gotap.image.code.arm64_relocation import LARGEST, jump, words_of
 
-#: A bound for the bytes of `after_code`.
-LARGEST_AFTER = LARGEST + 4
+
+def largest_after(site: JumpSite) -> int:
+    """A bound for the bytes of `after_code`, wherever it is."""
+    return LARGEST * len(site.after.instructions) + 4
 
 
 def after_code(site: JumpSite, at: int, bias: int) -> bytes:
