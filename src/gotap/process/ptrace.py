@@ -1,7 +1,7 @@
 """ptrace(2), seized tracees only (never PTRACE_ATTACH). All calls must come from the thread that seized.
 
-Requests and waits keep Python's lock where they cannot block: with another busy thread, giving it up costs up to 5 ms
-each time, and processes stand still meanwhile. Failures are OSError with the kernel's errno.
+Requests and waits keep Python's lock: with another busy thread, giving it up costs up to 5 ms each time, and processes
+stand still meanwhile. So a wait needs something that interrupts it. Failures are OSError with the kernel's errno.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import NamedTuple
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.ptrace.restype = ctypes.c_long
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
-_unlocked = ctypes.CDLL(None, use_errno=True)
 
 # include/uapi/linux/ptrace.h
 _POKEDATA = 5
@@ -34,6 +33,7 @@ _LISTEN = 0x4208
 _GETSIGMASK = 0x420A
 _SETSIGMASK = 0x420B
 _SECCOMP_GET_FILTER = 0x420C
+_GET_RSEQ_CONFIGURATION = 0x420F
 _O_TRACESYSGOOD = 1
 _O_TRACEEXEC = 1 << 4
 EVENT_EXEC = 4
@@ -44,6 +44,7 @@ SYSCALL_STOP = signal.SIGTRAP | 0x80
 _NT_X86_XSTATE = 0x202  # include/uapi/linux/elf.h
 #: Kernel's size of sigset_t, and of struct user_regs_struct (x86-64).
 _SIGSET, _USER_REGS = 8, 27 * 8
+_RSEQ_CONFIGURATION = 24  # struct ptrace_rseq_configuration
 _BPF_MAXINSNS = 4096  # include/uapi/linux/bpf_common.h
 #: Room for any state component there is: AMX's tiles end at 11008 (Intel SDM 1, 13.4).
 _XSTATE_ROOM = 1 << 16
@@ -160,6 +161,14 @@ def block_signals(pid: int, mask: int) -> None:
     _ptrace(_SETSIGMASK, pid, ctypes.addressof(buffer), _SIGSET)
 
 
+def rseq_area(pid: int) -> int:
+    """Address of a stopped tracee's struct rseq, 0 for none, or when the kernel (before 5.13) does not tell."""
+    buffer = ctypes.create_string_buffer(_RSEQ_CONFIGURATION)
+    with contextlib.suppress(OSError):
+        _ptrace(_GET_RSEQ_CONFIGURATION, pid, ctypes.addressof(buffer), _RSEQ_CONFIGURATION)
+    return int.from_bytes(buffer.raw[:8], "little")
+
+
 def seccomp_filter(pid: int, index: int) -> bytes | None:
     """The instructions of a stopped tracee's filter, 0 for the latest; None if it has no more.
 
@@ -194,7 +203,7 @@ class Ended(Exception):
 
 
 def wait_for_stop(pid: int, *, block: bool = True) -> Stop | None:
-    """The stop of one tracee; None when it is none yet (not `block`), or a signal came to gotap. Raises Ended.
+    """The stop of one tracee; None when there is none yet (not `block`), or a signal came to gotap. Raises Ended.
 
     The wait consumes nothing. So a signal whose delivery a tracee has stopped at stays in its exit code and gets
     delivered if gotap dies before it resumes it, where a consumed one is lost (wait_task_stopped clears the code,
@@ -203,9 +212,7 @@ def wait_for_stop(pid: int, *, block: bool = True) -> Stop | None:
     Only EVENT_EXEC is consumed, which delivers nothing: before that the kernel takes requests to a thread that has just
     become the leader for ones to the old leader, and refuses them (looks_like_a_spurious_pid, kernel/ptrace.c).
     """
-    answer = _waitid(pid, _WSTOPPED | _WEXITED | _WNOWAIT | _WALL | _WNOHANG, _libc)
-    if answer is None and block:
-        answer = _waitid(pid, _WSTOPPED | _WEXITED | _WNOWAIT | _WALL, _unlocked)
+    answer = _waitid(pid, _WSTOPPED | _WEXITED | _WNOWAIT | _WALL | (0 if block else _WNOHANG))
     if answer is None:
         return None
     code, status = answer
@@ -213,20 +220,20 @@ def wait_for_stop(pid: int, *, block: bool = True) -> Stop | None:
         raise Ended(pid)
     stop = Stop(status >> 8, status & 0xFF)
     if stop.event == EVENT_EXEC:
-        _waitid(pid, _WSTOPPED | _WALL | _WNOHANG, _libc)
+        _waitid(pid, _WSTOPPED | _WALL | _WNOHANG)
     return stop
 
 
 def reap(pid: int) -> None:
     """Takes note of a tracee's end, so that its own parent is told. Not for gotap's children: their code is theirs."""
     with contextlib.suppress(Ended):
-        _waitid(pid, _WEXITED | _WNOHANG | _WALL, _libc)
+        _waitid(pid, _WEXITED | _WNOHANG | _WALL)
 
 
-def _waitid(pid: int, options: int, library: ctypes.CDLL) -> tuple[int, int] | None:
+def _waitid(pid: int, options: int) -> tuple[int, int] | None:
     """si_code and si_status; None: nothing to tell, or EINTR. Raises Ended (ECHILD)."""
     info = ctypes.create_string_buffer(128)
-    if library.waitid(_P_PID, pid, info, options) < 0:
+    if _libc.waitid(_P_PID, pid, info, options) < 0:
         number = ctypes.get_errno()
         if number == errno.EINTR:
             return None

@@ -238,11 +238,13 @@ def test_a_call_that_does_not_return_is_interrupted() -> None:
 
 def test_refusals_leave_no_timer_and_no_descriptor() -> None:
     before = sorted(os.listdir("/proc/self/fd"))
-    with running("sleep", "60") as child:
+    with waiting() as program:
+        inside = len(os.listdir("/proc/self/fd")) - len(before)
         for _ in range(3):
-            call(child.pid)
-            stop(child.pid)
+            call(program.pid)
+            stop(program.pid)
             with contextlib.suppress(tracee.TraceeError):
-                tracee.call(child.pid, [tracee.close(999)])
+                tracee.call(program.pid, [tracee.close(999)])
+        assert len(os.listdir("/proc/self/fd")) == len(before) + inside
     assert len(os.listdir("/proc/self/fd")) == len(before)
     assert Path("/proc/self/timers").read_text() == ""

@@ -269,7 +269,12 @@ def test_by_another_thread_of_gotap_with_others_busy() -> None:
 
 
 def test_a_c_program_without_go() -> None:
-    with running("sleep", "60") as child:
+    with running("cat") as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write("runs\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "runs\n"
         assert tracee.call(child.pid, [MMAP])[0] > 0
         with tracee.stopped(child.pid) as target:
             target.call([MMAP])

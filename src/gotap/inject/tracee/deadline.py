@@ -17,7 +17,7 @@ from gotap.process import ptrace
 from gotap.process.proc import read_file
 from gotap.process.stat import parse_status
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.PyDLL(None, use_errno=True)  # as in process/ptrace.py
 
 #: Python and libraries leave the last real-time signal alone.
 _SIGNAL = signal.SIGRTMAX

@@ -6,6 +6,7 @@ Nothing is held that would be lost with gotap: threads stand in event stops, sig
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import threading
@@ -14,13 +15,15 @@ import time
 from gotap.inject.tracee import refusals
 from gotap.inject.tracee.deadline import Deadline, TimedOut, tracer_of
 from gotap.inject.tracee.errors import ProgramChanged
+from gotap.inject.tracee.memory import close, pread
 from gotap.process import ptrace
-from gotap.process.errors import gone
+from gotap.process.errors import gone, unreadable
 from gotap.process.proc import Process
 
 #: Seconds within which threads must have stopped; without frozen ones and disks that fail it takes microseconds.
 LIMIT = 2.0
 _ATTEMPTS = 8
+_STAT = 2048  # more than a line of /proc/PID/stat
 
 
 class _Owed(threading.local):
@@ -57,14 +60,15 @@ class Grip:
 
         Raises ProcessGone, ProgramChanged, NotStopping, CannotTrace, AlreadyTraced.
         """
-        while found := [t for t in refusals.threads(self.pid) if t not in self._seized and t not in self._ended]:
-            new = [thread for thread in found if self.seize(thread)]
-            for thread in new:
-                self.interrupt(thread)
-            for thread in new:
-                self.wait(thread, deadline)
-            if refusals.thread_count(self.pid) == len(self.stopped):
-                break  # cheaper than a look at all
+        with _ThreadCount(self.pid) as count:
+            while found := [t for t in refusals.threads(self.pid) if t not in self._seized and t not in self._ended]:
+                new = [thread for thread in found if self.seize(thread)]
+                for thread in new:
+                    self.interrupt(thread)
+                for thread in new:
+                    self.wait(thread, deadline)
+                if count.read() == len(self.stopped):
+                    break
         if not self.stopped:
             raise gone(self.pid)
 
@@ -157,20 +161,24 @@ class Grip:
     # -- letting go -----------------------------------------------------------------------------------------------
 
     def release(self) -> None:
-        """Detaches all; never raises. Threads that do not stand yet are let go of as soon as they do (`settle`)."""
-        self.let_go(*self._seized)
+        """Detaches all. Threads that do not stand yet are let go of as soon as they do (`settle`)."""
+        try:
+            self.let_go(*self._seized)
+        except BaseException:  # KeyboardInterrupt
+            self.let_go(*self._seized)
+            raise
         if self._ended and refusals.is_ours(self.pid) and self.pid not in _owed.threads:
             self.let_go(self.pid)  # one that called execve, in the leader's place
 
     def let_go(self, *threads: int) -> None:
         late = set()
         for thread in threads:
-            self._seized.discard(thread)
-            self.stopped.discard(thread)
             try:
                 ptrace.detach(thread)
             except OSError:
                 late.add(thread)
+            self._seized.discard(thread)
+            self.stopped.discard(thread)
         if late:
             self._let_go_late(late)
 
@@ -213,6 +221,29 @@ class Grip:
         _owed.threads.discard(thread)
         if thread != self.pid or not self._is_child:
             ptrace.reap(thread)
+
+
+class _ThreadCount:
+    """How many threads there are, an ended leader among them: cheaper than to look at all while they stand."""
+
+    def __init__(self, pid: int) -> None:
+        try:
+            self._descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise unreadable(pid, "stat", error) from None
+
+    def read(self) -> int:
+        """Without giving up Python's lock; -1 when the process is gone."""
+        buffer = ctypes.create_string_buffer(_STAT)
+        if pread(self._descriptor, buffer, _STAT, 0) <= 0:
+            return -1
+        return int(buffer.value.rpartition(b")")[2].split()[17])
+
+    def __enter__(self) -> _ThreadCount:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        close(self._descriptor)
 
 
 def changed(pid: int) -> ProgramChanged:

@@ -1,4 +1,4 @@
-"""Whether a thread's seccomp filters let it make a call: one that they forbid may end the process.
+"""Whether a thread may be made to call the kernel: a call that its seccomp filters forbid may end the process.
 
 Who may, reads the filters and follows them. Who may not, as a user in a container, has most likely the same ones: those
 of the container. Then a child of gotap's makes the call first.
@@ -32,6 +32,8 @@ class Guard:
     def __init__(self, pid: int, thread: int, at: int) -> None:
         self._pid, self._thread, self._at = pid, thread, at
         self._status = _status(f"/proc/{pid}/task/{thread}")
+        if has_shadow_stack(parse_status(read_file(f"/proc/{pid}/task/{thread}/status"))):
+            raise CallForbidden(f"process {pid} has a shadow stack, which forbids returns that it did not see", _REMEDY)
         self._filters: list[tuple[filters.Instruction, ...]] | None = None
         if self._status.seccomp == _STRICT:
             raise CallForbidden(f"process {pid} is in seccomp's strict mode: any call would end it", _REMEDY)
@@ -72,6 +74,11 @@ class Guard:
     def _check_way_back(self) -> None:
         if self._filters is not None and filters.answer(self._filters, _RT_SIGRETURN, (), self._at) != filters.ALLOW:
             raise CallForbidden(f"a seccomp filter of process {self._pid} lets no signal handler return", _REMEDY)
+
+
+def has_shadow_stack(fields: dict[str, list[str]]) -> bool:
+    """By the fields of /proc/PID/task/TID/status; Linux ≥ 6.6 on processors with CET."""
+    return "shstk" in fields.get("x86_Thread_features", ())
 
 
 def _status(proc: str) -> Status:

@@ -35,6 +35,7 @@ DATA = 512
 _SYSCALL_LENGTH = 2
 _ALL = (1 << 64) - 1
 _ERRORS = 4095  # MAX_ERRNO
+_RSEQ_CS = 8  # offset in struct rseq
 _SYNCHRONOUS = (signal.SIGILL, signal.SIGTRAP, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS)
 _BLOCKED = _ALL & ~sum(1 << (number - 1) for number in _SYNCHRONOUS)
 _ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
@@ -52,7 +53,7 @@ class Seat(Struct, frozen=True):
 def take_seat(thread: int, mappings: Sequence[Mapping], memory: TargetMemory) -> Seat | None:
     """None when its stack has no room, or it cannot be told how much it has."""
     registers = Registers.unpack(ptrace.registers(thread))
-    if not registers.is_64_bit:
+    if not registers.is_64_bit or (not registers.in_syscall and _in_critical_section(thread, memory)):
         return None
     lowest = stacks.lowest(registers, mappings, memory.peek)
     if lowest is None:
@@ -60,6 +61,12 @@ def take_seat(thread: int, mappings: Sequence[Mapping], memory: TargetMemory) ->
     extended = ptrace.extended_state(thread)
     places = frames.layout(registers.rsp, extended, DATA)
     return Seat(thread, registers, extended, places) if places.frame >= lowest else None
+
+
+def _in_critical_section(thread: int, memory: TargetMemory) -> bool:
+    """Of restartable sequences (rseq(2)): taken away from there and put back, it would not begin anew as it has to."""
+    area = ptrace.rseq_area(thread)
+    return bool(area) and memory.peek(area + _RSEQ_CS, 8) != bytes(8)
 
 
 class Caller:

@@ -17,27 +17,37 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 for _function in (_libc.pread, _libc.pwrite):
     _function.restype = ctypes.c_ssize_t
     _function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64]
+pread, close = _libc.pread, _libc.close
 
 
 class TargetMemory:
     """/proc/PID/mem. Where the kernel lets nobody write through it (proc_mem.force_override=never, Linux 6.12), words
     are written by ptrace, which takes a stopped thread of it.
+
+    `entry`: an address that is readable as long as the process does not become another program.
     """
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
+    def __init__(self, pid: int, entry: int = 0) -> None:
+        self.pid, self._entry = pid, entry
         try:
-            self._descriptor = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                self._descriptor = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+            except PermissionError:  # of writing alone, perhaps
+                self._descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise unreadable(pid, "mem", error) from None
+
+    @property
+    def is_current(self) -> bool:
+        """False once execve has given up the memory that was opened: nothing of it can be read then."""
+        return not self._entry or self.peek(self._entry, 1) is not None
 
     def peek(self, address: int, size: int) -> bytes | None:
         """`size` bytes, or None if not all of them are mapped and readable."""
         if not 0 <= address < 1 << 63:
             return None
         buffer = ctypes.create_string_buffer(size)
-        done = _libc.pread(self._descriptor, buffer, size, address)
-        return buffer.raw if done == size else None
+        return buffer.raw if pread(self._descriptor, buffer, size, address) == size else None
 
     def read(self, address: int, size: int) -> bytes:
         """Raises MemoryRefused."""
@@ -58,7 +68,7 @@ class TargetMemory:
             ptrace.step()
             return True
         number = ctypes.get_errno() if done < 0 else errno.EFAULT
-        if number not in (errno.EIO, errno.EFAULT, errno.EACCES, errno.EPERM):
+        if number not in (errno.EIO, errno.EFAULT, errno.EACCES, errno.EPERM, errno.EBADF):
             raise self._refused(address, len(content), number)
         return False
 

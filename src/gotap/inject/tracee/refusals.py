@@ -67,14 +67,6 @@ def threads(pid: int) -> list[int]:
         return []
 
 
-def thread_count(pid: int) -> int:
-    """Threads that have not ended, and a leader that has; 0 when the process is gone."""
-    try:
-        return int(read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()[17])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
 def thread_state(pid: int, thread: int) -> str | None:
     """None when it has ended, a zombie's too."""
     try:

@@ -21,7 +21,7 @@ from gotap.inject.tracee.memory import TargetMemory
 from gotap.inject.tracee.registers import Registers
 from gotap.process import ptrace
 from gotap.process.errors import NotPermitted, ProcessGone, gone
-from gotap.process.proc import Execution, Mapping, Process, read_file
+from gotap.process.proc import Mapping, Process, read_file
 
 #: Threads that are tried one after the other before it is said that none has room.
 _CANDIDATES = 64
@@ -64,7 +64,7 @@ class Target:
     def calling(self) -> Iterator[Caller]:
         """As the function `calling`, on one of the threads that stand."""
         mappings = self._process.mappings()
-        gadgets = _gadgets(self._process, self._process.execution(), mappings, self._memory)
+        gadgets = _gadgets(self._process, mappings, self._memory)
         for thread in sorted(self._grip.stopped):
             seat = take_seat(thread, mappings, self._memory)
             if seat is not None:
@@ -92,15 +92,13 @@ def stopped(pid: int, *, limit: float = LIMIT) -> Iterator[Target]:
                 grip.adopt(deadline)
             yield Target(process, grip, memory)
             return
-        execution = process.execution()
-        refusals.check_architecture(process)
         refusals.wait_until_awake(process, limit)
         target = Target(process, grip, memory)
         with _no_collections():
             try:
                 with Deadline(limit) as deadline:
                     grip.stop_all(deadline)
-                _check_same(process, execution)
+                _check_same(memory)
                 yield target
             finally:
                 grip.release()
@@ -119,15 +117,13 @@ def calling(pid: int, *, limit: float = LIMIT) -> Iterator[Caller]:
             yield caller
         return
     with _known(pid) as process, contextlib.closing(_open(process)) as memory:
-        execution = process.execution()
-        refusals.check_architecture(process)
         refusals.check_freezer(process)
         mappings = process.mappings()
-        gadgets = _gadgets(process, execution, mappings, memory)
+        gadgets = _gadgets(process, mappings, memory)
         grip = Grip(process)
         try:
             seat = _find_seat(process, grip, memory, limit)
-            _check_same(process, execution)
+            _check_same(memory)
             with Caller(pid, seat, gadgets, memory) as caller:
                 yield caller
         finally:
@@ -161,21 +157,22 @@ def _known(pid: int) -> Iterator[Process]:
 def _open(process: Process) -> TargetMemory:
     """Raises AlreadyTraced and CannotTrace too: the kernel asks for the same right as for tracing."""
     try:
-        return TargetMemory(process.pid)
+        refusals.check_architecture(process)
+        return TargetMemory(process.pid, process.load_bias(0))
     except NotPermitted as error:
         raise refusals.refused(process, PermissionError(errno.EPERM, os.strerror(errno.EPERM))) from error
 
 
-def _check_same(process: Process, execution: Execution) -> None:
+def _check_same(memory: TargetMemory) -> None:
     """What was read before it stood is only true of the same program. Raises ProgramChanged."""
-    if process.execution() != execution:
-        raise changed(process.pid)
+    if not memory.is_current:
+        raise changed(memory.pid)
 
 
-def _gadgets(process: Process, execution: Execution, mappings: Sequence[Mapping], memory: TargetMemory) -> Gadgets:
+def _gadgets(process: Process, mappings: Sequence[Mapping], memory: TargetMemory) -> Gadgets:
     found = find_gadgets(mappings, memory.peek, process.exe)
     if found is None:
-        _check_same(process, execution)
+        _check_same(memory)
         raise NoPlaceToCall(
             f"process {process.pid} has no code that gotap can call the kernel with: neither Go's runtime nor a libc",
             "use --via uprobe",
