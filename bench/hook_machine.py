@@ -144,6 +144,7 @@ def main() -> None:
         small = HookMap(host, MapType.HASH, 24, 64, 65536, "small")
         row = HookMap(host, MapType.HASH, 24, 1568, 16384, "rows")
         ring = HookRing(host, 1 << 20)
+        region.write_u32(region.slot_address(0, 0) + Slot.STRIPE, 0)  # the ring whose reader `output` plays
         base = cost(host, nothing, rounds)
         lines: list[tuple[str, Body, float, int]] = [
             ("insert + lookup + delete, 64 bytes", all_of(
