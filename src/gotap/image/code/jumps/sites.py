@@ -19,6 +19,9 @@ _EPILOGUE = 3
 
 _IN_THE_WAY = NoJump("the jump of another probe is in the way")
 
+#: Bytes that two jumps and what they move can take, so that one may be in the way of the other.
+_NEAR = 64
+
 
 class JumpSites:
     """The jump sites of one function. To ask for several, this is cheaper than `jump_site`.
@@ -179,15 +182,26 @@ def jumpable(code: FunctionCode, unsafe: UnsafePoints, *, live: bool = True) -> 
     """The same code, of which sites are chosen by where jumps fit: those places are the cheapest (NOP5).
 
     Uprobes prefer conditional jumps, which fire for both directions; jumps rather take the return itself. Where none
-    fits, the cost is a uprobe's. `live`: jumps must fit while goroutines exist.
+    fits, the cost is a uprobe's; so it is where a jump would be in the way of the function's entry, in small functions.
+    `live`: jumps must fit while goroutines exist.
     """
     sites = JumpSites(code, unsafe)
 
+    def usable(site: JumpSite | NoJump) -> bool:
+        return isinstance(site, JumpSite) and (site.live or not live)
+
+    def alone(address: int) -> Cost:
+        return Cost.NOP5 if usable(sites.at(address)) else max(code.cost_at(address), Cost.EMULATED)
+
+    entry = code.priced(alone).entry_site()
+    first = entry.address if entry is not None and usable(sites.at(entry.address)) else None
+
     def cost(address: int) -> Cost:
-        site = sites.at(address)
-        if isinstance(site, JumpSite) and (site.live or not live):
-            return Cost.NOP5
-        return max(code.cost_at(address), Cost.EMULATED)
+        found = alone(address)
+        if found is not Cost.NOP5 or first is None or not first < address < first + _NEAR:
+            return found
+        both = sites.spread((first, address)).values()
+        return found if all(usable(one) for one in both) else max(code.cost_at(address), Cost.EMULATED)
 
     return code.priced(cost)
 
