@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 import threading
 from collections.abc import Iterator
 
@@ -120,7 +121,20 @@ def test_target_that_ended_in_the_middle_of_a_record(host: Host) -> None:
         assert [rows[:, 0].tolist() for rows in ring.read()] == [[7]]
         assert ring.ended() == 1
         assert ring.waiting() == 0
+        assert host.region.counters()["cut off by the end"] == 2
         assert program.call(1, Helper.RINGBUF_RESERVE, ring.map.descriptor, 8, 0)
+
+
+def test_end_of_the_target_is_noticed(host: Host) -> None:
+    child = subprocess.Popen(["true"])
+    host.region.describe(tgid=child.pid)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+    with HookRing(host, 1 << 16) as ring:
+        host.call(Helper.RINGBUF_RESERVE, ring.map.here, 16, 0)
+        second = host.call(Helper.RINGBUF_RESERVE, ring.map.here, 24, 0)
+        host.call(Helper.RINGBUF_SUBMIT, second, 0)
+        assert [rows.shape for rows in ring.read()] == [(1, 24)]
+    child.wait()
 
 
 def test_host_calls_one_at_a_time(host: Host) -> None:

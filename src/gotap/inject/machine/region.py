@@ -64,6 +64,8 @@ class Region:
         self._end = 0
         self._free: list[tuple[int, int]] = []  # offset, bytes; of what was given back
         self._numbers = 0
+        #: Records that the target had not completed when it ended.
+        self.cut_off = 0
 
     @classmethod
     def create(cls, fd: int, address: int = 0, *, size: int = REGION_SIZE, slots: int = SLOTS) -> Self:
@@ -198,8 +200,9 @@ class Region:
         ctypes.c_uint64.from_address(self.here + offset).value = value
 
     def counters(self) -> dict[str, int]:
-        """Hits that were dropped before any program ran, by why."""
-        return {"hook in use": self.read_u64(Header.BUSY), "too many threads": self.read_u64(Header.NO_SLOT)}
+        """Hits of which nothing is seen, by why."""
+        return {"hook in use": self.read_u64(Header.BUSY), "too many threads": self.read_u64(Header.NO_SLOT),
+                "cut off by the end": self.cut_off}  # fmt: skip
 
     def close(self) -> None:
         """Unmaps it here, as soon as nobody has an array of it."""

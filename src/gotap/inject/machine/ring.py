@@ -51,6 +51,8 @@ _FUTEX, _FUTEX_WAIT, _FUTEX_WAKE = 202, 0, 1
 #: Seconds between looks of the waiting thread whether it is to end.
 _NAP = 1.0
 _TIME_BITS = 32
+#: Seconds between looks whether the target still lives, while a record is not complete.
+_LOOK = 0.1
 
 Rows = NDArray[np.uint8]
 Places = NDArray[np.int64]
@@ -171,6 +173,7 @@ class HookRing:
         self.map = RingMap(self, name, copy)
         self._asked: deque[tuple[int, tuple[int, ...]]] = deque()
         self._read = 0
+        self._look_at = 0.0
         self._sleeper: _Sleeper | None = None
         self._closed = False
 
@@ -236,6 +239,11 @@ class HookRing:
         runs: dict[int, list[_Run]] = {}
         for one in self._parts:
             one.read(runs)
+        if any(one.waiting() for one in self._parts) and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK
+            if _has_ended(self._region.read_u32(Header.TGID)) and self.ended():
+                for one in self._parts:
+                    one.read(runs)
         if self._sleeper is not None:
             self._sleeper.awake()
         now = self._host.ticks()
@@ -254,10 +262,12 @@ class HookRing:
         return rows, places
 
     def ended(self) -> int:
-        """To be called when the target has ended: how many records its threads had not completed. Those behind them
-        can be read then.
+        """The target has ended: passes the records that its threads had not completed, so that those behind them can be
+        read; how many.
         """
-        return sum(one.skip() for one in self._parts)
+        lost = sum(one.skip() for one in self._parts)
+        self._region.cut_off += lost
+        return lost
 
     def memory(self) -> int:
         return self._bytes
@@ -368,6 +378,17 @@ class _Sleeper:
 
 class _Timespec(ctypes.Structure):
     _fields_ = [("seconds", ctypes.c_int64), ("nanoseconds", ctypes.c_int64)]
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether no thread of the process runs any more."""
+    if not pid:
+        return False  # nobody has said which
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _step(length: int) -> int:
