@@ -37,7 +37,7 @@ def every_step() -> Iterator[int]:
         yield number
 
 
-def some_steps(growth: float = 2.2) -> Iterator[int]:
+def some_steps(growth: float = 3.0) -> Iterator[int]:
     """Fewer and fewer of the later ones."""
     number = 1.0
     while True:

@@ -218,7 +218,7 @@ def executes_itself_meanwhile(mechanism: str) -> Outcome:
 def ends_meanwhile(mechanism: str) -> Outcome:
     """The target is killed while gotap attaches, and while it observes: gotap ends by itself, and says so."""
     outcome = Outcome(True, "")
-    for delay in (0.0, 0.2, 0.3, 0.4, 0.6):
+    for delay in (0.1, 0.3, 0.5):
         with calm() as target, started(*_tracing(target, mechanism)) as tracing:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 tracing.process.wait(delay)
@@ -286,7 +286,7 @@ def stopped(mechanism: str) -> Outcome:
         eventually(lambda: _state(target.pid) == "T", "that it stops")
 
         def go_on() -> None:
-            assert _state(target.pid) == "T", "the target runs, although nobody has continued it"
+            eventually(lambda: _state(target.pid) == "T", "a target that is as stopped as before")
             os.kill(target.pid, signal.SIGCONT)
 
         return attempt(target, mechanism, attached=go_on, refused=go_on)

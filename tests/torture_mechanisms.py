@@ -5,11 +5,12 @@ What is in the memory is looked at without gotap: its text is compared with the 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,10 +57,13 @@ def told(done: Finished) -> str:
     return "; ".join(line for line in lines if line and not re.search(r": [\d,]+ sites? \(", line))
 
 
-def every_mechanism() -> list[ParameterSet]:
-    """Parameters for a test: those that go through the kernel need it to let them."""
+def every_mechanism(quick: Sequence[str] = MECHANISMS) -> list[ParameterSet]:
+    """Parameters for a test: those that go through the kernel need it to let them; those that are not quick: matrix."""
     kernel = [pytest.mark.root, needs_bpf]
-    return [pytest.param(one, marks=[] if one == "hook" else kernel) for one in MECHANISMS]
+    return [
+        pytest.param(one, marks=[*([] if one == "hook" else kernel), *([] if one in quick else [pytest.mark.matrix])])
+        for one in MECHANISMS
+    ]
 
 
 def needs(mechanism: str) -> None:
@@ -81,7 +85,7 @@ class Memory:
 
     text: dict[tuple[int, int], bytes]  # executable mappings of the executable, by addresses
     mappings: frozenset[str]  # lines of /proc/PID/maps that Go itself does not change
-    descriptors: frozenset[str]  # the files that are open
+    descriptors: frozenset[str]  # gotap's files that are open
     ours: frozenset[str] = field(default_factory=frozenset)  # names of mappings that came by observing
 
     @classmethod
@@ -137,10 +141,8 @@ def _mappings(pid: int) -> Iterator[tuple[str, int, int, str, str]]:
 
 
 def _descriptors(pid: int) -> Iterator[str]:
+    """Go, and the race detector, open files when they like."""
     for one in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            to = os.readlink(one)
-        except FileNotFoundError:
-            continue
-        if not to.startswith(("pipe:", "socket:", "anon_inode:")):  # Go makes some when it first needs them
-            yield to
+        with contextlib.suppress(FileNotFoundError):
+            if "gotap-" in (to := os.readlink(one)):
+                yield to

@@ -11,10 +11,10 @@ from torture_forks import forks
 from torture_mechanisms import every_mechanism, skip_without
 
 
-@pytest.mark.parametrize("mechanism", every_mechanism())
+@pytest.mark.parametrize("mechanism", every_mechanism(quick=("springboard", "hook")))
 def test_no_request_fails_and_nothing_is_left(mechanism: str, request: pytest.FixtureRequest) -> None:
     skip_without(mechanism)
-    count = 1000 if request.config.getoption("--matrix") else 5
+    count = 1000 if request.config.getoption("--matrix") else 3
     with serving(gobuild.build("httpserver", gobuild.NEWEST)) as server, forks() as gotaps:
         found = cycles(server, gotaps, mechanism, count)
     assert found.done == count

@@ -7,19 +7,23 @@ import pytest
 from torture_hostile import SITUATIONS
 from torture_mechanisms import every_mechanism, skip_without
 
-#: What a uprobe has to do with; the other situations change nothing for the kernel.
-_OF_UPROBES = ("two gotaps at once", "uprobes at the sites already", "executes itself", "frozen by its cgroup")
+#: What is different for machines of the kernel's; the rest of it needs --matrix.
+_FEW = {
+    "uprobe": ("two gotaps at once",),
+    "springboard": ("two gotaps at once", "uprobes at the sites already", "uprobes at the sites later",
+                    "executes itself", "stopped by SIGSTOP", "seccomp: no mmap with PROT_EXEC"),
+}  # fmt: skip
 
 
 def cases() -> list[object]:
-    return [
-        pytest.param(
-            situation, *one.values, marks=[*one.marks, pytest.mark.root, *quick], id=f"{situation}-{one.values[0]}"
-        )
-        for one in every_mechanism()
-        for situation in SITUATIONS
-        for quick in ([pytest.mark.matrix] if one.values == ("uprobe",) and situation not in _OF_UPROBES else [],)
-    ]
+    found: list[object] = []
+    for one in every_mechanism():
+        mechanism = str(one.values[0])
+        for situation in SITUATIONS:
+            slow = [] if situation in _FEW.get(mechanism, (situation,)) else [pytest.mark.matrix]
+            marks = [*one.marks, pytest.mark.root, *slow]
+            found.append(pytest.param(situation, mechanism, marks=marks, id=f"{situation}-{mechanism}"))
+    return found
 
 
 @pytest.mark.parametrize(("situation", "mechanism"), cases())

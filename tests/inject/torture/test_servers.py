@@ -20,7 +20,7 @@ _PATHS = ["/hello", "/status?code=503", "/deep?n=2000", "/nothing", "/panic", "/
 _REQUESTS = 700
 
 
-@pytest.fixture(params=every_mechanism())
+@pytest.fixture(params=every_mechanism(quick=("springboard", "hook")))
 def mechanism(request: pytest.FixtureRequest) -> str:
     skip_without(request.param)
     return str(request.param)
@@ -39,7 +39,7 @@ def check(done: Finished, requests: int) -> None:
     assert {one["http.request.method"] for one in servers} == {"GET"}
 
 
-@pytest.mark.parametrize("go", [gobuild.OLDEST, gobuild.NEWEST])
+@pytest.mark.parametrize("go", [pytest.param(gobuild.OLDEST, marks=pytest.mark.matrix), gobuild.NEWEST])
 def test_attached_to_a_running_server(go: str, mechanism: str) -> None:
     with serving(gobuild.build("httpserver", go)) as server:
         before = Memory.of(server.pid)
