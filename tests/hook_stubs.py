@@ -144,7 +144,7 @@ class Stubs:
         record, self._data = self._data, self._data + 256
         nothing = Displaced(SITE, b"")
         site = JumpSite(SITE, SITE, 5, nothing, nothing, None, None, True, "", scratch, False)
-        made = self.code.stub(site, self._at_private(), Place(0, at, record), programs)
+        made = self.code.stub(site, self._at_private(), Place(0, at, record, at), programs)
         self.put(record, made.data)
         return Stub(self, self._add(head + made.code + self._tail(at + len(made.code))), record)
 

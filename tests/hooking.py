@@ -125,6 +125,7 @@ class Put:
     slots: Slots | None = None
     region: Region | None = None
     counters: dict[int, int] = field(default_factory=dict)  # offset in the region by site
+    nops: dict[int, int] = field(default_factory=dict)  # offset of a springboard's nop in the file by site
 
     def apply(self) -> Outcome:
         return apply(self.pid, list(self.patches.values()), self.file)
@@ -154,14 +155,16 @@ def put_springboards(pid: int, found: Sites, sites: Sequence[JumpSite]) -> Put:
     """Springboards without uprobes; nothing leads there before `apply`."""
     bias = bias_of(pid, found.image)
     made = planned(pid, found.span(bias), [springboard_jump(site, bias) for site in sites])
+    nops: dict[int, int] = {}
     contents: dict[int, bytes] = {}
     patches: dict[int, Patch] = {}
     for site, place in zip(sites, made.places, strict=True):
         assert place is not None, made.why
-        contents[place.code] = springboard(site, place.code, bias).code
-        patches[site.address] = patch_of(found, site, place.code, bias)
-    file = map_trampolines(pid, Mechanism.SPRINGBOARD, made.windows, contents, list(patches.values()))
-    return Put(pid, file, patches, made.windows)
+        stub = springboard(site, place.code, bias)
+        contents[place.code], nops[site.address] = stub.code, place.code + stub.nop
+        patches[site.address] = patch_of(found, site, place.target, bias)
+    file = map_trampolines(pid, Mechanism.SPRINGBOARD, made.all_windows, contents | made.jumps, list(patches.values()))
+    return Put(pid, file, patches, made.windows, nops={site: file.offset(nop) for site, nop in nops.items()})
 
 
 def patch_of(found: Sites, site: JumpSite, stub: int, bias: int) -> Patch:
@@ -193,9 +196,9 @@ def put_hooks(pid: int, found: Sites, sites: Sequence[JumpSite], *, careful: boo
         own = [(programs[place.window], region.address + counters[site.address])]
         stub = code.stub(site, made.windows[place.window], place, own, bias)
         contents[place.code], contents[place.data] = stub.code, stub.data
-        patches[site.address] = patch_of(found, site, place.code, bias)
+        patches[site.address] = patch_of(found, site, place.target, bias)
     file = map_trampolines(
-        *(pid, Mechanism.HOOK, made.windows, contents, list(patches.values())),
+        *(pid, Mechanism.HOOK, made.all_windows, contents | made.jumps, list(patches.values())),
         private=code.private,
         areas=[Area(region.address, region.size)],
         busy=BusyBytes(slots.address + Slot.BUSY, slots.count, Slot.SIZE),

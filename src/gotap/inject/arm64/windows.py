@@ -62,7 +62,8 @@ def plan(mappings: Sequence[Mapping], jumps: Sequence[Jump], shared: Shared = NO
         window = _window(free, [jumps[index] for index in group], shared)
         if window is not None:
             for index, (code, data) in zip(group, _offsets([jumps[i] for i in group], shared), strict=True):
-                places[index] = Place(len(windows), window.address + code, window.data + data)
+                at = window.address + code
+                places[index] = Place(len(windows), at, window.data + data, at)
             windows.append(window)
         elif len(group) > 1:
             middle = len(group) // 2

@@ -179,13 +179,17 @@ def _memory_file(caller: Caller, name: str) -> int:
 
 
 def _fill(file: TrampolineFile, journal: Journal, contents: Mapping[int, bytes]) -> None:
+    """Pages get their memory by being written here. Windows of pads are mostly holes, which nobody touches."""
     descriptor = file.fileno()
-    os.posix_fallocate(descriptor, 0, journal.file_size)
-    with contextlib.suppress(OSError):  # unsealed it works as well; nobody else has it
-        fcntl.fcntl(descriptor, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW)
-    os.pwrite(descriptor, journals.write(journal), 0)
-    for address, content in contents.items():
-        os.pwrite(descriptor, content, file.offset(address))
+    try:
+        os.ftruncate(descriptor, journal.file_size)
+        with contextlib.suppress(OSError):  # unsealed it works as well; nobody else has it
+            fcntl.fcntl(descriptor, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW)
+        os.pwrite(descriptor, journals.write(journal), 0)
+        for address, content in contents.items():
+            os.pwrite(descriptor, content, file.offset(address))
+    except OSError as error:
+        raise NoRoom(f"there is no memory for trampolines: {error.strerror}", "raise gotap's memory limit") from None
     ptrace.step()
 
 

@@ -65,6 +65,8 @@ def jump_patch(address: int, original: bytes, target: int, pun: int | None = Non
         if not new[-1] == original[JUMP_SIZE - 1] == pun:
             raise ValueError(f"a jump from {address:#x} to {target:#x} does not end in {pun:#x}")
         new = new[:-1]
+    if new[1:] == original[1 : len(new)]:
+        new = new[:1]  # it leads to a landing pad
     return Patch(address, original, new)
 
 

@@ -33,7 +33,7 @@ from typing import NamedTuple
 from gotap.image.code.jumps.model import JumpSite, hook_refusal
 from gotap.inject.trampolines.hook_code import HEAD, Template, careful, common, scratch
 from gotap.inject.trampolines.slots import Slots
-from gotap.inject.trampolines.stub import after_code, largest
+from gotap.inject.trampolines.stub import after_code, largest, original
 from gotap.inject.trampolines.windows import PAGE, Jump, Place, Shared, Window
 
 __all__ = ["PROGRAMS", "Code", "HookCode", "element", "first_pointer", "hook_refusal", "list_end", "packed"]
@@ -110,7 +110,7 @@ class HookCode:
     def jump(self, site: JumpSite, bias: int = 0) -> Jump:
         """What the stub wants of `plan`."""
         core = self._scratch if site.scratch else self._careful
-        return Jump(site.start + bias, largest(site) + len(core), _DATA, pun=site.pun)
+        return Jump(site.start + bias, largest(site) + len(core), _DATA, site.pun, original(site))
 
     def nothing(self, window: Window) -> int:
         """Address of a program that does nothing."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gotap.image.code.jumps.model import JumpSite
-from gotap.inject.trampolines.stub import after_code, largest
+from gotap.inject.trampolines.stub import after_code, largest, original
 from gotap.inject.trampolines.windows import PAGE, Jump
 
 NOP5 = bytes.fromhex("0f1f440000")
@@ -30,7 +30,7 @@ class Springboard(NamedTuple):
 
 def springboard_jump(site: JumpSite, bias: int = 0) -> Jump:
     """What the stub wants of `plan`."""
-    return Jump(site.start + bias, largest(site) + 2 * len(NOP5), pun=site.pun)
+    return Jump(site.start + bias, largest(site) + 2 * len(NOP5), 0, site.pun, original(site))
 
 
 def springboard(site: JumpSite, at: int, bias: int = 0) -> Springboard:

@@ -20,6 +20,12 @@ def after_code(site: JumpSite, at: int, bias: int) -> bytes:
     return code + jump(at + len(code) - bias, site.resume)
 
 
+def original(site: JumpSite) -> bytes:
+    """The first five bytes at the site's start, or fewer where it moves fewer."""
+    content = (site.before.code + site.after.code)[:_JUMP]
+    return content + bytes((site.pun,)) if site.pun is not None and len(content) == _JUMP - 1 else content
+
+
 def largest(site: JumpSite) -> int:
     """A bound for the bytes of the displaced instructions and the jump back, wherever they are."""
     moved = sum(max(_LONGEST, one.len) for part in (site.before, site.after) for one in part.instructions)

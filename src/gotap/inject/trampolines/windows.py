@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from gotap.inject.trampolines import pads
 from gotap.process.proc import Mapping
 
 PAGE = 4096
@@ -39,21 +40,26 @@ _JUMP = 5
 class Jump(NamedTuple):
     """A jump that wants a stub: `site` is its address, `size` and `data` what the stub needs at most, in bytes.
 
-    `pun`: the top byte that the distance must have, for jumps of which only 4 bytes may be written.
+    `pun`: the top byte that the distance must have, for jumps of which only 4 bytes may be written. `original`: the
+    five bytes there, for a landing pad.
     """
 
     site: int
     size: int
     data: int = 0
     pun: int | None = None
+    original: bytes = b""
 
 
 class Place(NamedTuple):
-    """Where a jump's stub and its data are: window by index, addresses in the process."""
+    """Where a jump's stub and its data are: window by index, addresses in the process. `target`: where the jump leads,
+    to the stub or to its pad.
+    """
 
     window: int
     code: int
     data: int
+    target: int
 
 
 class Window(Struct, frozen=True):
@@ -94,11 +100,27 @@ class Shared(NamedTuple):
 
 
 class Plan(Struct, frozen=True):
-    """`places` as the jumps were given; None where there is no room, and `why` says for all of them why."""
+    """`places` as the jumps were given; None where there is no room, and `why` says for all of them why.
+
+    `pads`: windows of landing pads, which are to be mapped with the others. `jumps`: their content, by address.
+    """
 
     windows: tuple[Window, ...]
     places: tuple[Place | None, ...]
     why: str = ""
+    pads: tuple[Window, ...] = ()
+
+    @property
+    def all_windows(self) -> tuple[Window, ...]:
+        return (*self.windows, *self.pads)
+
+    @property
+    def jumps(self) -> dict[int, bytes]:
+        return {
+            place.target: b"\xe9" + (place.code - place.target - pads.JUMP).to_bytes(4, "little", signed=True)
+            for place in self.places
+            if place is not None and place.target != place.code
+        }
 
     @property
     def refused(self) -> int:
@@ -156,11 +178,12 @@ def plan(mappings: Sequence[Mapping], image: Range, jumps: Sequence[Jump], share
     As few windows as a greedy choice finds; jumps that are not punned go where punned ones went, if they reach it.
     """
     planner = _Planner(free_ranges(mappings), _around(image), jumps, shared)
-    for part in _by_pun(jumps):
+    planner.place_pads()
+    for part in _by_pun([jump._replace(pun=planner.pun(index)) for index, jump in enumerate(jumps)]):
         planner.place(part)
     places = tuple(planner.places.get(index) for index in range(len(jumps)))
     missing = [jump for jump, where in zip(jumps, places, strict=True) if where is None]
-    return Plan(tuple(planner.windows), places, _why(missing))
+    return Plan(tuple(planner.windows), places, _why(missing), tuple(planner.pad_windows))
 
 
 def _by_pun(jumps: Sequence[Jump]) -> list[list[int]]:
@@ -203,7 +226,21 @@ class _Planner:
         self._shared = Shared(_rounded(shared.code, ALIGNMENT), _rounded(shared.data, ALIGNMENT),
                               _rounded(shared.private, PAGE))  # fmt: skip
         self.windows: list[Window] = []
+        self.pad_windows: list[Window] = []
         self.places: dict[int, Place] = {}
+        self._pads: dict[int, int] = {}
+
+    def place_pads(self) -> None:
+        """Before anything else: they can be nowhere else. A stub must be reached from its pad, and reach its site."""
+        wanted = {}
+        for index, jump in enumerate(self._jumps):
+            address = pads.pad_address(jump.site, jump.original)
+            if address is not None and reach(Jump(address, 0)).within(self._around).size > 0:
+                wanted[index] = address
+        for low, high, group in pads.spread(wanted, self._free, PAGE):
+            self._take(low, high)
+            self.pad_windows.append(Window(low, high - low, 0))
+            self._pads |= {index: wanted[index] for index in group}
 
     def place(self, indexes: list[int]) -> None:
         """Jumps by ascending site. A group for which there is no room is halved; one jump without room stays without.
@@ -216,9 +253,9 @@ class _Planner:
             group = pending.pop()
             if self._one_window(group):
                 continue
-            punned = [index for index in group if self._jumps[index].pun is not None]
+            punned = [index for index in group if self.pun(index) is not None]
             if punned and len(punned) < len(group):
-                elsewhere += [index for index in group if self._jumps[index].pun is None]
+                elsewhere += [index for index in group if self.pun(index) is None]
                 pending.append(punned)
             elif len(group) > 1:
                 middle = len(group) // 2
@@ -233,7 +270,7 @@ class _Planner:
         for index in indexes:
             jump = self._jumps[index]
             more = _rounded(jump.size, ALIGNMENT) + _rounded(jump.data, ALIGNMENT)
-            own = self._allowed(jump)
+            own = self._allowed(index)
             narrower = common.within(own)
             if groups and narrower.size >= sum(self._shared) + size + more + 3 * PAGE:
                 groups[-1].append(index)
@@ -252,7 +289,7 @@ class _Planner:
             offsets.append((code, data))
             code += _rounded(jump.size, ALIGNMENT)
             data += _rounded(jump.data, ALIGNMENT)
-            allowed = allowed.within(self._allowed(jump))
+            allowed = allowed.within(self._allowed(index))
         code_size, data_size = _rounded(code, PAGE), _rounded(data, PAGE)
         address = self._room(allowed, code_size + data_size + private)
         if address is None:
@@ -260,10 +297,19 @@ class _Planner:
         number = len(self.windows)
         self.windows.append(Window(address, code_size, data_size, private))
         for index, (at, data_at) in zip(group, offsets, strict=True):
-            self.places[index] = Place(number, address + at, address + code_size + data_at)
+            code_at = address + at
+            target = self._pads.get(index, code_at)
+            self.places[index] = Place(number, code_at, address + code_size + data_at, target)
         return True
 
-    def _allowed(self, jump: Jump) -> Range:
+    def pun(self, index: int) -> int | None:
+        """None also where a pad makes it good."""
+        return None if index in self._pads else self._jumps[index].pun
+
+    def _allowed(self, index: int) -> Range:
+        jump = self._jumps[index]
+        if index in self._pads:
+            return reach(jump._replace(pun=None)).within(reach(Jump(self._pads[index], 0))).within(self._around)
         return reach(jump) if jump.pun is not None else reach(jump).within(self._around)
 
     def _room(self, allowed: Range, size: int) -> int | None:
@@ -271,11 +317,17 @@ class _Planner:
 
         Low rather than high: where Go's heap and the memory of C libraries are is far above.
         """
-        for position, free in enumerate(self._free):
+        for free in self._free:
             common = free.within(allowed)
             address = _rounded(common.low, PAGE)
             if address + size <= common.high:
-                rest = (Range(free.low, address), Range(address + size, free.high))
-                self._free[position : position + 1] = [part for part in rest if part.size >= PAGE]
+                self._take(address, address + size)
                 return address
         return None
+
+    def _take(self, low: int, high: int) -> None:
+        """Of a free range; it is not free any more."""
+        position = next(at for at, free in enumerate(self._free) if free.low <= low and high <= free.high)
+        free = self._free[position]
+        rest = (Range(free.low, low), Range(high, free.high))
+        self._free[position : position + 1] = [part for part in rest if part.size >= PAGE]
