@@ -114,6 +114,11 @@ class CollectingMachine:
                  ) -> Map:  # fmt: skip
         return EmptyMap(kind, key_size, value_size, max_entries, name)
 
+    own_frames = False
+
+    def make_frames(self, size: int, count: int, name: str) -> Map:
+        return self.make_map(MapType.ARRAY, 4, size, count, name=name)
+
     def make_array(self, name: str, rows: NDArray[np.void] | NDArray[np.uint64]) -> Map:
         return EmptyMap(MapType.ARRAY, 4, rows.itemsize, max(len(rows), 1), name)
 

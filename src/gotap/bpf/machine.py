@@ -180,6 +180,15 @@ class Machine(Protocol):
         """An array that holds these rows, one element at least. Rows are a multiple of 8 bytes, as elements are."""
         ...
 
+    @property
+    def own_frames(self) -> bool:
+        """Each thread has a frame of its own in what `make_frames` makes: a lookup finds it, whatever the key."""
+        ...
+
+    def make_frames(self, size: int, count: int, name: str) -> Map:
+        """An array of frames of so many bytes, which programs at work take; as many as `count` or as threads need."""
+        ...
+
     def make_ring(self, size: int, name: str = "ring") -> Ring:
         """`size`: bytes, a power of two and whole pages."""
         ...

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 _JUMP = 5
 #: ns of a stub, measured by bench/hooks.py; of a program's run, which nobody measures.
 _STUB, _RUN = 12.0, 40.0
+#: Slots that have frames of their own, at most.
+_MOST_FRAMES = 1024
 #: How many refused sites an error names.
 _NAMED = 3
 #: Programs that run here and now, by gotap itself.
@@ -124,9 +126,11 @@ class HookMachine:
         self._sites = sites
         self._stubs: dict[int, _Stub] = {}
         self._maps: list[HookMap] = []
+        self._frames: list[HookMap] = []
         self._shared = Shared(pid)
         self._region, self._host = self._shared.region, self._shared.host
         slots, count = self._region.read_u64(Header.SLOTS), self._region.read_u32(Header.SLOT_COUNT)
+        self._slots, self._slot_count = slots, count
         helpers = build_helpers(self._shared.next_code, self._region.address, slots=slots, clock=self._shared.clock)
         self._shared.add_code(helpers.code)
         self._helpers = helpers.addresses
@@ -149,6 +153,18 @@ class HookMachine:
                  ) -> HookMap:  # fmt: skip
         made = HookMap(self._host, kind, key_size, value_size, max_entries, name)
         self._maps.append(made)
+        return made
+
+    @property
+    def own_frames(self) -> bool:
+        """On a slot one program runs at a time. Unless there are many threads: frames take memory."""
+        return self._slot_count <= _MOST_FRAMES
+
+    def make_frames(self, size: int, count: int, name: str) -> HookMap:
+        if not self.own_frames:
+            return self.make_map(MapType.ARRAY, 4, size, count, name=name)
+        made = self.make_map(MapType.ARRAY, 4, size, self._slot_count, name=name)
+        self._frames.append(made)
         return made
 
     def make_array(self, name: str, rows: NDArray[np.void] | NDArray[np.uint64]) -> HookMap:
@@ -199,7 +215,9 @@ class HookMachine:
             if base is not None:
                 self._key_sizes[descriptor] = map.key_size
             return MapPlace(descriptor, kind=map.kind)
-        return MapPlace(descriptor, region + map.offset + map.values, map.kind, map.max_entries, map.stride)
+        slots = region + self._slots if any(map is one for one in self._frames) else 0
+        return MapPlace(descriptor, region + map.offset + map.values, map.kind, map.max_entries, map.stride,
+                        slots=slots, slot_size=Slot.SIZE)  # fmt: skip
 
     def run(self, program: machine.Program) -> None:
         if isinstance(program, HostProgram):
@@ -276,8 +294,8 @@ class HookMachine:
                                   "use --via uprobe") from error  # fmt: skip
             contents |= {place.code: stub.code, place.data: stub.data}
             original = self._sites.image.elf.read(site.start, max(_JUMP, site.moved_end - site.start))
-            patches[offset] = jump_patch(site.start + bias, original, place.target, site.pun), place.data
-        file = map_trampolines(self.pid, Mechanism.HOOK, planned.all_windows, contents | planned.jumps,
+            patches[offset] = jump_patch(site.start + bias, original, place.code, site.pun), place.data
+        file = map_trampolines(self.pid, Mechanism.HOOK, planned.windows, contents,
                                [patch for patch, _ in patches.values()], private=code.private,
                                areas=self._shared.areas, busy=self._busy)  # fmt: skip
         nothing = code.nothing(planned.windows[0])

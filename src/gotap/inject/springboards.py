@@ -109,6 +109,13 @@ class SpringboardMachine:
                  ) -> machine.Map:  # fmt: skip
         return self._inner.make_map(kind, key_size, value_size, max_entries, flags, name)
 
+    @property
+    def own_frames(self) -> bool:
+        return self._inner.own_frames
+
+    def make_frames(self, size: int, count: int, name: str) -> machine.Map:
+        return self._inner.make_frames(size, count, name)
+
     def make_array(self, name: str, rows: NDArray[np.void] | NDArray[np.uint64]) -> machine.Map:
         return self._inner.make_array(name, rows)
 
@@ -207,11 +214,10 @@ class SpringboardMachine:
             contents[place.code] = stub.code
             nops[offset] = place.code + stub.nop
             original = sites.image.elf.read(site.start, max(_JUMP, site.moved_end - site.start))
-            patches[offset] = jump_patch(site.start + executable.bias, original, place.target, site.pun)
+            patches[offset] = jump_patch(site.start + executable.bias, original, place.code, site.pun)
         if not patches:
             return None
-        file = map_trampolines(executable.pid, Mechanism.SPRINGBOARD, planned.all_windows, contents | planned.jumps,
-                               [*patches.values()])  # fmt: skip
+        file = map_trampolines(executable.pid, Mechanism.SPRINGBOARD, planned.windows, contents, [*patches.values()])
         return _Put(executable.pid, file, patches, {offset: file.offset(nop) for offset, nop in nops.items()})
 
     def _apply(self, put: _Put | None, placement: Placement) -> set[int]:

@@ -59,6 +59,11 @@ class KernelMachine:
         """MapError says why not; BpfDeniedError that bpf(2) is not for us."""
         return Map.create(kind, key_size, value_size, max_entries, flags, name)
 
+    own_frames = False  # a program may be preempted by another one, on the thread's or the CPU's
+
+    def make_frames(self, size: int, count: int, name: str) -> Map:
+        return self.make_map(MapType.ARRAY, 4, size, count, name=name)
+
     def make_array(self, name: str, rows: NDArray[np.void] | NDArray[np.uint64]) -> Map:
         """Mapped and filled at once."""
         count = max(1, len(rows))

@@ -26,7 +26,7 @@ from gotap.inject.x86.translator import (
     stack_size,
     translate,
 )
-from native_machine import NativeMachine
+from native_machine import SLOT, NativeMachine, address_of
 
 FAR = 1 << 40  # nothing of ours is near
 
@@ -620,3 +620,34 @@ def test_maps_may_have_helpers_of_their_own() -> None:
     code = translate(finished(asm), FAR, places, {Helper.MAP_DELETE: FAR + 0x2000})
     called = [one.near_branch_target - FAR for one in Decoder(64, code, ip=FAR) if one.mnemonic == Mnemonic.CALL]
     assert called == [0x1000, 0x2000, 0x2000]
+
+
+@pytest.mark.parametrize("stride", [8, 24, 64])
+@pytest.mark.parametrize("key", [0, 5])
+def test_a_map_with_a_value_for_each_slot(stride: int, key: int) -> None:
+    """Lookups find it by R12, whatever the key; nobody else writes there, so that nothing is locked."""
+    asm = Assembler()
+    asm.store(R10, -4, key, 4)
+    asm.ld_map(R1, "frames")
+    asm.mov(R2, R10)
+    asm.add(R2, -4)
+    asm.call(Helper.MAP_LOOKUP)
+    asm.jeq(R0, 0, "none")
+    asm.mov(R6, R0)
+    asm.mov(R1, 5)
+    asm.atomic_add(R6, 0, R1)
+    asm.mov(R0, R6)
+    asm.label("none")
+    code = finished(asm)
+
+    class Machine(NativeMachine):
+        def _place(self, name: str) -> MapPlace:
+            place = super()._place(name)
+            return MapPlace(place.descriptor, place.values, place.kind, place.entries, place.stride,
+                            slots=SLOT - 3 * 4096, slot_size=4096)  # fmt: skip
+
+    frames = ArrayMap(stride, 4)
+    machine = Machine({"frames": frames}, compared=False)
+    assert machine.run(code) == address_of(frames.values[(3).to_bytes(4, "little")])
+    assert [value[0] for value in frames.values.values()] == [0, 0, 0, 5]
+    assert not any(one.has_lock_prefix for one in Decoder(64, machine.machine_code(code)))

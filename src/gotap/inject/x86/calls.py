@@ -21,6 +21,7 @@ from gotap.inject.x86.operands import (
     R10,
     R11,
     R11D,
+    R12,
     R13,
     R13D,
     R14,
@@ -138,7 +139,9 @@ def call_address(asm: Assembler, address: int) -> None:
 
 def is_array(place: MapPlace | None) -> bool:
     """Whether lookups need no call."""
-    return place is not None and place.kind == MapType.ARRAY and place.entries > 0 and place.stride > 0
+    if place is None or place.kind != MapType.ARRAY or place.slots:
+        return False
+    return place.entries > 0 and place.stride > 0
 
 
 def element(place: MapPlace, key: int) -> int:
@@ -149,6 +152,9 @@ def element(place: MapPlace, key: int) -> int:
 def look_up_in_array(asm: Assembler, call: Call) -> bool:
     """MAP_LOOKUP in an array without a call; False: it is none."""
     place = call.map
+    if place is not None and place.slots:
+        _own_value(asm, place)
+        return True
     if place is None or not is_array(place):
         return False
     if call.key is not None:
@@ -173,6 +179,17 @@ def look_up_in_array(asm: Assembler, call: Call) -> bool:
         asm.add(RAX, RCX)
     asm.label(done)
     return True
+
+
+def _own_value(asm: Assembler, place: MapPlace) -> None:
+    """RAX = the value of this thread's slot, which R12 points to."""
+    asm.mov(RAX, R12)
+    load_address(asm, RCX, place.slots)
+    asm.sub(RAX, RCX)
+    asm.shr(RAX, place.slot_size.bit_length() - 1)
+    asm.imul(RAX, RAX, place.stride)
+    load_address(asm, RCX, place.values)
+    asm.add(RAX, RCX)
 
 
 def loop(asm: Assembler) -> None:

@@ -29,7 +29,9 @@ class MapPlace(Struct, frozen=True):
     value, for maps whose values lie one behind the other: ARRAY, and PROG_ARRAY, whose values are addresses of
     programs' `TAIL_ENTRY`, 0 where there is none. `entries` and `stride` (bytes from one value to the next) allow
     lookups without a call; without them the helper is called. `helpers`: functions that stand for a helper where it is
-    called with this very map, e.g. for keys of its length.
+    called with this very map, e.g. for keys of its length. `slots`: address of the first slot, if each slot has the
+    value of its number, which lookups find whatever their key; 0: it is an array like others. `slot_size`: bytes, a
+    power of two.
     """
 
     descriptor: int
@@ -38,6 +40,8 @@ class MapPlace(Struct, frozen=True):
     entries: int = 0
     stride: int = 0
     helpers: Mapping[Helper, int] = {}
+    slots: int = 0
+    slot_size: int = 0
 
     @property
     def per_cpu(self) -> bool:

@@ -238,7 +238,7 @@ class _Reader:
 
 
 def _own(base: Value) -> bool | None:
-    if isinstance(base, StackPointer):
+    if isinstance(base, StackPointer) or (isinstance(base, ValuePointer) and base.place.slots):
         return True
     return False if isinstance(base, ValuePointer) and base.place.per_cpu else None
 

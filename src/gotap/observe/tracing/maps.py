@@ -59,7 +59,9 @@ class WorkMaps:
         self._no_programs: dict[ProgramType, Map] = {}
 
     def _make(self, setting: ScriptSetting, probes: int) -> None:
-        self._map(sf.FRAMES, MapType.ARRAY, 4, setting.frame_value_size, setting.slots)
+        frames = self._machine.make_frames(setting.frame_value_size, setting.slots, "gotap_frames")
+        self._undo.callback(frames.close)
+        self.maps[sf.FRAMES] = frames
         if setting.own:
             self._hash(sf.OWN, sf.GOROUTINE_KEY_SIZE, setting.own_size, GOROUTINES)
             self._map(sf.OWN_TEMPLATE, MapType.ARRAY, 4, setting.own_size, 1)

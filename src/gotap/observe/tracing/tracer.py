@@ -336,6 +336,7 @@ def _setting(script: BoundScript, machine: Machine, thinning: bool, servers: Ope
     return script_setting(
         script,
         slots=frame_slots(),
+        own_frames=machine.own_frames,
         has_loop=features.has("bpf_loop"),
         has_cookie=features.has("attach_cookie"),
         cpus=machine.cpus if features.has("percpu_lookup") else 0,

@@ -233,9 +233,24 @@ class ScriptProgram:
 
     # The frame
 
+    def _frame(self) -> None:
+        """R7 = the frame whose number is in COUNTERS_KEY."""
+        asm = self.asm
+        asm.ld_map(R1, script_frame.FRAMES)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.COUNTERS_KEY)
+        asm.call(Helper.MAP_LOOKUP)
+        asm.jeq(R0, 0, "exit")
+        asm.mov(R7, R0)
+        asm.add(R7, script_frame.FRAME_SCRATCH)
+
     def claim(self) -> None:
         """R7 = a frame that no other program has; when there is none it is counted, and the program exits."""
         asm = self.asm
+        if self.setting.own_frames:
+            asm.store(R10, frame.COUNTERS_KEY, 0, 4)
+            self._frame()
+            return
         again, claimed = asm.new_label("frame"), asm.new_label("claimed")
         asm.call(Helper.GET_SMP_PROCESSOR_ID)
         asm.mov(R8, R0)
@@ -246,13 +261,7 @@ class ScriptProgram:
         asm.add(R1, R9)
         asm.and_(R1, self.setting.slots - 1)
         asm.store(R10, frame.COUNTERS_KEY, R1, 4)
-        asm.ld_map(R1, script_frame.FRAMES)
-        asm.mov(R2, R10)
-        asm.add(R2, frame.COUNTERS_KEY)
-        asm.call(Helper.MAP_LOOKUP)
-        asm.jeq(R0, 0, "exit")
-        asm.mov(R7, R0)
-        asm.add(R7, script_frame.FRAME_SCRATCH)
+        self._frame()
         asm.mov(R0, 0)
         asm.mov(R1, 1)
         asm.atomic_cmpxchg(R7, script_frame.CLAIM, R1)

@@ -26,16 +26,18 @@ class ValueSetting(Struct, frozen=True):
 class ScriptSetting(Struct, frozen=True):
     """Constants of the programs. The maps' sizes follow from it, see `gotap.bpf.codegen.script.script_frame`.
 
-    `frame_size`: bytes of the largest record; `slots`: frames, a power of two; `filtered`: layouts whose calls are not
-    all followed, so that a return without a call tells nothing; `keeping`: of those of whose entries more is kept
-    than when and where it was, how many bytes of the record at most; `traces`: whether the catalogue's maps of open
-    server operations are at hand, under the names of `gotap.bpf.codegen.frame`, and `scoping` as of their programs.
+    `frame_size`: bytes of the largest record; `slots`: frames, a power of two; `own_frames`: each thread has one, which
+    FRAMES gives by any key; `filtered`: layouts whose calls are not all followed, so that a return without a call tells
+    nothing; `keeping`: of those of whose entries more is kept than when and where it was, how many bytes of the record
+    at most; `traces`: whether the catalogue's maps of open server operations are at hand, under the names of
+    `gotap.bpf.codegen.frame`, and `scoping` as of their programs.
     `stops`: STOPPED is to be set, and heeded.
     `pid_namespace`: device and inode of gotap's own, None where it is the first one.
     """
 
     frame_size: int = 1024
     slots: int = 16
+    own_frames: bool = False
     locals: int = 0
     own: int = 0
     own_texts: frozenset[int] = frozenset()
@@ -103,14 +105,15 @@ def _kept(enter: Enter) -> int:
     return enter.layout.heap_offset + texts + sum(8 + 8 * one.stack.frames for one in enter.stacks)
 
 
-def script_setting(script: BoundScript, *, slots: int = 16, has_loop: bool = True, has_cookie: bool = True,
-                   cpus: int = 0, unwinder: bool = False, thinning: bool = False,
+def script_setting(script: BoundScript, *, slots: int = 16, own_frames: bool = False, has_loop: bool = True,
+                   has_cookie: bool = True, cpus: int = 0, unwinder: bool = False, thinning: bool = False,
                    traces: bool = False, scoping: int | None = None, pid_namespace: tuple[int, int] | None = None,
                    ) -> ScriptSetting:  # fmt: skip
     """The setting of a script on a kernel with these features."""
     return ScriptSetting(
         frame_size=script.frame_size,
         slots=slots,
+        own_frames=own_frames,
         locals=script.locals,
         own=script.own,
         own_texts=script.own_texts,
