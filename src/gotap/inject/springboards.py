@@ -214,10 +214,11 @@ class SpringboardMachine:
             contents[place.code] = stub.code
             nops[offset] = place.code + stub.nop
             original = sites.image.elf.read(site.start, max(_JUMP, site.moved_end - site.start))
-            patches[offset] = jump_patch(site.start + executable.bias, original, place.code, site.pun)
+            patches[offset] = jump_patch(site.start + executable.bias, original, place.target, site.pun)
         if not patches:
             return None
-        file = map_trampolines(executable.pid, Mechanism.SPRINGBOARD, planned.windows, contents, [*patches.values()])
+        file = map_trampolines(executable.pid, Mechanism.SPRINGBOARD, planned.all_windows, contents | planned.jumps,
+                               [*patches.values()])  # fmt: skip
         return _Put(executable.pid, file, patches, {offset: file.offset(nop) for offset, nop in nops.items()})
 
     def _apply(self, put: _Put | None, placement: Placement) -> set[int]:
