@@ -294,8 +294,8 @@ class HookMachine:
                                   "use --via uprobe") from error  # fmt: skip
             contents |= {place.code: stub.code, place.data: stub.data}
             original = self._sites.image.elf.read(site.start, max(_JUMP, site.moved_end - site.start))
-            patches[offset] = jump_patch(site.start + bias, original, place.code, site.pun), place.data
-        file = map_trampolines(self.pid, Mechanism.HOOK, planned.windows, contents,
+            patches[offset] = jump_patch(site.start + bias, original, place.target, site.pun), place.data
+        file = map_trampolines(self.pid, Mechanism.HOOK, planned.all_windows, contents | planned.jumps,
                                [patch for patch, _ in patches.values()], private=code.private,
                                areas=self._shared.areas, busy=self._busy)  # fmt: skip
         nothing = code.nothing(planned.windows[0])
