@@ -86,6 +86,15 @@ def told(word: ir.Word, process: ScriptProcess | None = None, place: Place = HER
     return process.events()[-1].number(NUMBER)
 
 
+def test_a_frame_of_the_threads_own_is_not_claimed() -> None:
+    process = ScriptProcess(ScriptSetting(own_frames=True, slots=1))
+    (frame_of_thread,) = process.machine.maps[script_frame.FRAMES].values.values()
+    frame_of_thread[0] = 1  # as if a program had it
+    process.run(watch(emit(capture(NUMBER, ir.Const(5)))))
+    assert [event.number(NUMBER) for event in process.events()] == [5]
+    assert process.count(Counter.FRAMES_BUSY) == 0
+
+
 def test_an_event_says_when_where_and_who() -> None:
     process = ScriptProcess()
     process.machine.cookie, process.machine.cpu = 77, 1

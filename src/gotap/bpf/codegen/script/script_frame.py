@@ -2,8 +2,9 @@
 
 R7 is the frame: a record under construction (probe.script.record.EVENT first), with scratch that never leaves the
 kernel *below* it, at negative offsets. Frames are slots of the array map FRAMES; a program claims one while it runs,
-since it may be preempted and another one may run on its CPU meanwhile. The verifier takes what is in them for numbers:
-pointers are kept on the stack.
+since it may be preempted and another one may run on its CPU meanwhile. Inside the target each thread has one, which no
+other program can want (`Setting.own_frames`). The verifier takes what is in them for numbers: pointers are kept on the
+stack.
 """
 
 from __future__ import annotations
