@@ -367,7 +367,8 @@ class HookMap:
             index = int.from_bytes(key, "little")
             return self.offset + self._values_at + index * self._stride if index < self.max_entries else None
         address = self._call(Helper.MAP_LOOKUP, key) & (1 << 64) - 1
-        return address - self._region.here if address else None
+        own = self._region.read_u32(self._region.slot_address(0, 0) + Slot.STRIPE) * self._stripe
+        return address - own - self._region.here if address else None
 
     def _call(self, helper: Helper, key: bytes, value: bytes = b"", mode: int = 0) -> int:
         keys = ctypes.create_string_buffer(key, len(key))
