@@ -23,6 +23,7 @@ FROZEN: dict[str, dict[str, str]] = {
         "functions": "[FunctionDocument]",
         "inlined": "[InlinedDocument]",
         "modules": "[ModuleDocument]",
+        "sites": "[SiteDocument]",
     },
     "GoFacts": {
         "compiler": "string",
@@ -152,6 +153,23 @@ FROZEN: dict[str, dict[str, str]] = {
         "binds": "boolean",
         "sites": "{integer}",
         "inlined": "{string}",
+        "reason": "null|string",
+        "jumps": "JumpsDocument",
+    },
+    "JumpsDocument": {
+        "sites": "integer",
+        "springboard": "integer",
+        "hook": "integer",
+        "unhooked": "null|string",
+    },
+    "SiteDocument": {
+        "operation": "string",
+        "probe": "string",
+        "address": "integer",
+        "uprobe": "null|string",
+        "edge": "boolean",
+        "springboard": "boolean",
+        "hook": "boolean",
         "reason": "null|string",
     },
     "ErrorDocument": {

@@ -6,12 +6,14 @@ from typing import Any
 
 from gotap.image.facts.model import Facts, GoFacts, ModuleFacts
 from gotap.process.surroundings import Surroundings
-from gotap.verdict.model import Coverage, Host, OperationCoverage, SiteCoverage, Situation
+from gotap.verdict.model import Coverage, Host, JumpCoverage, OperationCoverage, SiteCoverage, Situation
 
 SERVER = OperationCoverage(
     library="net/http", name="http.server", present=True,
     sites=(SiteCoverage(0x1000, "emulated", "http.server begin"),
            SiteCoverage(0x1010, "single-step", "http.server end")),
+    jumps=(JumpCoverage(0x1000, "nop5", "http.server begin", springboard=True, hook=True),
+           JumpCoverage(0x1018, "nop5", "http.server end", springboard=True, hook=True)),
 )  # fmt: skip
 CLIENT = OperationCoverage(
     library="net/http", name="http.client", present=False,

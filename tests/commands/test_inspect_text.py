@@ -18,8 +18,8 @@ def test_a_plain_program() -> None:
         "./server: go1.26.8, example.com/shop/cmd/server, linux/amd64 exe, dynamic,",
         "    internal linker, glibc, cgo, symbols, DWARF, 7,125 functions",
         "  ok  uprobe       http.server: 1 emulated, 1 single-step sites",
-        "  no  springboard  planned",
-        "  no  hook         planned",
+        "  ok  springboard  http.server: 2 sites, 2 jumps",
+        "  ok  hook         http.server: 2 sites",
         "  no  weave        planned",
         "  no  network      planned",
     ]

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from gotap.process.surroundings import NO_LIBC, Agent, Container, MappedImage, Relative, Surroundings
 from gotap.verdict.judge import judge
-from gotap.verdict.model import Coverage, Finding, Host, Situation
+from gotap.verdict.model import Coverage, Finding, Host, JumpCoverage, OperationCoverage, Situation
 from situations import ALLOWING, CLIENT, SERVER, facts, go, process, running, situation
 
+UNPRIVILEGED = Host(bpf=False, uprobes=False, privileged=False)
 STATIC: dict[str, Any] = {"linkage": "static", "libc": None, "cgo": False}
 BUILD = "-o server example.com/shop/cmd/server"
 
@@ -32,6 +33,12 @@ def musl(**changes: Any) -> Situation:
     """A musl build; by the internal linker and dynamic unless changed."""
     made = go(libc="musl", **changes)
     return situation(facts=facts(made, interpreter="/lib/ld-musl-x86_64.so.1", needed=("libc.so",)))
+
+
+def unhooked(name: str) -> OperationCoverage:
+    """An operation whose end takes no jump."""
+    jumps = (SERVER.jumps[0], JumpCoverage(0x1018, "emulated", f"{name} end", False, False, "it is too short"))
+    return replace(SERVER, name=name, jumps=jumps, unhooked="f cannot be hooked: it is too short")
 
 
 FILES: list[tuple[Situation, set[str]]] = [
@@ -80,6 +87,9 @@ FILES: list[tuple[Situation, set[str]]] = [
     (situation(coverage=Coverage(operations=(replace(SERVER, inlined={"f": "only as 1 copy in g"}),))),
      {"inlined-away"}),
     (situation(coverage=Coverage(refused="an unknown layout")), {"unreadable-tables"}),
+    (situation(coverage=Coverage(operations=(SERVER,), unhooked=(("goroutine creation", "too short"),))), {"jumps"}),
+    (situation(coverage=Coverage(operations=(SERVER, unhooked("http.client")))), {"jumps"}),
+    (situation(coverage=Coverage(operations=(unhooked("http.server"),))), {"jumps", "unhookable"}),
 ]  # fmt: skip
 
 
@@ -118,10 +128,11 @@ PROCESSES: list[tuple[Situation, set[str]]] = [
     (situation(facts=replace(facts(language="c/c++"), go=None), coverage=None,
                process=process(images=(MappedImage("/lib/libgo.so", "c-shared"),)), host=ALLOWING),
      {"not-go", "c-shared-host"}),
-    (running(host=Host(bpf=False, uprobes=False, privileged=False)), {"no-privilege"}),
+    (running(host=UNPRIVILEGED), {"no-privilege"}),
     (running(host=Host(bpf=False, uprobes=True, privileged=True)), {"no-bpf"}),
     (running(host=Host(bpf=True, uprobes=False, privileged=True)), {"no-uprobe"}),
     (running(host=Host(bpf=True, uprobes=True, privileged=True, lockdown="integrity")), {"lockdown"}),
+    (running(host=Host(bpf=True, uprobes=True, privileged=True, fsgsbase=False)), {"no-fsgsbase"}),
 ]  # fmt: skip
 
 
@@ -171,6 +182,11 @@ def test_of_processes(found: Situation, ids: set[str]) -> None:
         (running(seccomp=2, container=Container("a" * 64)), "seccomp",
          "docker run --security-opt seccomp=unconfined IMAGE"),
         (running(tracer=99), "being-traced", "ps -fp 99"),
+        (running(host=UNPRIVILEGED), "no-privilege", "gotap attach --via hook 4711"),
+        (running(host=UNPRIVILEGED, ptrace_allowed=False), "no-privilege", "sudo gotap attach 4711"),
+        (running(host=replace(UNPRIVILEGED, fsgsbase=False)), "no-privilege", "sudo gotap attach 4711"),
+        (situation(coverage=Coverage(operations=(unhooked("http.server"),))), "unhookable",
+         "gotap attach --via uprobe PID"),
     ],
     ids=lambda one: one if isinstance(one, str) and " " not in one else "",
 )  # fmt: skip
@@ -192,3 +208,14 @@ def test_the_message_that_people_search_for_is_there() -> None:
 
 def test_a_surrounding_that_is_not_known_is_no_condition() -> None:
     assert judge(situation(process=Surroundings(pid=1), host=ALLOWING)).conditions == ()
+
+
+def test_a_place_without_jump_limits_springboards_and_takes_the_operation_from_hooks() -> None:
+    verdict = judge(situation(coverage=Coverage(operations=(SERVER, unhooked("http.client")))))
+    assert (verdict.mechanisms["springboard"].works, verdict.mechanisms["hook"].works) == ("partly", "partly")
+    assert held(situation(coverage=Coverage(operations=(unhooked("http.server"),))))["jumps"].evidence == (
+        "http.server end at 0x1018: it is too short"
+    )
+    verdict = judge(situation(coverage=Coverage(operations=(unhooked("http.server"),))))
+    assert verdict.mechanisms["uprobe"].works is True
+    assert verdict.mechanisms["hook"].because == ("unhookable",)

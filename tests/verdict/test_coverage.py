@@ -9,6 +9,7 @@ import pytest
 
 import gobuild
 from gotap.image.image import Image
+from gotap.inject.sites import Sites
 from gotap.probe.catalogue import Library, libraries, load_library, runtime
 from gotap.verdict.coverage import coverage_of
 from gotap.verdict.model import Coverage
@@ -65,7 +66,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 def covered(image: Image, *operations: str) -> Coverage:
     text = "library: main\nrequest: {}\noperations:" + "".join(operations)
     library: Library = load_library(text, "test.yaml")
-    return coverage_of(image, [library], runtime())
+    return coverage_of(image, [library], runtime(), Sites(image).fits)
 
 
 def test_the_compiler_inlines_as_the_tests_below_assume(tmp_path: Path) -> None:
@@ -112,14 +113,15 @@ def test_what_the_binary_does_not_hold_is_absent_and_not_missing(image: Image) -
 
 
 def test_nothing_is_bound_where_nothing_is_held(image: Image) -> None:
-    found = coverage_of(image, libraries(), runtime())
+    found = coverage_of(image, libraries(), runtime(), Sites(image).fits)
     assert [one.present for one in found.operations] == [False] * len(found.operations)
     assert found.missing == {}
 
 
 @pytest.mark.parametrize("go", gobuild.every_version())
 def test_net_http_is_covered_whole_and_its_version_is_gos(go: str) -> None:
-    found = coverage_of(Image.open(gobuild.build("httpserver", go)), libraries(), runtime())
+    image = Image.open(gobuild.build("httpserver", go))
+    found = coverage_of(image, libraries(), runtime(), Sites(image).fits)
     assert {one.name: bool(one.sites) for one in found.operations} == {"http.server": True, "http.client": True}
     assert {one.name: one.inlined for one in found.operations} == {"http.server": {}, "http.client": {}}
     assert found.versions == {"net/http": go}

@@ -29,7 +29,7 @@ VENDOR = {
 OWN = {
     "packed", "obfuscated", "too-old", "newer-than-checked", "foreign-arch", "c-shared-host", "no-section-table",
     "deleted-exe", "inlined-away", "no-observable-library", "no-bpf", "no-uprobe", "lockdown", "no-privilege",
-    "being-traced", "seccomp",
+    "being-traced", "seccomp", "jumps", "unhookable", "no-fsgsbase",
 }  # fmt: skip
 
 
@@ -38,8 +38,8 @@ def test_a_plain_program_is_watched_by_what_is_built_and_the_rest_is_planned() -
     assert verdict.conditions == ()
     assert verdict.mechanisms == {
         "uprobe": Answer(True),
-        "springboard": Answer(False, ("planned",)),
-        "hook": Answer(False, ("planned",)),
+        "springboard": Answer(True),
+        "hook": Answer(True),
         "weave": Answer(False, ("planned",)),
         "network": Answer(False, ("planned",)),
     }
@@ -60,9 +60,32 @@ def test_what_rules_out_beats_what_limits() -> None:
 
 
 def test_what_a_planned_mechanism_could_not_do_either_stands_behind_planned() -> None:
-    verdict = judge(running(tracer=99))
-    assert verdict.mechanisms["hook"] == Answer(False, ("planned", "being-traced"))
-    assert verdict.mechanisms["uprobe"] == Answer(True)
+    assert judge(situation(go(compiler="gccgo"), coverage=None)).mechanisms["weave"] == Answer(
+        False, ("planned", "not-gc")
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (running(tracer=99), {"uprobe": True, "springboard": False, "hook": False}),
+        (running(ptrace_allowed=False), {"uprobe": True, "springboard": False, "hook": False}),
+        (running(seccomp=2), {"uprobe": True, "springboard": "partly", "hook": "partly"}),
+        (running(exe_replaced="the path holds another file"), {"uprobe": True, "springboard": True, "hook": True}),
+        (running(host=Host(bpf=False, uprobes=False, privileged=False)),
+         {"uprobe": False, "springboard": False, "hook": True}),
+        (running(host=Host(bpf=False, uprobes=True, privileged=True, lockdown="confidentiality")),
+         {"uprobe": False, "springboard": False, "hook": True}),
+        (running(host=Host(bpf=True, uprobes=True, privileged=True, fsgsbase=False)),
+         {"uprobe": True, "springboard": True, "hook": False}),
+        (running(go(version="1.28.0")), {"uprobe": "partly", "springboard": False, "hook": False}),
+        (situation(go(race=True)), {"uprobe": True, "springboard": True, "hook": True}),
+        (situation(facts=facts(arch="arm64"), coverage=None), {"uprobe": False, "springboard": False, "hook": False}),
+    ],
+)  # fmt: skip
+def test_what_each_mechanism_needs(found: Situation, expected: dict[str, bool | str]) -> None:
+    answers = judge(found).mechanisms
+    assert {name: answers[name].works for name in expected} == expected
 
 
 def test_findings_name_an_effect_for_every_mechanism() -> None:

@@ -31,14 +31,40 @@ class Mechanisms(Struct, frozen=True):
     network: Answer
 
 
+class JumpsDocument(Struct, frozen=True):
+    """At how many sites springboards and hooks watch an operation, and how many can be one. Springboards leave the
+    others to uprobes; hooks can watch the operation only if all sites can be hooks, else `unhooked` says why not."""
+
+    sites: int
+    springboard: int
+    hook: int
+    unhooked: str | None
+
+
 class OperationDocument(Struct, frozen=True):
-    """An operation of the catalogue. `sites`: cost class → number of probe sites; `inlined`: function → where it has
-    copies that no probe sees; `reason`: why it does not bind."""
+    """An operation of the catalogue. `sites`: cost class → number of sites for uprobes; `inlined`: function → where it
+    has copies that no probe sees; `reason`: why it does not bind."""
 
     name: str
     binds: bool
     sites: dict[str, int]
     inlined: dict[str, str]
+    reason: str | None
+    jumps: JumpsDocument
+
+
+class SiteDocument(Struct, frozen=True):
+    """A site of the catalogue's probes. `uprobe`: what a uprobe there costs, null where uprobes take another site;
+    `edge`: it counts in one direction of a jump only. `springboard`, `hook`: false also where these take another site;
+    `reason`: why they cannot be here, though they take no other. `address` is the file's, without the load bias."""
+
+    operation: str
+    probe: str
+    address: int
+    uprobe: str | None
+    edge: bool
+    springboard: bool
+    hook: bool
     reason: str | None
 
 
@@ -99,6 +125,7 @@ class Parts(Struct, frozen=True):
     functions: list[FunctionDocument] | UnsetType = UNSET
     inlined: list[InlinedDocument] | UnsetType = UNSET
     modules: list[ModuleDocument] | UnsetType = UNSET
+    sites: list[SiteDocument] | UnsetType = UNSET
 
 
 class Document(Struct, frozen=True, kw_only=True):
@@ -126,6 +153,7 @@ class Document(Struct, frozen=True, kw_only=True):
     functions: list[FunctionDocument] | UnsetType = UNSET
     inlined: list[InlinedDocument] | UnsetType = UNSET
     modules: list[ModuleDocument] | UnsetType = UNSET
+    sites: list[SiteDocument] | UnsetType = UNSET
 
 
 def line(judged: Judged, parts: Parts | None = None) -> str:
@@ -160,6 +188,7 @@ def document(judged: Judged, parts: Parts) -> Document:
         functions=parts.functions,
         inlined=parts.inlined,
         modules=parts.modules,
+        sites=parts.sites,
     )
 
 
@@ -190,8 +219,31 @@ def schema() -> dict[str, Any]:
 
 def _operations(operations: Iterable[OperationCoverage]) -> list[OperationDocument]:
     return [
-        OperationDocument(one.name, bool(one.sites), one.by_cost, one.inlined, one.reason or None) for one in operations
+        OperationDocument(one.name, bool(one.sites), one.by_cost, one.inlined, one.reason or None, _jumps(one))
+        for one in operations
     ]
+
+
+def _jumps(one: OperationCoverage) -> JumpsDocument:
+    springboards, hooks = sum(jump.springboard for jump in one.jumps), sum(jump.hook for jump in one.jumps)
+    return JumpsDocument(len(one.jumps), springboards, hooks, one.unhooked or None)
+
+
+def sites(operation: OperationCoverage) -> list[SiteDocument]:
+    """Those for uprobes and those for jumps, of which many are the same, by probe and address."""
+    order = {probe: at for at, probe in enumerate(dict.fromkeys(one.probe for one in operation.sites))}
+    uprobes = {(one.probe, one.address): one for one in operation.sites}
+    jumps = {(one.probe, one.address): one for one in operation.jumps}
+    found = []
+    for probe, address in sorted(uprobes | jumps, key=lambda key: (order.get(key[0], len(order)), key[1])):
+        uprobe, jump = uprobes.get((probe, address)), jumps.get((probe, address))
+        cost = uprobe.cost if uprobe is not None else jump.cost if jump is not None and not jump.springboard else None
+        found.append(SiteDocument(
+            operation.name, probe, address, cost, uprobe is not None and uprobe.edge,
+            jump is not None and jump.springboard, jump is not None and jump.hook,
+            jump.reason or None if jump is not None else None,
+        ))  # fmt: skip
+    return found
 
 
 def _error(error: GotapError) -> ErrorDocument:

@@ -14,8 +14,11 @@ from gotap.commands.inspect_json import (
     ModuleDocument,
     Parts,
     ReplacementDocument,
+    SiteDocument,
     libraries,
+    sites,
 )
+from gotap.commands.inspect_text import counted_costs
 from gotap.commands.judging import Judged
 from gotap.errors import GotapError
 from gotap.image.containers.container import Container, open_container
@@ -34,13 +37,16 @@ def wanted(options: argparse.Namespace) -> bool:
 
 def lists(judged: Judged, options: argparse.Namespace) -> Parts:
     """What was asked for. Raises NoTable, ImageError."""
-    if not judged.path or not (options.functions or options.inlined or options.modules):
+    if not judged.path or not wanted(options):
         return Parts()
+    if not (options.functions or options.inlined or options.modules):
+        return Parts(sites=_all_sites(judged))
     container = open_container(judged.path, judged.situation.file if judged.situation else judged.target)
     parts = Parts(
         functions=functions(_tables(container), options.functions) if options.functions else UNSET,
         inlined=inlined(_tables(container), options.inlined) if options.inlined else UNSET,
         modules=modules(container) if options.modules else UNSET,
+        sites=_all_sites(judged) if options.libraries else UNSET,
     )
     container.check_unchanged()
     return parts
@@ -65,6 +71,11 @@ def lines(judged: Judged, options: argparse.Namespace) -> Iterator[str]:
             yield f"        => {module.replace.path} {module.replace.version}".rstrip()
     if options.libraries and judged.situation is not None:
         yield from _libraries(judged.situation.coverage, options.verbose)
+
+
+def _all_sites(judged: Judged) -> list[SiteDocument]:
+    coverage = judged.situation.coverage if judged.situation else None
+    return [one for operation in (coverage.operations if coverage else ()) for one in sites(operation)]
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -142,12 +153,22 @@ def _mark(one: OperationCoverage) -> str:
 
 
 def _sites(one: OperationCoverage) -> str:
-    return f"{len(one.sites)} sites: {', '.join(f'{count} {cost}' for cost, count in one.by_cost.items())}"
+    return f"{len(one.sites)} sites: {counted_costs([one])}; {_jumps(one)}"
+
+
+def _jumps(one: OperationCoverage) -> str:
+    """Of the same operation by jumps, which may stand at other places."""
+    taken = sum(jump.springboard for jump in one.jumps)
+    told = f"{len(one.jumps)} for jumps" if taken == len(one.jumps) else f"{taken} of {len(one.jumps)} take jumps"
+    return f"{told}, no hook: {one.unhooked}" if one.unhooked else told
 
 
 def _details(one: OperationCoverage) -> Iterator[str]:
-    for site in one.sites:
-        edge = " (one direction of a jump)" if site.edge else ""
-        yield f"        {site.address:#x} {site.cost}{edge}: {site.probe}"
+    """Every site with what can be there; of springboards and hooks only where both do not fit, why."""
+    for site in sites(one):
+        ways = [f"{site.uprobe}{' (one direction of a jump)' if site.edge else ''}"] if site.uprobe else []
+        ways += [name for name, fits in (("springboard", site.springboard), ("hook", site.hook)) if fits]
+        reason = f" ({site.reason})" if site.reason else ""
+        yield f"        {site.address:#x} {', '.join(ways)}{reason}: {site.probe}"
     for part, reason in one.left_out:
         yield f"        not bound: {part}: {reason}"

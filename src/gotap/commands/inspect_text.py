@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import Struct
 
 from gotap.image.facts.model import Facts, GoFacts
 from gotap.sinks.sanitize import printable
-from gotap.verdict.model import Answer, Finding, Situation, Verdict
+from gotap.verdict.model import Answer, Finding, OperationCoverage, Situation, Verdict
 
 #: A screen, less the line of the prompt.
 SCREEN = 23
@@ -54,20 +54,36 @@ def _remedy(finding: Finding, width: int) -> list[str]:
 
 
 def mechanism(name: str, answer: Answer, situation: Situation, width: int) -> list[str]:
-    told = coverage(situation) if answer.works else ""
+    told = coverage(name, situation) if answer.works else ""
     if answer.because:
         told += f"{'; ' if told else ''}{', '.join(answer.because)}"
     return folded(f"  {_MARKS[answer.works]}  {name:<11}  {told}".rstrip(), width, " " * 19)[:2]
 
 
-def coverage(situation: Situation) -> str:
-    """`http.server, http.client: 16 emulated, 13 single-step sites`."""
-    bound = situation.coverage.bound if situation.coverage else []
+def coverage(mechanism: str, situation: Situation) -> str:
+    """What the mechanism watches, and at which sites: `http.server: 16 emulated, 13 single-step sites`; springboards
+    `http.server: 24 sites, 23 jumps`; hooks `http.server: 24 sites`.
+    """
+    found = situation.coverage
+    watched = [] if found is None else found.hooked if mechanism == "hook" else found.bound
+    if not watched:
+        return ""
+    if mechanism == "uprobe":
+        told = f"{counted_costs(watched)} sites"
+    else:
+        jumps = {one.address: one for operation in watched for one in operation.jumps}
+        told = f"{len(jumps)} sites"
+        if mechanism == "springboard":
+            told += f", {sum(one.springboard for one in jumps.values())} jumps"
+    return f"{', '.join(one.name for one in watched)}: {told}"
+
+
+def counted_costs(operations: Iterable[OperationCoverage]) -> str:
+    """`16 emulated, 13 single-step`."""
     costs: Counter[str] = Counter()
-    for one in bound:
+    for one in operations:
         costs.update(one.by_cost)
-    sites = ", ".join(f"{count} {cost}" for cost, count in sorted(costs.items()))
-    return f"{', '.join(one.name for one in bound)}: {sites} sites" if bound else ""
+    return ", ".join(f"{count} {cost}" for cost, count in sorted(costs.items()))
 
 
 # -- identity -----------------------------------------------------------------------------------------------------

@@ -201,11 +201,13 @@ def cover(container: Container, facts: Facts, tables: GoTables | None) -> Covera
     if go.packed or go.obfuscated or go.linkshared or (line is not None and line < OLDEST):
         return None
     from gotap.image.image import Image
+    from gotap.inject.sites import Sites
     from gotap.probe.catalogue import libraries, runtime
     from gotap.verdict.coverage import coverage_of
 
     try:
-        return coverage_of(Image(_elf(container), tables), libraries(), runtime())
+        image = Image(_elf(container), tables)
+        return coverage_of(image, libraries(), runtime(), Sites(image).fits)
     except GotapError as error:
         return Coverage(refused=str(error))
 
@@ -236,6 +238,7 @@ def read_host() -> Host:
 
 def host_of(features: Features, privileged: bool, lockdown: str | None) -> Host:
     from gotap.kernel.host import command
+    from gotap.process.processor import has_fsgsbase
 
     missing = {one.id: (one.detail, one.remedy) for one in features.missing()}
     return Host(
@@ -243,6 +246,7 @@ def host_of(features: Features, privileged: bool, lockdown: str | None) -> Host:
         uprobes=features.has("uprobes"),
         privileged=privileged or not missing,
         lockdown=lockdown,
+        fsgsbase=has_fsgsbase(),
         missing=missing,
         command=command(),
     )

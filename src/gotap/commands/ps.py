@@ -58,7 +58,7 @@ def judging() -> Iterator[Judge]:
     from gotap.commands.judging import FileFacts, Judge, read_file
     from gotap.process.facts_cache import FileCache
 
-    cache = FileCache(FileFacts, "verdicts", ("image", "probe", "verdict"))
+    cache = FileCache(FileFacts, "verdicts", ("image", "inject", "probe", "verdict"))
     try:
         yield Judge(lambda path, name: cache.look_up(path, lambda: read_file(path, name)))
     finally:

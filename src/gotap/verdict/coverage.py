@@ -2,32 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from gotap.image.code import FunctionCode
+from gotap.image.code import Cost, FunctionCode
+from gotap.image.code.jumps import Fit
+from gotap.image.function_code import SitesFor
 from gotap.image.functions.inlinetree import InlinedCall
 from gotap.image.functions.pclntab import Pclntab
 from gotap.image.image import Image
-from gotap.probe.binding import BoundOperation, bind
+from gotap.probe.binding import Binding, BoundOperation, bind
 from gotap.probe.catalogue import Library, Operation, Place, Runtime
+from gotap.probe.fitting import offsets_of
+from gotap.probe.places import BoundSite
 from gotap.probe.sources import types_of
-from gotap.verdict.model import Coverage, OperationCoverage, SiteCoverage
+from gotap.verdict.model import Coverage, JumpCoverage, OperationCoverage, SiteCoverage
+
+#: What fits at places of a binary, by their file offsets.
+Fits = Callable[[Iterable[int]], Mapping[int, Fit]]
 
 #: Callers that a line names.
 _NAMED = 3
 
 
-def coverage_of(image: Image, libraries: Sequence[Library], runtime: Runtime) -> Coverage:
-    """Binds the catalogue to the binary. Raises what `bind` and the image raise when its tables cannot be used."""
+def coverage_of(image: Image, libraries: Sequence[Library], runtime: Runtime, fits: Fits) -> Coverage:
+    """Binds the catalogue to the binary, for uprobes and for jumps: `fits` tells where these go.
+
+    Raises what `bind` and the image raise when its tables cannot be used.
+    """
     if not any(is_present(image.pclntab, one) for library in libraries for one in library.operations):
         return absent(libraries)
-    binding = bind(image, types_of(image, runtime), libraries, runtime)
-    unwatched = [] if binding.spawn else [(one.part, one.reason) for one in binding.missing[:1]]
+    types = types_of(image, runtime)
+    binding = bind(image, types, libraries, runtime)
+    jumping = bind(image, types, libraries, runtime, SitesFor.LIVE_JUMPS)
+    fit = fits(offsets_of(jumping))
     return Coverage(
-        operations=tuple(_covered(image, one) for one in binding.operations),
-        unwatched=tuple(unwatched),
+        operations=tuple(
+            _covered(image, one, _jumps(other, fit), _why_not_hooked(other, fit))
+            for one, other in zip(binding.operations, jumping.operations, strict=True)
+        ),
+        unwatched=() if binding.spawn else tuple((one.part, one.reason) for one in binding.missing[:1]),
+        unhooked=tuple(_parts_not_hooked(jumping, fit)) if binding.spawn else (),
         versions={one.name: version for one in libraries if (version := _version(image, one.name))},
     )
+
+
+def _parts_not_hooked(jumping: Binding, fit: Mapping[int, Fit]) -> Iterator[tuple[str, str]]:
+    if jumping.spawn is None:
+        yield from ((one.part, one.reason) for one in jumping.missing[:1])
+    elif why := _unhooked(jumping.spawn.sites, fit):
+        yield "goroutine creation", why
+
+
+def _jumps(bound: BoundOperation, fit: Mapping[int, Fit]) -> Iterator[JumpCoverage]:
+    for probe in bound.probes:
+        for one in probe.sites:
+            found = fit[one.file_offset]
+            yield JumpCoverage(one.site.address, _cost(one.site.cost), probe.name, found.springboard and found.live,
+                               _hooks(found), found.reason)  # fmt: skip
+
+
+def _hooks(fit: Fit) -> bool:
+    return fit.hook and fit.live
+
+
+def _why_not_hooked(bound: BoundOperation, fit: Mapping[int, Fit]) -> str:
+    """Empty: hooks can watch it, for which all its sites must take one."""
+    if bound.output is None:
+        return _why_unbound(bound)
+    return next((why for probe in bound.probes if (why := _unhooked(probe.sites, fit))), "")
+
+
+def _unhooked(sites: Iterable[BoundSite], fit: Mapping[int, Fit]) -> str:
+    return next((f"{one.function} cannot be hooked: {found.reason}" for one in sites
+                 if not _hooks(found := fit[one.file_offset])), "")  # fmt: skip
+
+
+def _cost(cost: Cost) -> str:
+    return cost.name.lower().replace("_", "-")
+
+
+def _why_unbound(bound: BoundOperation) -> str:
+    return bound.missing[0].reason if bound.missing else "nothing begins it"
 
 
 def absent(libraries: Sequence[Library]) -> Coverage:
@@ -58,24 +113,24 @@ def _version(image: Image, library: str) -> str:
     return max(holding, key=lambda one: len(one.path)).version if holding else ""
 
 
-def _covered(image: Image, bound: BoundOperation) -> OperationCoverage:
+def _covered(
+    image: Image, bound: BoundOperation, jumps: Iterable[JumpCoverage], unhooked: str
+) -> OperationCoverage:
     operation = bound.operation
     present = is_present(image.pclntab, operation)
-    reason = ""
-    if bound.output is None:
-        reason = bound.missing[0].reason if bound.missing else "nothing begins it"
     return OperationCoverage(
         library=bound.library,
         name=operation.name,
         present=present,
         sites=tuple(
-            SiteCoverage(site.site.address, site.site.cost.name.lower().replace("_", "-"), probe.name,
-                         site.site.edge is not None)
+            SiteCoverage(site.site.address, _cost(site.site.cost), probe.name, site.site.edge is not None)
             for probe in bound.probes for site in probe.sites
         ),
-        reason=reason,
+        reason=_why_unbound(bound) if bound.output is None else "",
         inlined=dict(_inlined(image, operation)) if present else {},
         left_out=tuple((one.part, one.reason) for one in bound.missing),
+        jumps=tuple(jumps),
+        unhooked=unhooked,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from gotap.process.surroundings import Surroundings
 #: In the order in which they are shown.
 MECHANISMS = ("uprobe", "springboard", "hook", "weave", "network")
 #: Those that are in the tree; the others are false because of `planned`.
-BUILT = frozenset({"uprobe"})
+BUILT = frozenset({"uprobe", "springboard", "hook"})
 
 #: What a condition does to a mechanism. What it does not name it leaves alone.
 RULES_OUT, LIMITS, LEAVES_ALONE = "rules out", "limits", "none"
@@ -27,13 +27,14 @@ class Host(Struct, frozen=True, kw_only=True):
     """What the host's kernel allows, told by who may ask it. `missing`: id of a feature → (why, remedy).
 
     `lockdown` "none", "integrity", "confidentiality" or None; `bpf`, `uprobes`: they can be used by this gotap.
-    `command`: how sudo finds gotap.
+    `fsgsbase`: programs may read the base of FS, as hooks must. `command`: how sudo finds gotap.
     """
 
     bpf: bool
     uprobes: bool
     privileged: bool
     lockdown: str | None = None
+    fsgsbase: bool = True
     missing: dict[str, tuple[str, str]] = field(default_factory=dict)
     command: str = "gotap"
 
@@ -47,12 +48,28 @@ class SiteCoverage(Struct, frozen=True):
     edge: bool = False
 
 
+class JumpCoverage(Struct, frozen=True):
+    """One site as springboards and hooks have it: of a probe they may take other sites than uprobes do.
+
+    `springboard`, `hook`: whether it can be one while the program runs; `reason`: why it cannot be both. `cost`: of the
+    uprobe that is there instead of a springboard.
+    """
+
+    address: int
+    cost: str
+    probe: str
+    springboard: bool
+    hook: bool
+    reason: str = ""
+
+
 class OperationCoverage(Struct, frozen=True, kw_only=True):
     """One operation of the catalogue in one binary. It binds when it has sites.
 
     `present`: the binary holds a function that begins it. `reason`: why it does not bind, empty if it does.
     `inlined`: functions of the catalogue that have copies, or no body left → where. `left_out`: parts of the
-    catalogue that this binary has no use for → why, which is as it should be for most of them.
+    catalogue that this binary has no use for → why, which is as it should be for most of them. `jumps`: its sites for
+    springboards and hooks; `unhooked`: why hooks cannot watch it, empty if they can.
     """
 
     library: str
@@ -62,6 +79,8 @@ class OperationCoverage(Struct, frozen=True, kw_only=True):
     reason: str = ""
     inlined: dict[str, str] = field(default_factory=dict)
     left_out: tuple[tuple[str, str], ...] = ()
+    jumps: tuple[JumpCoverage, ...] = ()
+    unhooked: str = ""
 
     @property
     def by_cost(self) -> dict[str, int]:
@@ -73,17 +92,24 @@ class Coverage(Struct, frozen=True, kw_only=True):
     """Which catalogue operations bind. `refused`: why none could be tried, when the function table cannot be used.
 
     `unwatched`: what no operation of the binary can have, with the reason, such as the creation of goroutines.
-    `versions`: library → its version in the binary, as far as it is known.
+    `unhooked`: the same where hooks are concerned. `versions`: library → its version in the binary, as far as it is
+    known.
     """
 
     operations: tuple[OperationCoverage, ...] = ()
     unwatched: tuple[tuple[str, str], ...] = ()
+    unhooked: tuple[tuple[str, str], ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     refused: str = ""
 
     @property
     def bound(self) -> list[OperationCoverage]:
         return [one for one in self.operations if one.sites]
+
+    @property
+    def hooked(self) -> list[OperationCoverage]:
+        """What hooks can watch."""
+        return [one for one in self.bound if not one.unhooked]
 
     @property
     def missing(self) -> dict[str, str]:

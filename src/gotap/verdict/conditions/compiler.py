@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from gotap.image.facts.model import GoFacts
-from gotap.verdict.conditions.rules import NO_CODE, evidence, flag, of_go
+from gotap.verdict.conditions.rules import INSIDE, NO_CODE, evidence, flag, of_go
 from gotap.verdict.filling import rebuild, toolchain
 from gotap.verdict.model import LIMITS, RULES_OUT, Condition, Situation
 
-#: The first and the last Go release that the tests build programs with and look into.
+#: The first and the last Go release that the tests build programs with, look into, and write jumps into.
 OLDEST, NEWEST = (1, 18), (1, 27)
 #: What remedies propose. Since Go 1.21 the first release of a line is called .0.
 PROPOSED = "1.27.0"
@@ -87,8 +87,9 @@ CONDITIONS = (
     Condition(
         id="newer-than-checked",
         holds=of_go(_newer),
-        effects=dict.fromkeys(("uprobe", "springboard", "hook"), LIMITS),
-        message="built by {version}; gotap was checked up to Go 1.27, and what does not fit is left out",
+        effects={"uprobe": LIMITS, **dict.fromkeys(INSIDE, RULES_OUT)},
+        message=f"built by {{version}}; gotap was checked up to Go {NEWEST[0]}.{NEWEST[1]}, and what does not fit is "
+        "left out; jumps are written into it with --force only, at the risk that it crashes",
         remedy="pip install --upgrade gotap",
     ),
     Condition(
@@ -108,7 +109,7 @@ CONDITIONS = (
     Condition(
         id="race",
         holds=flag("race", "built with -race"),
-        message="built with the race detector; it is watched as any other program",
+        message="built with the race detector; it is watched as any other program, by jumps too",
         remedy=rebuild(without=("-race",)),
         vendor="Rejected: binaries built with -race",
     ),

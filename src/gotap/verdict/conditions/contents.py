@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gotap.verdict.conditions.rules import KERNEL, NO_CODE, evidence, flag
+from gotap.verdict.conditions.rules import NO_CODE, evidence, flag
 from gotap.verdict.filling import rebuild
 from gotap.verdict.model import Condition, Situation
 
@@ -18,8 +18,9 @@ CONDITIONS = (
     Condition(
         id="packed",
         holds=_packed,
-        effects=KERNEL,
-        message="its code is not in the file but unpacked into memory, where the kernel sets no probes",
+        effects=NO_CODE,
+        message="its code is not in the file, where gotap looks for functions, but unpacked into memory, where the "
+        "kernel sets no probes",
         remedy="upx -d {file}",
     ),
     Condition(

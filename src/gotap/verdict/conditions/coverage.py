@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gotap.verdict.conditions.rules import NO_CODE, Rule
+from gotap.verdict.conditions.rules import INSIDE, NO_CODE, Rule
 from gotap.verdict.filling import rebuild
 from gotap.verdict.model import LIMITS, RULES_OUT, Condition, Coverage, Situation
 
@@ -39,6 +39,24 @@ def _inlined(situation: Situation) -> str | None:
         return None
     copies = {name: where for one in coverage.operations for name, where in one.inlined.items()}
     return _some([f"{name}: {where}" for name, where in copies.items()]) or None
+
+
+def _jumps(situation: Situation) -> str | None:
+    """Places of what is bound that fit no jump."""
+    coverage = _covered(situation)
+    if coverage is None:
+        return None
+    told = [f"{one.probe} at {one.address:#x}: {one.reason}" for operation in coverage.bound for one in operation.jumps
+            if not (one.springboard and one.hook)]  # fmt: skip
+    told += [f"{part}: {reason}" for part, reason in coverage.unhooked]
+    return _some(list(dict.fromkeys(told))) or None
+
+
+def _unhookable(situation: Situation) -> str | None:
+    coverage = _covered(situation)
+    if coverage is None or not coverage.bound or coverage.hooked:
+        return None
+    return _some([f"{one.name}: {one.unhooked}" for one in coverage.bound])
 
 
 def _nothing_there(situation: Situation) -> str | None:
@@ -79,6 +97,21 @@ CONDITIONS = (
         effects=dict.fromkeys(("uprobe", "springboard", "hook"), LIMITS),
         message="some operations cannot be probed in this binary; the others can",
         remedy=rebuild(without=("-gcflags", "-ldflags")),
+    ),
+    Condition(
+        id="jumps",
+        holds=_jumps,
+        effects=dict.fromkeys(INSIDE, LIMITS),
+        message="some places take no jump: springboards leave them to uprobes, and an operation that has such a place "
+        "cannot be hooked",
+        remedy="gotap inspect -v --libraries {file}",
+    ),
+    Condition(
+        id="unhookable",
+        holds=_unhookable,
+        effects={"hook": RULES_OUT},
+        message="each of its operations has a place that takes no jump, and a hook is a jump",
+        remedy="gotap attach --via uprobe {pid}",
     ),
     Condition(
         id="inlined-away",

@@ -49,10 +49,19 @@ def _remedy(uprobes: bool, otherwise: str) -> Callable[[Situation], str]:
 
 
 def _privilege_remedy(situation: Situation) -> str:
+    """By hooks, where they are permitted: they need no privilege."""
+    process, host = situation.process, situation.host
     if situation.facts.go is None:
         return ""  # root could not attach to it either
-    pid = situation.process.pid if situation.process else "PID"
-    return f"sudo {situation.host.command if situation.host else 'gotap'} attach {pid}"
+    if process is not None and process.ptrace_allowed and host is not None and host.fsgsbase:
+        return f"gotap attach --via hook {process.pid}"
+    return f"sudo {host.command if host else 'gotap'} attach {process.pid if process else 'PID'}"
+
+
+def _no_fsgsbase(situation: Situation) -> str | None:
+    if situation.host is None or situation.host.fsgsbase:
+        return None
+    return "bit 1 of AT_HWCAP2 is not set"
 
 
 def _lockdown(situation: Situation) -> str | None:
@@ -65,26 +74,36 @@ CONDITIONS = (
         id="no-privilege",
         holds=_no_privilege,
         effects={**KERNEL, "network": RULES_OUT},
-        message="gotap lacks the capabilities that BPF needs: CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE, or root",
+        message="gotap lacks the capabilities that BPF needs: CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE, or root; hooks "
+        "need none",
         remedy=_privilege_remedy,
     ),
     Condition(
         id="no-bpf",
         holds=_lacking("bpf", "bpf(2) is refused"),
         effects={**KERNEL, "network": RULES_OUT},
-        message="this kernel does not let gotap use BPF (`gotap doctor` tells more)",
+        message="this kernel does not let gotap use BPF (`gotap doctor` tells more); hooks need none",
         remedy=_remedy(False, "gotap doctor"),
     ),
     Condition(
         id="no-uprobe",
         holds=_lacking("uprobes", "no uprobe can be set"),
         effects=KERNEL,
-        message="this kernel does not let gotap set uprobes (`gotap doctor` tells more)",
+        message="this kernel does not let gotap set uprobes (`gotap doctor` tells more); hooks need none",
         remedy=_remedy(True, "gotap doctor"),
+    ),
+    Condition(
+        id="no-fsgsbase",
+        holds=_no_fsgsbase,
+        effects={"hook": RULES_OUT},
+        message="this processor, or a kernel before Linux 5.9, does not let programs read the base of FS (RDFSBASE), "
+        "by which hooks know the thread",
+        remedy="gotap attach --via springboard {pid}",
     ),
     Condition(
         id="lockdown",
         holds=_lockdown,
-        message="the kernel is locked down: BPF cannot write to processes, which gotap never needs",
+        message="the kernel is locked down: BPF cannot write to processes, which gotap never needs; jumps are written "
+        "by ptrace, which lockdown permits",
     ),
 )

@@ -119,14 +119,14 @@ CONDITIONS = (
         id="being-traced",
         holds=of_process(_traced),
         effects=dict.fromkeys(INSIDE, RULES_OUT),
-        message="a debugger is attached; uprobes work beside it, code cannot be put in until it lets go",
+        message="a debugger is attached; uprobes work beside it, jumps cannot be written until it lets go",
         remedy="ps -fp {tracer}",
     ),
     Condition(
         id="ptrace-denied",
         holds=of_process(_ptrace_denied),
         effects=dict.fromkeys(INSIDE, RULES_OUT),
-        message="gotap may not write to its memory; uprobes do not need that",
+        message="gotap may not trace it, so not write jumps into its code; uprobes do not need that",
         remedy=_ptrace_remedy,
         vendor="Needs SYS_PTRACE in containers, which is the default from Docker 19.03 with Linux 4.8",
     ),
@@ -134,21 +134,21 @@ CONDITIONS = (
         id="seccomp",
         holds=of_process(_seccomp),
         effects=dict.fromkeys(INSIDE, LIMITS),
-        message="a system call filter is on (the container's profile, or SystemCallFilter= of its unit): code put into "
-        "the process could not make every call; uprobes need none",
+        message="a system call filter is on (the container's profile, or SystemCallFilter= of its unit); for jumps the "
+        "process is made to map memory, which gotap does not do where the filter forbids it",
         remedy=_seccomp_remedy,
     ),
     Condition(
         id="other-agent",
         holds=of_process(_agents),
         effects=dict.fromkeys(INSIDE, LIMITS),
-        message="another agent is in the process; gotap does not change what that one has changed",
+        message="another agent is in the process; where it has changed code gotap writes no jump",
     ),
     Condition(
         id="exe-replaced",
         holds=of_process(_replaced),
-        effects={"hook": RULES_OUT, "springboard": RULES_OUT},
-        message="the executable is not the file that was started; gotap reads the one that runs, by /proc/{pid}/exe",
+        message="the executable is not the file that was started; gotap reads the one that runs, by /proc/{pid}/exe, "
+        "and writes jumps into what is mapped of it",
         remedy="gotap inspect {pid}",
         vendor="/proc/PID/exe is oneagentdynamizer, and ps and top show that name",
     ),
