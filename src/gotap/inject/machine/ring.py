@@ -11,12 +11,10 @@ sleeps in futex(2), in a thread of its own, and is woken by the records that car
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import select
 import struct
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -24,121 +22,21 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from gotap.bpf.enums import MapType, Update
 from gotap.inject.machine.errors import MachineError
 from gotap.inject.machine.host import Host
-from gotap.inject.machine.layout import (
-    DISCARDED,
-    LENGTH_MASK,
-    PAGE,
-    STRIPES,
-    TIME_SHIFT,
-    Descriptor,
-    Header,
-    Record,
-    RingState,
-    aligned,
-)
+from gotap.inject.machine.layout import PAGE, STRIPES, TIME_SHIFT, Descriptor, Header, RingState, aligned
+from gotap.inject.machine.ring_part import Part, Rows, Run
+from gotap.inject.machine.sleeper import Sleeper
 
 #: With more rings than this each has half of the size that is asked for, since bursts of one thread are what fills one.
 _WHOLE = 4
-#: Records of one size in a row from which columns cost less than a walk.
-_SHORT_RUN = 16
-_FUTEX, _FUTEX_WAIT, _FUTEX_WAKE = 202, 0, 1
-#: Seconds between looks of the waiting thread whether it is to end.
-_NAP = 1.0
-_TIME_BITS = 32
 #: Seconds between looks whether the target still lives, while a record is not complete.
 _LOOK = 0.1
 
-Rows = NDArray[np.uint8]
 Places = NDArray[np.int64]
-_Run = tuple[Rows, NDArray[np.uint64]]
-
-
-class _Ring:
-    """One of the rings, and where its reader is. A target gone mad may have written anything: positions are checked."""
-
-    def __init__(self, region_bytes: Rows, state: int, data: int, size: int) -> None:
-        self.positions = region_bytes[state : state + RingState.SIZE].view(np.uint64)
-        self.data = region_bytes[data : data + size]
-        self.heads = self.data.view(np.uint64)
-        self.view = memoryview(self.heads.data)
-        self.size = size
-        self.at = 0
-
-    def skip(self) -> int:
-        """Of a target that has ended: passes the records at the reader's place that nobody will complete; how many."""
-        lost, end = 0, self.at + self.waiting()
-        while self.at < end:
-            head = self.view[(self.at % self.size) >> 3]
-            if head & 0xFFFFFFFF:
-                break
-            length = head >> _TIME_BITS  # 0: its writer had not come so far
-            lost += bool(length)
-            self._free(min(self.at + (_step(length) if 0 < length < self.size else 8), end))
-        return lost
-
-    @property
-    def end(self) -> int:
-        """Where the writers are."""
-        return int(self.positions[RingState.PRODUCER // 8])
-
-    def waiting(self) -> int:
-        return min(max(self.end - self.at, 0), self.size)
-
-    def read(self, runs: dict[int, list[_Run]]) -> None:
-        """Adds what is complete to `runs`, by length, clears it, and gives the room back."""
-        end = self.at + self.waiting()
-        at = self.at
-        while at < end:
-            head = self.view[(at % self.size) >> 3]
-            word = head & 0xFFFFFFFF
-            length = word & LENGTH_MASK
-            step = _step(length)
-            if not word or at % self.size + step > self.size:
-                break
-            if word & DISCARDED:
-                at += step
-                continue
-            count = self._run(at, end, word)
-            start = at % self.size
-            window = as_strided(self.data[start:], (count, step), (step, 1), writeable=False)
-            rows = window[:, Record.SIZE : Record.SIZE + length].copy()
-            times = self.heads[start >> 3 : (start + count * step) >> 3 : step >> 3] >> np.uint64(_TIME_BITS)
-            runs.setdefault(length, []).append((rows, times))
-            at += count * step
-        self._free(at)
-
-    def _run(self, at: int, end: int, word: int) -> int:
-        """How many records from `at` on are complete, kept and of this length; those that go on behind the end of the
-        data are others."""
-        stride, first = _step(word) >> 3, (at % self.size) >> 3
-        count = min((end - at) // (stride << 3), ((self.size >> 3) - first) // stride)
-        count = max(count, 1)
-        if count < _SHORT_RUN:
-            known = 1
-            while known < count and self.view[first + known * stride] & 0xFFFFFFFF == word:
-                known += 1
-            return known
-        lengths = self.heads[first : first + count * stride : stride].astype(np.uint32)
-        other = lengths != word
-        place = int(other.argmax())
-        return place if other[place] else count
-
-    def _free(self, at: int) -> None:
-        """Clears all up to `at`, then lets writers have it: stores stay in order on x86-64."""
-        if at == self.at:
-            return
-        start, length = self.at % self.size, at - self.at
-        first = min(length, self.size - start)
-        self.data[start : start + first] = 0
-        self.data[: length - first] = 0
-        self.at = at
-        self.positions[RingState.CONSUMER // 8] = at
 
 
 class HookRing:
@@ -162,7 +60,7 @@ class HookRing:
             self._region.release(self.offset, self._bytes)
             raise
         self._parts = [
-            _Ring(self._region.bytes, self.offset + Descriptor.SIZE + number * RingState.SIZE,
+            Part(self._region.bytes, self.offset + Descriptor.SIZE + number * RingState.SIZE,
                     self.offset + self._data_at + number * self._one, self._one)
             for number in range(self._rings)
         ]  # fmt: skip
@@ -174,7 +72,7 @@ class HookRing:
         self._asked: deque[tuple[int, tuple[int, ...]]] = deque()
         self._read = 0
         self._look_at = 0.0
-        self._sleeper: _Sleeper | None = None
+        self._sleeper: Sleeper | None = None
         self._closed = False
 
     def _descriptor(self, distance: int) -> bytes:
@@ -192,7 +90,7 @@ class HookRing:
     def fileno(self) -> int:
         """For poll: readable once a record has woken the reader (see RingFlags) since it last read."""
         if self._sleeper is None:
-            self._sleeper = _Sleeper(self._region.here + Header.WAITING)
+            self._sleeper = Sleeper(self._region.here + Header.WAITING)
         return self._sleeper.fd
 
     def waiting(self) -> int:
@@ -236,7 +134,7 @@ class HookRing:
 
     def read_placed(self) -> list[tuple[Rows, Places]]:
         """As `read`, with each record's place, by which those of different lengths can be put in their order."""
-        runs: dict[int, list[_Run]] = {}
+        runs: dict[int, list[Run]] = {}
         for one in self._parts:
             one.read(runs)
         if any(one.waiting() for one in self._parts) and time.monotonic() >= self._look_at:
@@ -249,7 +147,7 @@ class HookRing:
         now = self._host.ticks()
         return [self._ordered(parts, now) for parts in runs.values()]
 
-    def _ordered(self, parts: list[_Run], now: int) -> tuple[Rows, Places]:
+    def _ordered(self, parts: list[Run], now: int) -> tuple[Rows, Places]:
         """`now`: the TSC behind all of them."""
         rows = parts[0][0] if len(parts) == 1 else np.concatenate([rows for rows, _ in parts])
         times = parts[0][1] if len(parts) == 1 else np.concatenate([times for _, times in parts])
@@ -340,46 +238,6 @@ class RingMap:
         self._ring.close()
 
 
-class _Sleeper:
-    """A thread that sleeps where the target wakes it, and passes that on to an eventfd."""
-
-    def __init__(self, address: int) -> None:
-        """`address`: of Header.WAITING."""
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._word = ctypes.c_uint32.from_address(address)
-        self._address = address
-        self._ended = False
-        self._thread = threading.Thread(target=self._sleep, name="gotap-ring", daemon=True)
-        self._thread.start()
-
-    def _sleep(self) -> None:
-        while not self._ended:
-            self._word.value = 1
-            self._futex(_FUTEX_WAIT, 1, ctypes.byref(_Timespec(int(_NAP), 0)))
-            if not self._word.value and not self._ended:
-                os.eventfd_write(self.fd, 1)
-
-    def _futex(self, operation: int, value: int, timeout: object = None) -> None:
-        ctypes.CDLL(None).syscall(ctypes.c_long(_FUTEX), ctypes.c_void_p(self._address), ctypes.c_int(operation),
-                                  ctypes.c_uint32(value), timeout, None, ctypes.c_int(0))  # fmt: skip
-
-    def awake(self) -> None:
-        """What has woken the reader is dealt with."""
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.fd)
-
-    def close(self) -> None:
-        self._ended = True
-        self._word.value = 0
-        self._futex(_FUTEX_WAKE, 1)
-        self._thread.join()
-        os.close(self.fd)
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = [("seconds", ctypes.c_int64), ("nanoseconds", ctypes.c_int64)]
-
-
 def _has_ended(pid: int) -> bool:
     """Whether no thread of the process runs any more."""
     if not pid:
@@ -389,8 +247,3 @@ def _has_ended(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
     except (FileNotFoundError, ProcessLookupError):
         return True
-
-
-def _step(length: int) -> int:
-    """Bytes from one record's header to the next."""
-    return (length + Record.SIZE + 7) & ~7
