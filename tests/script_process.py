@@ -35,7 +35,7 @@ def emulated_maps(setting: ScriptSetting, ring: int = 1 << 16, probes: int = 4) 
     """All maps that programs of the setting may refer to."""
     made: dict[str, EmulatedMap] = {
         script_frame.FRAMES: ArrayMap(setting.frame_value_size, setting.slots),
-        script_frame.CALLS: HashMap(script_frame.CALL_KEY_SIZE, script_frame.CALL_SIZE, 512),
+        script_frame.CALLS: HashMap(script_frame.CALL_KEY_SIZE, setting.call_size, 512),
         script_frame.HEADS: HashMap(script_frame.GOROUTINE_KEY_SIZE, script_frame.HEAD_SIZE, 64),
         script_frame.OWN: HashMap(script_frame.GOROUTINE_KEY_SIZE, setting.own_size, 8),
         script_frame.OWN_TEMPLATE: ArrayMap(setting.own_size, 1),

@@ -72,7 +72,7 @@ class WorkMaps:
             self._map(sf.THIN, MapType.ARRAY, 4, 4, max(probes, 1))
 
     def _make_calls(self, setting: ScriptSetting, programs: int) -> None:
-        self._hash(sf.CALLS, sf.CALL_KEY_SIZE, sf.CALL_SIZE, OPEN_CALLS)
+        self._hash(sf.CALLS, sf.CALL_KEY_SIZE, setting.call_size, OPEN_CALLS)
         for number, size in enumerate(setting.kept_sizes, 1):
             self._hash(f"{sf.KEPT}{number}", sf.CALL_KEY_SIZE, size, min(OPEN_CALLS, _KEPT_BYTES // size))
         self._hash(sf.HEADS, sf.GOROUTINE_KEY_SIZE, sf.HEAD_SIZE, GOROUTINES)

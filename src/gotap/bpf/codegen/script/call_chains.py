@@ -144,7 +144,7 @@ class CallProgram(RoutineProgram):
     def take(self) -> None:
         """The frame becomes what was kept of the call at R8, and the call is closed."""
         asm = self.asm
-        for offset in range(0, script_frame.CALL_SIZE, 8):
+        for offset in range(0, self.setting.call_size, 8):
             asm.load(R1, R8, offset)
             asm.store(R7, script_frame.LINK + offset, R1)
         if self.classes:

@@ -31,7 +31,7 @@ class EnterProgram(CallProgram):
         if self.setting.thinning:
             self.weigh()
         self.condition(routine.when, self.steps, "release")
-        if self.classes:
+        if routine.captures or routine.values or routine.stacks:
             self.events.fill(routine.captures, routine.values, routine.stacks)
         self.identify()
         self.open(routine.layout)
@@ -100,7 +100,7 @@ class EnterProgram(CallProgram):
         asm = self.asm
         asm.load(R1, R7, script_frame.LINK + script_frame.KEPT_CLASS, 4)
         asm.store(R8, script_frame.KEPT_CLASS, R1, 4)
-        for offset in range(script_frame.ENTRY_IP, script_frame.CALL_SIZE, 8):
+        for offset in range(script_frame.ENTRY_IP, self.setting.call_size, 8):
             asm.load(R1, R7, script_frame.LINK + offset)
             asm.store(R8, offset, R1)
 
@@ -109,6 +109,8 @@ class EnterProgram(CallProgram):
         asm.mov(R1, 0)
         if self.classes:
             asm.load(R2, R7, script_frame.field("used"), 2)
+            if self.setting.own_frames:
+                asm.jle(R2, self.setting.call_record, chosen)
             for number, size in enumerate(self.setting.kept_sizes[: self.classes], 1):
                 asm.mov(R1, number)
                 asm.jle(R2, size, chosen)

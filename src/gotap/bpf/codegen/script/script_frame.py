@@ -79,14 +79,13 @@ assert QUEUE + QUEUE_SIZE <= LINK
 #: Value of CALLS: layout (u32, or NONE) and depth (u64) of the call outside of this one on the same goroutine, u16
 #: class of what was kept, u16 number of the probe, layout (u32, or NONE) of the call inside of this one at the same
 #: depth, which another probe of the same function follows, u64 address of the entry's instruction; then the record's
-#: header.
+#: header (`Setting.call_record` bytes of the record).
 OUTER_LAYOUT, KEPT_CLASS, CALL_PROBE, OUTER_DEPTH, INNER_LAYOUT, ENTRY_IP, CALL_HEADER = 0, 4, 6, 8, 16, 24, 32
 assert CALL_HEADER == LINK_SIZE
-CALL_SIZE = CALL_HEADER + EVENT.itemsize
 NONE = 0xFFFFFFFF
 
 #: Bytes of a record that are kept of a call, by class from 1 on; the last class keeps the whole record. Class 0 keeps
-#: nothing but the header, which is in CALLS.
+#: nothing but what is in CALLS.
 KEPT_SIZES = (256, 1024, 4096)
 
 #: Value of HEADS: the innermost open call (u32 layout, u32 spare, u64 depth), and what the unwinder is asked for: u64

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from gotap.bpf.codegen.script import script_frame
 from gotap.probe.script.bound import BoundScript, EventKind, MapSpec
 from gotap.probe.script.limits import Limits
+from gotap.probe.script.record import EVENT
 from gotap.probe.script.routine import Enter, Routine
 from gotap.probe.script.stackwords import StackWords
 from gotap.probe.shapes import Shapes
@@ -69,11 +70,25 @@ class ScriptSetting(Struct, frozen=True):
     def own_size(self) -> int:
         return script_frame.own_offsets(self.own, self.own_texts)[1]
 
+    @property
+    def call_record(self) -> int:
+        """Bytes of a record that a value of CALLS holds: its header. Inside the target copying costs little and an
+        insertion much, so there it is all that is kept of most calls.
+        """
+        kept = (-(-size // 8) * 8 for size in self.keeping.values() if size <= script_frame.KEPT_SIZES[0])
+        return max((EVENT.itemsize, *kept)) if self.own_frames else EVENT.itemsize
+
+    @property
+    def call_size(self) -> int:
+        """Bytes of a value of CALLS."""
+        return script_frame.CALL_HEADER + self.call_record
+
     def kept_classes(self, layout: int | None = None) -> int:
         """How many of the classes of `kept_sizes` matter for calls of a layout, or for all calls."""
         sizes = [size for number, size in self.keeping.items() if layout in (None, number)]
         most = min(max(sizes, default=0), self.record_size)
-        return next(number for number, size in enumerate((0, *self.kept_sizes)) if most <= size)
+        with_call = self.call_record if self.own_frames else 0
+        return next(number for number, size in enumerate((with_call, *self.kept_sizes)) if most <= size)
 
     @property
     def kept_sizes(self) -> tuple[int, ...]:
