@@ -51,6 +51,16 @@ def test_whose_bytes() -> None:
     assert longer.whose(longer.new) is longer.whose(longer.new + b"\xcc") is Found.OURS
 
 
+def test_a_jump_to_its_pad_is_one_byte_and_not_taken_for_another() -> None:
+    target = 0x401230 + 5 + int.from_bytes(EPILOGUE[1:], "little")
+    padded = jump_patch(0x401230, EPILOGUE + b"\xc3", target, 0x5D)
+    assert (padded.new, padded.end, padded.moved_end) == (b"\xe9", 0x401231, 0x401236)
+    assert padded.whose(b"\xe9" + EPILOGUE[1:]) is Found.OURS
+    assert padded.whose(EPILOGUE) is Found.ORIGINAL
+    other = jump_patch(0x401230, EPILOGUE, 0x5D500000)
+    assert padded.whose(other.new) is other.whose(b"\xe9" + EPILOGUE[1:]) is Found.FOREIGN
+
+
 @pytest.mark.parametrize(("offset", "pun", "fits"), [
     (0, None, True), (PAGE - 5, None, True), (PAGE - 4, None, False), (PAGE - 1, None, False),
     (PAGE - 4, 0x5D, True), (PAGE - 3, 0x5D, False),

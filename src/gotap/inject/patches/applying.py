@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from gotap.inject.patches.file import TrampolineFile
 from gotap.inject.patches.found import find_files
-from gotap.inject.patches.patch import Found, Patch
+from gotap.inject.patches.patch import JUMP_SIZE, Found, Patch
 from gotap.inject.patches.standing import standing
 from gotap.inject.tracee import Target, stopped
 from gotap.inject.tracee.errors import MemoryRefused
@@ -96,7 +96,7 @@ def _apart(target: Target, patches: Sequence[Patch], file: TrampolineFile, refus
     for other in found.values():
         for one in other.journal.patches if other.journal is not None else ():
             inside = range(bisect_right(starts, one.address), bisect_left(starts, one.moved_end))
-            if inside and one.whose(target.read(one.address, one.size)) is Found.OURS:
+            if inside and one.whose(target.read(one.address, JUMP_SIZE)) is Found.OURS:
                 lost.update(inside)
     refused += [Refused(patches[index], IN_THE_WAY) for index in sorted(lost)]
     return [patch for index, patch in enumerate(patches) if index not in lost] if lost else patches
@@ -129,7 +129,7 @@ def _write(target: Target, patches: Sequence[Patch], wanted: Found, done: list[P
             todo = []
             for patch in own:
                 at, size = patch.address - page, len(patch.new)
-                seen = len(patch.original) if wanted is Found.ORIGINAL else size
+                seen = len(patch.original) if wanted is Found.ORIGINAL else JUMP_SIZE
                 found = None if content is None else patch.whose(content[at : at + seen])
                 if found is wanted:
                     after[at : at + size] = patch.new if wanted is Found.ORIGINAL else patch.original[:size]

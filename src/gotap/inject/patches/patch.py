@@ -46,8 +46,9 @@ class Patch(Struct, frozen=True):
         return self.address + len(self.original)
 
     def whose(self, actual: bytes) -> Found:
-        """`actual`: the bytes there now, as many as are written or more."""
-        if actual.startswith(self.new):
+        """`actual`: the bytes there now, a whole jump at least, since others' jumps begin with the same byte."""
+        jump = self.new + self.original[len(self.new) : JUMP_SIZE]
+        if actual[: len(jump)] == jump:
             return Found.OURS
         return Found.ORIGINAL if actual == self.original[: len(actual)] else Found.FOREIGN
 
