@@ -29,6 +29,8 @@ _LOAD, _PHDR, _R, _RX, _RW = 1, 6, 4, 5, 6
 _NEAR, _COUNTERS = 0x0680_0000, 0x0780_0000
 #: Puns from there on lead so far that not all of the image can be reached.
 _TOO_FAR = 0x7E
+#: A jump with its top byte given reaches 16 MB: as much text shares a window, of at most four.
+_PART = 4 << 20
 
 #: Chooses addresses of events in a function.
 Chooser = Callable[[Function, FunctionCode, UnsafePoints], Iterable[int]]
@@ -101,10 +103,10 @@ class Patcher:
         self._program = program
         self._data = bytearray(program.path.read_bytes())
         self._header = _HEADER.unpack_from(self._data)
-        lowest = min(address for address, _ in self._loaded()) & -_PAGE
+        self._lowest = lowest = min(address for address, _ in self._loaded()) & -_PAGE
         self._bias = _BASE - lowest if self._header[1] == _ET_DYN else 0
         self._puns = puns
-        self._windows: dict[int | None, _Window] = {}
+        self._windows: dict[tuple[int | None, int], _Window] = {}
         self._patches: list[tuple[int, bytes, bytes]] = []
         self._near = lowest + _NEAR
         self._counters = lowest + _COUNTERS
@@ -128,11 +130,7 @@ class Patcher:
                     self._refused += 1
 
     def _place(self, function: Function, site: JumpSite) -> None:
-        if site.pun not in self._windows:
-            # In the middle of what the first one reaches: so it is good for up to 8 MB of text on either side.
-            middle = site.start + ((site.pun or 0) << 24) + (1 << 23)
-            self._windows[site.pun] = _Window(self._near if site.pun is None else middle & -_PAGE)
-        window = self._windows[site.pun]
+        window = self._window(site)
         at = window.address + len(window.code)
         code = site.before.encode(at, self._bias)
         code += self._count(site, at + len(code))
@@ -149,6 +147,14 @@ class Patcher:
         new += b"\xcc" * (site.length - len(new))
         self._data[offset : offset + len(new)] = new
         self._sites.append((function, site))
+
+    def _window(self, site: JumpSite) -> _Window:
+        """Where the jump leads; those with a byte given serve a part of the text each."""
+        part = 0 if site.pun is None else (site.start - self._lowest) // _PART
+        if (site.pun, part) not in self._windows:
+            far = _NEAR if site.pun is None else (part + 1) * _PART + (site.pun << 24)
+            self._windows[site.pun, part] = _Window(self._lowest + far)
+        return self._windows[site.pun, part]
 
     def _count(self, site: JumpSite, at: int) -> bytes:
         counter = self._counters + 8 * len(self._sites)
