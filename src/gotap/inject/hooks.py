@@ -127,6 +127,7 @@ class HookMachine:
         self._stubs: dict[int, _Stub] = {}
         self._maps: list[HookMap] = []
         self._frames: list[HookMap] = []
+        self._is_needed = False  # some jump or trampoline of ours could not be taken out
         self._shared = Shared(pid)
         self._region, self._host = self._shared.region, self._shared.host
         slots, count = self._region.read_u64(Header.SLOTS), self._region.read_u32(Header.SLOT_COUNT)
@@ -356,26 +357,31 @@ class HookMachine:
     def _take_back(self, put: _Put, patches: Sequence[Patch]) -> None:
         outcome = take_back(self.pid, put.file, patches)
         self.notices += [f"the jump at {one.patch.address:#x} stays: {one.reason}" for one in outcome.refused]
+        self._is_needed |= bool(outcome.refused)
         if not put.stubs and not outcome.refused:
             if not take_out(self.pid, put.file, self._shared.is_busy):
+                self._is_needed = True
                 self.notices.append(_kept(self.pid, "a thread is in it"))
             put.file.close()
 
     def _told(self, act: Callable[[], None]) -> None:
-        """What cannot be taken out is told: it does no harm."""
+        """What cannot be taken out is told: it does no harm, as long as what it needs stays as well."""
         try:
             act()
         except ProcessGone:
             pass
         except GotapError as error:
+            self._is_needed = True
             self.notices.append(_kept(self.pid, str(error)))
 
     def close(self) -> None:
-        """Gives the memory back. All links must have been closed."""
+        """Gives the memory back, unless jumps or trampolines had to stay. All links must have been closed."""
         self._told(self._close)
 
     def _close(self) -> None:
-        if not self._shared.close():
+        if self._is_needed or self._stubs:
+            self._shared.leave()
+        elif not self._shared.close():
             self.notices.append(_kept(self.pid, "a thread is in it"))
 
 

@@ -142,7 +142,11 @@ class Shared:
         try:
             return unmap(self.pid, self._starts, self.areas, self.is_busy)
         finally:
-            self._undo.close()
+            self.leave()
+
+    def leave(self) -> None:
+        """Gives back gotap's half only."""
+        self._undo.close()
 
 
 @contextlib.contextmanager

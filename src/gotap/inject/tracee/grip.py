@@ -23,6 +23,8 @@ from gotap.process.proc import Process
 #: Seconds within which threads must have stopped; without frozen ones and disks that fail it takes microseconds.
 LIMIT = 2.0
 _ATTEMPTS = 8
+#: Seconds in which another tracer may let go, at first and when threads are stopped already.
+_PATIENCE, _PATIENCE_WHILE_OTHERS_STAND = 1.0, 0.05
 _STAT = 2048  # more than a line of /proc/PID/stat
 
 
@@ -100,11 +102,22 @@ class Grip:
                 self._seized.add(thread)
                 return True
             if tracer:
+                if attempt == 0 and self._outlasts(thread):
+                    continue
                 break
             # One that has ended is refused with EPERM too (ptrace_attach, kernel/ptrace.c), and the leader of a process
             # whose other thread calls execve ends just before that one takes its place.
             time.sleep(attempt / 1000)
         raise refusals.refused(self.process, failure) from None
+
+    def _outlasts(self, thread: int) -> bool:
+        """Whether its tracer lets go of it soon, as another gotap does; a debugger stays."""
+        end = time.monotonic() + (_PATIENCE_WHILE_OTHERS_STAND if self.stopped else _PATIENCE)
+        while time.monotonic() < end:
+            if not tracer_of(thread):
+                return True
+            time.sleep(0.001)
+        return False
 
     def interrupt(self, thread: int) -> None:
         if not self.interrupted_at:
