@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,4 +90,26 @@ def test_what_a_call_answers_is_used_between_calls() -> None:
             with pytest.raises(CallFailed):
                 caller(tracee.close(descriptor))
         assert named(program.pid) == []
+        program.goes_on()
+
+
+def test_the_environment_says_at_which_step_gotap_dies() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(tracee.__file__).parents[3])}
+    code = "import sys\nfrom gotap.inject import tracee\ntracee.call(int(sys.argv[1]), [tracee.munmap(4096, 4096)])"
+    with waiting() as program:
+        for step, ends in ((7, -signal.SIGKILL), (10_000, 0)):
+            command = [sys.executable, "-c", code, str(program.pid)]
+            done = subprocess.run(command, env={**environment, "GOTAP_TEST_DIE_AT": str(step)})
+            assert done.returncode == ends
+            program.goes_on()
+
+
+def test_within_a_stop_the_process_can_be_called_too() -> None:
+    with waiting() as program:
+        with tracee.stopped(program.pid) as target:
+            before = dict(target.threads)
+            tracee.call(program.pid, chain())
+            with tracee.stopped(program.pid) as again:
+                assert again.threads == before
+            assert Path(f"/proc/{program.pid}/stat").read_text().rpartition(") ")[2][0] == "t"
         program.goes_on()

@@ -18,6 +18,7 @@ import pytest
 import gobuild
 import sandbox
 from gotap.inject import tracee
+from gotap.inject.tracee import refusals
 from gotap.inject.tracee.errors import (
     AlreadyTraced,
     CallUnfinished,
@@ -26,6 +27,7 @@ from gotap.inject.tracee.errors import (
     NotStopping,
     WrongArchitecture,
 )
+from gotap.process.privileges import Denial, Status, explain_denial
 from processes import eventually, python, running
 from waiting_threads import waiting
 
@@ -120,6 +122,18 @@ def test_one_that_is_not_dumpable_is_refused() -> None:
         assert child.stdout is not None
         child.stdout.readline()
         assert "it is not dumpable" in as_nobody(child.pid)
+
+
+@pytest.mark.parametrize(("scope", "remedy"), [(1, "gotap run"), (2, "CAP_SYS_PTRACE"), (3, "below 3")])
+def test_what_yama_forbids_is_said_with_what_helps(scope: int, remedy: str) -> None:
+    status = Status((1000,) * 4, (1000,) * 4, 0, 0, 0, (7,))
+    denial = Denial(
+        own=status, theirs=status, dumpable=True, scope=scope, is_descendant=False, same_user_namespace=True,
+        label=None, error="Operation not permitted",
+    )  # fmt: skip
+    why = explain_denial(denial)
+    assert f"ptrace_scope is {scope}" in why
+    assert remedy in refusals._remedy(why)
 
 
 def test_gotap_itself() -> None:

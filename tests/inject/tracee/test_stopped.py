@@ -222,6 +222,7 @@ def test_killed_while_it_stands_its_exit_is_its_parents() -> None:
     with python(code) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
+        eventually(lambda: Path(f"/proc/{pid}/syscall").read_text().startswith("230 "), "its clock_nanosleep")
         with tracee.stopped(pid):
             os.kill(pid, signal.SIGKILL)
         assert parent.stdout.readline() == "-9\n"

@@ -149,10 +149,18 @@ def refused(process: Process, error: OSError) -> TraceeError:
             f"end {name}, or detach it; --via uprobe needs no tracing",
         )
     why = Observer().read(process).ptrace_denied or _own_filter() or f"the kernel says: {error.strerror}"
-    return CannotTrace(
-        f"process {pid} cannot be traced: {why}",
-        "run gotap as root or as the process's own user, with CAP_SYS_PTRACE (`docker run --cap-add SYS_PTRACE`)",
-    )
+    return CannotTrace(f"process {pid} cannot be traced: {why}", _remedy(why))
+
+
+def _remedy(why: str) -> str:
+    """By what is said in `explain_denial` (process/privileges.py)."""
+    if "ptrace_scope is 3" in why:
+        return "start the host with kernel.yama.ptrace_scope below 3, or use --via uprobe as root"
+    if "ptrace_scope is 1" in why:
+        return "start the program with `gotap run`, give gotap CAP_SYS_PTRACE, or `sysctl kernel.yama.ptrace_scope=0`"
+    if "security module" in why:
+        return "allow ptrace in its policy, for that label, or use --via uprobe as root"
+    return "run gotap as root or as the process's own user, with CAP_SYS_PTRACE (`docker run --cap-add SYS_PTRACE`)"
 
 
 def _own_filter() -> str:

@@ -27,7 +27,7 @@ from gotap.process.proc import Mapping, Process, read_file
 _CANDIDATES = 64
 _FUTEX = b"202"
 #: How often, and after how many seconds, it is looked again whether a process has really ended.
-_LOOKS, _LOOK_AGAIN = 4, 0.005
+_LOOKS, _LOOK_AGAIN = 10, 0.005
 
 
 class Target:
@@ -155,10 +155,19 @@ def _known(pid: int) -> Iterator[Process]:
 
 
 def _open(process: Process) -> TargetMemory:
-    """Raises AlreadyTraced and CannotTrace too: the kernel asks for the same right as for tracing."""
+    """Its memory; a moment later if it is about to become another program, since nothing of it is known yet.
+
+    Raises AlreadyTraced and CannotTrace too: the kernel asks for the same right as for tracing.
+    """
     try:
-        refusals.check_architecture(process)
-        return TargetMemory(process.pid, process.load_bias(0))
+        for _ in range(_LOOKS):
+            with contextlib.suppress(ProcessGone):
+                refusals.check_architecture(process)
+                return TargetMemory(process.pid, process.load_bias(0))
+            if not process.is_alive():
+                break
+            time.sleep(_LOOK_AGAIN)
+        raise gone(process.pid)
     except NotPermitted as error:
         raise refusals.refused(process, PermissionError(errno.EPERM, os.strerror(errno.EPERM))) from error
 
