@@ -476,11 +476,13 @@ def test_calls_are_thinned_at_their_entry() -> None:
 # Calls
 
 
-def test_a_call_keeps_what_its_end_needs() -> None:
-    process = ScriptProcess(ScriptSetting(keeping={5: 200}))
+@pytest.mark.parametrize(("own_frames", "keeping", "apart"), [(False, 200, 1), (True, 200, 0), (True, 300, 1)])
+def test_a_call_keeps_what_its_end_needs(own_frames: bool, keeping: int, apart: int) -> None:
+    process = ScriptProcess(ScriptSetting(keeping={5: keeping}, own_frames=own_frames))
     process.memory.write(REQUEST, struct.pack("<QQ", REQUEST + 32, 4) + bytes(16) + b"path")
     process.machine.cookie = 12
     process.run(Enter(LAYOUT, (), (capture(NAME, text(ARGUMENT)), capture(NUMBER, ARGUMENT))))
+    assert len(process.machine.maps[f"{script_frame.KEPT}1"].values) == apart
     process.machine.cookie = 0
     process.memory.write(REQUEST + 32, b"else")
     same = ir.TextsEqual(ir.KeptText(NAME), ir.ConstText(b"path"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 import script_calls
 from bpf_interpreter import MAX_TAIL_CALLS
@@ -14,12 +15,16 @@ from script_calls import CALL_MAPS, PLACE, PROBE, Calls, Told, calls_setting
 from script_kernel import Heap
 from script_worlds import TARGET, Emulated, Goroutine
 
+KINDS = pytest.mark.parametrize(
+    ("has_loop", "inside"), [(True, False), (False, False), (True, True)], ids=["loop", "no loop", "inside"]
+)
+
 
 class Programs:
-    """The interpreter with the programs of all routines."""
+    """The interpreter with the programs of all routines. `inside`: as for hooks."""
 
-    def __init__(self, has_loop: bool = True) -> None:
-        self.world = Emulated(calls_setting(has_loop))
+    def __init__(self, has_loop: bool = True, inside: bool = False) -> None:
+        self.world = Emulated(replace(calls_setting(has_loop), own_frames=inside))
         setting = self.world.setting
         unwinders = self.world.maps[script_frame.UNWINDERS]
         plain = [routine for _, _, routine in script_calls.routines()]
@@ -37,10 +42,10 @@ class Programs:
             assert not any(any(value[:8]) for value in frames), "a frame is held"
 
 
-@pytest.mark.parametrize("has_loop", [True, False], ids=["loop", "no loop"])
+@KINDS
 @pytest.mark.parametrize("seed", range(6))
-def test_each_call_ends_once(seed: int, has_loop: bool) -> None:
-    calls, programs = Calls(seed, Heap()), Programs(has_loop)
+def test_each_call_ends_once(seed: int, has_loop: bool, inside: bool) -> None:
+    calls, programs = Calls(seed, Heap()), Programs(has_loop, inside)
     for _ in range(150):
         expected = calls.step(programs.run)
         assert sorted(map(Told.by, programs.world.events()), key=repr) == expected
@@ -55,10 +60,10 @@ def test_each_call_ends_once(seed: int, has_loop: bool) -> None:
         assert programs.world.hash(name) == {}, name
 
 
-@pytest.mark.parametrize("has_loop", [True, False], ids=["loop", "no loop"])
-def test_a_call_returns_from_inside_many_whose_ends_were_missed(has_loop: bool) -> None:
+@KINDS
+def test_a_call_returns_from_inside_many_whose_ends_were_missed(has_loop: bool, inside: bool) -> None:
     """Without bpf_loop the programs go on by tail calls, of which the kernel allows few."""
-    heap, programs = Heap(), Programs(has_loop)
+    heap, programs = Heap(), Programs(has_loop, inside)
     goroutine, missed = Goroutine(heap, 100), 2 * MAX_TAIL_CALLS
     for depth in range(8, 24 + 8 * missed, 8):
         programs.run("enter", 0, {**goroutine.registers(depth), "rax": depth})
