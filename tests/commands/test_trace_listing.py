@@ -45,6 +45,7 @@ def test_signatures_and_costs(program: Path) -> None:
     work = found[found.index("main.work(name string, n int) (string, error)") + 1]
     assert "orders/main.go:21, entry emulated, " in work
     assert "return" in work
+    assert work.endswith(", springboard, hook")
     shape = "main.shape(p *main.point, tags map[string]int, any interface {}, ratio float64) []main.point"
     assert shape in found
 
@@ -57,6 +58,9 @@ def test_json(program: Path) -> None:
     assert found["main.tiny"].pop("signature").startswith("main.tiny(n int)")
     assert found["main.tiny"] == tiny
     assert found["main.main.func1"]["kind"] == "closure"
+    jumps = found["main.recurse"]["jumps"]
+    assert jumps["entry"].keys() == {"address", "springboard", "hook"}
+    assert all(one["springboard"] and one["hook"] for one in [jumps["entry"], *jumps["returns"]])
 
 
 def test_every_way_to_say_which_file(program: Path) -> None:

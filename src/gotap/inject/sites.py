@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from gotap.errors import GotapError
+from gotap.image.code import FunctionCode
 from gotap.image.code.jumps import Fit, JumpSite, NoJump, UnsafePoints, checked_entry, fit_of, jump_sites
 from gotap.image.errors import ImageError
 from gotap.image.function_code import function_code
@@ -40,8 +41,8 @@ class Sites:
             function = None if address is None else self.image.pclntab.function_at(address)
             if address is None or function is None:
                 found[offset] = NoJump("it is in no Go function")
-            elif function.name.startswith(_CHILD):
-                found[offset] = NoJump(f"{function.name} also runs in children, before they execute a program")
+            elif why := _why_none_in(function):
+                found[offset] = NoJump(why)
             else:
                 by_function.setdefault(function.address, (function, {}))[1][address] = offset
         for function, wanted in by_function.values():
@@ -52,6 +53,13 @@ class Sites:
     def fits(self, offsets: Iterable[int]) -> dict[int, Fit]:
         """Which mechanisms events there can have, besides a uprobe."""
         return {offset: fit_of(site) for offset, site in self.at(offsets).items()}
+
+    def fits_in(self, function: Function, code: FunctionCode, addresses: Collection[int]) -> dict[int, Fit]:
+        """The same by addresses in one function whose code was analysed already."""
+        if why := _why_none_in(function):
+            return dict.fromkeys(addresses, fit_of(NoJump(why)))
+        sites = jump_sites(code, addresses, UnsafePoints.of(self.image.pclntab, function))
+        return {address: fit_of(site) for address, site in sites.items()}
 
     def name(self, offset: int) -> str:
         """The function there, and how far in it: `main.handle+0x1f`."""
@@ -72,3 +80,10 @@ class Sites:
             return jump_sites(function_code(self.image, function), addresses, unsafe)
         except (ImageError, GotapError) as error:
             return dict.fromkeys(addresses, NoJump(f"the code of {function.name} could not be understood: {error}"))
+
+
+def _why_none_in(function: Function) -> str:
+    """Why no jump may be in a function at all; empty: they may."""
+    if function.name.startswith(_CHILD):
+        return f"{function.name} also runs in children, before they execute a program"
+    return ""

@@ -13,10 +13,12 @@ from msgspec import Struct
 
 from gotap.commands.main import OK
 from gotap.commands.streams import show
+from gotap.commands.trace.listed_jumps import Fitting, Jumps, told
 from gotap.commands.trace.options import UsageError
 from gotap.commands.trace.subject import the_process
 from gotap.commands.trace.summary import COSTS
 from gotap.image.image import Image
+from gotap.inject.sites import Sites
 from gotap.probe.catalogue import runtime, signatures_in_catalogue
 from gotap.probe.functions.listing import Listing
 from gotap.probe.functions.matching import FunctionKind, Functions, Match, Matches
@@ -31,7 +33,8 @@ _KERNEL = ("tracepoint:", "syscall:")
 
 class Shown(Struct, frozen=True, omit_defaults=True):
     """One function. `entry`, `returns`: what probes there cost; absent where there can be none. `copies`: inlined ones,
-    `covered`: how many of them can be probed, and why not the others. `instances` of a generic function.
+    `covered`: how many of them can be probed, and why not the others. `instances` of a generic function. `jumps`: where
+    springboards and hooks are put, and whether they fit there.
     """
 
     func: str
@@ -46,6 +49,7 @@ class Shown(Struct, frozen=True, omit_defaults=True):
     entry: str | None = None
     returns: tuple[str, ...] = ()
     instances: tuple[str, ...] = ()
+    jumps: Jumps | None = None
 
 
 def show_listing(arguments: argparse.Namespace) -> int:
@@ -105,6 +109,7 @@ def details(functions: Functions, matches: Matches) -> Iterator[Shown]:
     image = functions.image
     types = types_of(image, runtime())
     listing = Listing(Signatures(functions, types, (), signatures_in_catalogue), Places(image, types).analyse)
+    fitting = Fitting(listing, Sites(image))
     for one in listing.of(matches):
         address = one.bodies[0].function.address if one.bodies else None
         file, line = (image.pclntab.line(address) if address is not None else None) or ("", 0)
@@ -122,6 +127,7 @@ def details(functions: Functions, matches: Matches) -> Iterator[Shown]:
             COSTS[entry.cost] if entry is not None else None,
             tuple(COSTS[cost] for body in one.bodies for cost in body.return_costs),
             one.instances,
+            fitting.of(one.bodies) if one.bodies else None,
         )
 
 
@@ -149,6 +155,7 @@ def _details(one: Shown) -> str:
         parts += [f"{_counted(count, 'return', 'returns')} {cost}" for cost, count in Counter(one.returns).items()]
         if one.entry is not None and not one.returns:
             parts.append("does not return")
+        parts += told(one.jumps) if one.jumps is not None else ()
     if one.copies:
         parts.append(f"inlined: {one.covered} can be probed")
     if one.signature is None:

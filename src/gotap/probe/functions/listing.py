@@ -90,6 +90,10 @@ class Listing:
         self._code = _Latest(code)
         self._copies = Copies(self._image, self._code)
 
+    def code(self, function: Function) -> FunctionCode:
+        """As it was analysed for the list."""
+        return self._code(function)
+
     def of(self, matches: Matches) -> Iterator[Listed]:
         """What is known of each function of a pattern, in their order."""
         bodies = [body for match in matches.functions for body in match.bodies]
@@ -131,15 +135,19 @@ class Listing:
         returns: tuple[ReturnSite, ...] = ()
         try:
             signature = self._signatures.of(body)
-            assignment = signature.assignment()
-            registers = [
-                piece.register
-                for pieces in (assignment.results if assignment is not None else ())
-                for piece in pieces
-                if piece.register is not None and not piece.register.startswith("xmm")
-            ]
-            returns = tuple(self._code(body).return_sites(registers, allow_faults=True))
+            returns = tuple(self._code(body).return_sites(result_registers(signature), allow_faults=True))
         except GotapError as error:
             problem = str(error)
         name = plain_name(self._signatures.full_name(body))
         return ListedBody(name, body, signature, entry, returns, problem)
+
+
+def result_registers(signature: FunctionSignature) -> list[str]:
+    """Those that hold results, as far as they are known."""
+    assignment = signature.assignment()
+    return [
+        piece.register
+        for pieces in (assignment.results if assignment is not None else ())
+        for piece in pieces
+        if piece.register is not None and not piece.register.startswith("xmm")
+    ]
