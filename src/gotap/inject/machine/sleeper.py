@@ -27,6 +27,8 @@ class Sleeper:
     def _sleep(self) -> None:
         while not self._ended:
             self._word.value = 1
+            if self._ended:  # which came first; what comes now makes the word 0
+                return
             self._futex(_FUTEX_WAIT, 1, ctypes.byref(_Timespec(int(_NAP), 0)))
             if not self._word.value and not self._ended:
                 os.eventfd_write(self.fd, 1)
