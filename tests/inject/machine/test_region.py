@@ -52,9 +52,10 @@ def test_room_is_used_again(host: Host) -> None:
     assert host.region.memory() == before
 
 
-def test_what_stays_readable(host: Host) -> None:
+@pytest.mark.parametrize("heap", [0xC0 << 32, 0x24D74E800000], ids=["up to Go 1.25", "from Go 1.26 on"])
+def test_what_stays_readable(host: Host, heap: int) -> None:
     """The Go heap has the first place; a range grows, and nothing that was said is taken back."""
-    region, heap = host.region, 0xC0 << 32
+    region = host.region
     region.set_readable([(0x400000, 0x500000), (heap, heap + 0x400000)])
     region.set_readable([(0x400000, 0x480000), (heap, heap + 0x800000), (heap + 0x900000, heap + 0xA00000)])
     assert ranges(region)[:4] == [

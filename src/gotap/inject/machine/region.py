@@ -38,8 +38,9 @@ from gotap.inject.machine.layout import (
 #: Address space of a region; what is not used takes no memory.
 REGION_SIZE = 1 << 30
 
-#: Go heaps begin at a multiple of this (runtime/malloc.go, heapArenaBytes, Go 1.18 to 1.27), executables hardly ever.
-_ARENA = 64 << 20
+#: Go heaps begin at a multiple of this, above 4 GB: of 64 MB (runtime/malloc.go, heapArenaBytes) up to Go 1.25, from
+#: 1.26 on anywhere in such an arena (runtime/mheap.go, grow: pallocChunkBytes). Executables hardly ever do.
+_HEAP_ALIGNMENT, _HEAP_LOWEST = 4 << 20, 1 << 32
 
 _F_ADD_SEALS, _F_SEAL_SEAL, _F_SEAL_SHRINK, _F_SEAL_GROW = 1033, 1, 2, 4  # include/uapi/linux/fcntl.h
 _PUNCH_HOLE, _KEEP_SIZE = 2, 1  # include/uapi/linux/falloc.h
@@ -121,7 +122,7 @@ class Region:
         The first place is for the Go heap, where most of what is read lies.
         """
         for low, high in ranges:
-            heap = not low % _ARENA
+            heap = low >= _HEAP_LOWEST and not low % _HEAP_ALIGNMENT
             for number in (0,) if heap and not self.read_u64(Header.RANGES + Range.HIGH) else range(RANGE_COUNT):
                 at = Header.RANGES + number * Range.SIZE
                 known_low, known_high = self.read_u64(at + Range.LOW), self.read_u64(at + Range.HIGH)
