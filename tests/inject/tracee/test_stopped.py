@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -118,6 +119,15 @@ def test_gotap_killed_at_any_step_of_a_call_of_a_loaded_go_program() -> None:
         )
         assert not is_traced(program.pid)
         program.works()
+
+
+def test_how_gotap_runs_is_as_before_afterwards() -> None:
+    with waiting() as program:
+        with tracee.stopped(program.pid):
+            assert not gc.isenabled()
+            assert os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_OTHER)  # by its rights
+        assert gc.isenabled()
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_an_error_within_lets_go_of_all() -> None:

@@ -82,8 +82,8 @@ class Target:
 def stopped(pid: int, *, limit: float = LIMIT) -> Iterator[Target]:
     """A context within which all threads of a process stand still, those that began meanwhile too.
 
-    A program held at its exec (process/launch.py) is seized and stands already, and stays so at the end. Python's
-    collector of cycles rests meanwhile. Raises TraceeError, ProcessGone, NotPermitted, NotAProgram.
+    A program held at its exec (process/launch.py) is seized and stands already, and stays so at the end. Meanwhile
+    gotap hurries (`_hurry`): what is done within should not take long. Raises TraceeError, ProcessGone, NotPermitted, NotAProgram.
     """
     with _known(pid) as process, contextlib.closing(_open(process)) as memory:
         grip = Grip(process)
@@ -94,7 +94,7 @@ def stopped(pid: int, *, limit: float = LIMIT) -> Iterator[Target]:
             return
         refusals.wait_until_awake(process, limit)
         target = Target(process, grip, memory)
-        with _no_collections():
+        with _hurry():
             try:
                 with Deadline(limit) as deadline:
                     grip.stop_all(deadline)
@@ -239,13 +239,28 @@ def _no_seat(pid: int) -> NoPlaceToCall:
 
 
 @contextlib.contextmanager
-def _no_collections() -> Iterator[None]:
-    """A collection of Python's oldest objects may take 100 ms, for which a process would stand."""
-    if not gc.isenabled():
-        yield
-        return
+def _hurry() -> Iterator[None]:
+    """What may make a stop longer is put off: Python's collection of its oldest objects (100 ms), and other programs.
+
+    On a busy machine the tracer waits for a CPU after each thread that it waits for. Under SCHED_FIFO, where gotap may,
+    90 of 100 stops of a loaded program took 0.6 ms instead of 9.6 (load 15 on 2 CPUs).
+    """
+    collects, policy = gc.isenabled(), os.sched_getscheduler(0)
     gc.disable()
+    hurries = policy == os.SCHED_OTHER and _schedule(os.SCHED_FIFO, 1)
     try:
         yield
     finally:
-        gc.enable()
+        if hurries:
+            _schedule(policy, 0)
+        if collects:
+            gc.enable()
+
+
+def _schedule(policy: int, priority: int) -> bool:
+    """The calling thread only. False if it may not (CAP_SYS_NICE, RLIMIT_RTPRIO)."""
+    try:
+        os.sched_setscheduler(0, policy, os.sched_param(priority))
+    except OSError:
+        return False
+    return True
