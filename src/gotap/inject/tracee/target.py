@@ -83,7 +83,8 @@ def stopped(pid: int, *, limit: float = LIMIT) -> Iterator[Target]:
     """A context within which all threads of a process stand still, those that began meanwhile too.
 
     A program held at its exec (process/launch.py) is seized and stands already, and stays so at the end. Meanwhile
-    gotap hurries (`_hurry`): what is done within should not take long. Raises TraceeError, ProcessGone, NotPermitted, NotAProgram.
+    gotap hurries (`_hurry`): what is done within should not take long. Raises TraceeError, ProcessGone, NotPermitted,
+    NotAProgram.
     """
     with _known(pid) as process, contextlib.closing(_open(process)) as memory:
         grip = Grip(process)
