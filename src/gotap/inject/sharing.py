@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from gotap.bpf.machine import ProgramStats
+from gotap.errors import GotapError
 from gotap.inject.lasting import lasting
 from gotap.inject.machine import slots
 from gotap.inject.machine.clock import HookClock, tsc_is_clock, vdso_clock
@@ -61,35 +62,51 @@ class Shared:
         self._tsc: HookClock | None = None
         self._starts: dict[int, int] = {}  # of mappings → inode
         self._undo = contextlib.ExitStack()
-        name = Mechanism.HOOK.file_name
-        with contextlib.ExitStack() as undo, calling(pid) as caller, contextlib.ExitStack() as failed:
-            with _new_file(pid, caller, name) as (data, number):
-                self.region = Region.create(data, slots=slots.wanted(len(_threads(pid))))
-                undo.callback(self.region.close)
-                self._ids = slots.Ids(self.region)
-                self.region.address = self._map(caller, number, data, REGION_SIZE, PROT_READ | PROT_WRITE, failed)
-            with _new_file(pid, caller, name) as (code, number):
-                os.ftruncate(code, CODE_SIZE)
-                self._code = os.dup(code)
-                undo.callback(os.close, self._code)
-                self.code_address = self._map(caller, number, code, CODE_SIZE, PROT_READ | PROT_EXEC, failed)
-            self._end = 0
+        self._end = 0
+        with contextlib.ExitStack() as undo:
+            data, self._code = self._mapped(undo)
+            undo.callback(self._unmap_again)  # what takes long is done while no thread of the process stands still
+            self.region = Region.create(data, self._address(0), slots=slots.wanted(len(_threads(pid))))
+            undo.callback(self.region.close)
+            self.code_address = self._address(1)
+            self._ids = slots.Ids(self.region)
             self._describe()
             self.host = Host(self.region, vdso_clock(_vdso(os.getpid())) if self.clock else 0)
             undo.callback(self.host.close)
             self._tsc = None if self.clock else HookClock(self.region, self.host.ticks)
+            undo.pop_all()
+        os.close(data)
+        for end in (lambda: os.close(self._code), self.region.close, self.host.close):
+            self._undo.callback(end)
+
+    def _mapped(self, undo: contextlib.ExitStack) -> tuple[int, int]:
+        """Lets the process map two new files, for data and for code; gotap's descriptors of them."""
+        descriptors = []
+        with calling(self.pid) as caller, contextlib.ExitStack() as failed:
+            for size, protection in ((REGION_SIZE, PROT_READ | PROT_WRITE), (CODE_SIZE, PROT_READ | PROT_EXEC)):
+                with _new_file(self.pid, caller, Mechanism.HOOK.file_name) as (file, number):
+                    descriptors.append(os.dup(file))
+                    undo.callback(os.close, descriptors[-1])
+                    os.ftruncate(file, size)
+                    self._map(caller, number, file, size, protection, failed)
             failed.pop_all()
-            self._undo = undo.pop_all()
+        return descriptors[0], descriptors[1]
+
+    def _address(self, number: int) -> int:
+        return self.areas[number].address
+
+    def _unmap_again(self) -> None:
+        with contextlib.suppress(GotapError):
+            unmap(self.pid, self._starts, self.areas, lambda: False)
 
     def _map(
         self, caller: Caller, number: int, file: int, size: int, protection: int, failed: contextlib.ExitStack
-    ) -> int:
-        """Its address in the process. `file`: gotap's descriptor of what is `number` in the process."""
+    ) -> None:
+        """`file`: gotap's descriptor of what is `number` in the process."""
         address = caller(mmap(0, size, protection, MAP_SHARED | _NO_RESERVE, number))
         failed.callback(_unmap_if_possible, caller, address, size)
         self.areas = (*self.areas, Area(address, size))
         self._starts[address] = os.fstat(file).st_ino
-        return address
 
     def _describe(self) -> None:
         owner = this_gotap()
