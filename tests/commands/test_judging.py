@@ -60,6 +60,23 @@ def test_a_file_is_read_once_for_all_that_run_it() -> None:
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("scope", "capabilities", "hook"),
+    [(None, set(), True), (0, set(), True), (1, set(), False), (1, {"CAP_SYS_PTRACE"}, True),
+     (2, set(), False), (3, {"CAP_SYS_PTRACE"}, False)],
+)  # fmt: skip
+def test_hooks_of_a_list_are_as_yama_allows(
+    scope: int | None, capabilities: set[str], hook: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gotap.process.privileges.read_ptrace_scope", lambda: scope)
+    monkeypatch.setattr("gotap.kernel.host.capabilities", lambda: capabilities)
+    judge = Judge(lambda path, name: FileFacts(facts(), COVERED))
+    with running("sleep", "60") as child, Process(child.pid) as process:
+        found = judge.glance(process).mechanisms["hook"]
+    assert found.works is hook
+    assert found.because == (() if hook else ("ptrace-denied",))
+
+
 HERE = Feature("bpf", "bpf", True, "allowed", needed=True)
 NO_RING = Feature("ringbuf", "ring", False, "no such map", "newer", needed=True)
 NO_UPROBES = Feature("uprobes", "uprobes", False, "no such event", "CONFIG_UPROBES=y", needed=True)

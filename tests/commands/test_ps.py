@@ -26,8 +26,9 @@ from goservers import Server
 from gotap.commands.judging import FileFacts, Glance
 from gotap.commands.ps_table import Row, arranged, lines, row, unreadable
 from gotap.errors import GotapError
+from gotap.process.surroundings import Surroundings
 from gotap.verdict.judge import judge
-from gotap.verdict.model import Situation
+from gotap.verdict.model import Host, Situation
 from processes import PATIENCE, python, running
 from situations import COVERED, facts, go
 
@@ -49,19 +50,28 @@ def listed(directory: Path, *arguments: str) -> list[str]:
 
 def test_what_is_watched_is_named() -> None:
     found = row(glance(Situation(facts=facts(), coverage=COVERED)))
-    assert found == Row(7, "server", "go1.26.8", "ok", "http.server", 0)
+    assert found == Row(7, "server", "go1.26.8", ("ok", "ok"), "http.server", 0)
 
 
 def test_why_nothing_is_watched() -> None:
     found = row(glance(Situation(facts=facts(arch="arm64"))))
-    assert (found.mark, found.why) == ("no", "foreign-arch")
-    packed = row(glance(Situation(facts=facts(go(version="1.29.0")), coverage=COVERED)))
-    assert (packed.mark, packed.why) == ("~~", "http.server; newer-than-checked")
+    assert (found.marks, found.why) == (("no", "no"), "foreign-arch")
+    newer = row(glance(Situation(facts=facts(go(version="1.29.0")), coverage=COVERED)))
+    assert (newer.marks, newer.why) == (("~~", "no"), "http.server; newer-than-checked")
+
+
+def test_without_bpf_hooks_can_watch_and_that_comes_first_as_well() -> None:
+    host = Host(bpf=False, uprobes=False, privileged=False)
+    found = row(glance(Situation(facts=facts(), coverage=COVERED, host=host)))
+    assert found == Row(7, "server", "go1.26.8", ("no", "ok"), "http.server; no-privilege", 0)
+    barred = Situation(facts=facts(), coverage=COVERED, host=host, process=Surroundings(pid=7, ptrace_allowed=False))
+    found = row(glance(barred))
+    assert found == Row(7, "server", "go1.26.8", ("no", "no"), "no-privilege, ptrace-denied", 2)
 
 
 def test_other_languages_are_seen_by_what_is_planned() -> None:
     found = row(glance(Situation(facts=replace(facts(language="java"), go=None)), "java"))
-    assert (found.program, found.mark, found.why) == ("java", "no", "network (planned)")
+    assert (found.program, found.marks, found.why) == ("java", ("no", "no"), "network (planned)")
 
 
 def test_what_can_be_watched_comes_first_and_then_goes_by_pid() -> None:
@@ -89,8 +99,8 @@ def test_the_list_of_this_host(server: Server, tmp_path: Path) -> None:
         assert child.stdout is not None
         child.stdout.readline()
         told = {int(line.split()[0]): line for line in listed(tmp_path)[1:]}
-    assert re.search(r" httpserver +go1\.\S+ +(ok|no) ", told[server.pid])
-    assert re.search(r" python\S* +python +no +network \(planned\)", told[child.pid])
+    assert re.search(r" httpserver +go1\.\S+ +(ok|no) +(ok|no) ", told[server.pid])
+    assert re.search(r" python\S* +python +no +no +network \(planned\)", told[child.pid])
     assert 2 not in told or "kthreadd" not in told[2]
 
 

@@ -17,6 +17,7 @@ from gotap.process.errors import NoSuchName, NotPermitted, ProcessGone, gone, no
 from gotap.process.facts_cache import FileKey, file_key
 from gotap.process.language import language_of, needs_mappings
 from gotap.process.proc import Process
+from gotap.process.surroundings import Surroundings
 from gotap.verdict.conditions.compiler import OLDEST, release
 from gotap.verdict.judge import judge
 from gotap.verdict.model import Answer, Coverage, Host, Situation, Verdict
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from gotap.image.functions.tables import GoTables
     from gotap.kernel.findings import Features
     from gotap.process.reading import Observer
+
+
+#: Of kernel.yama.ptrace_scope: not even who has the capability may trace.
+_NOBODY = 3
 
 
 class NoSuchTarget(GotapError):
@@ -132,7 +137,12 @@ class Judge:
         if needs_mappings(language):
             language, _ = language_of(language, name, process.command_line, process.read("maps"))
         if key not in self._answers:
-            situation = Situation(facts=found.facts, file=name, host=self.host, coverage=found.coverage)
+            around = None  # not looked at: that would have to be done for each process
+            if self.barred:
+                around = Surroundings(pid=process.pid, ptrace_allowed=False, ptrace_denied=self.barred)
+            situation = Situation(
+                facts=found.facts, file=name, host=self.host, coverage=found.coverage, process=around
+            )
             self._answers[key] = judge(situation).mechanisms
         return Glance(process.pid, os.path.basename(name), language, found, self._answers[key])
 
@@ -159,6 +169,17 @@ class Judge:
         from gotap.process.reading import Observer
 
         return Observer()
+
+    @cached_property
+    def barred(self) -> str:
+        """Why this gotap may trace no process but its own descendants, empty: it may."""
+        from gotap.kernel.host import capabilities
+        from gotap.process.privileges import read_ptrace_scope
+
+        scope = read_ptrace_scope()
+        if not scope or (scope < _NOBODY and "CAP_SYS_PTRACE" in capabilities()):
+            return ""
+        return f"kernel.yama.ptrace_scope is {scope}"
 
     @cached_property
     def host(self) -> Host:

@@ -14,7 +14,9 @@ from gotap.process.errors import NotPermitted
 from gotap.sinks.sanitize import printable
 from gotap.verdict.model import PLANNED, Answer
 
-_HEAD = ("PID", "NAME", "PROGRAM", "UPROBE", "WHAT IS SEEN, OR WHY NOTHING")
+_HEAD = ("PID", "NAME", "PROGRAM", "UPROBE", "HOOK", "WHAT IS SEEN, OR WHY NOT")
+#: Mechanisms that have a column. Springboards work where both of these do.
+_SHOWN = ("uprobe", "hook")
 _MARKS = {True: "ok", False: "no", "partly": "~~"}
 #: What is worth most comes first: what works, then what works partly, then other Go programs, then the others.
 _RANKS = {True: 0, "partly": 1, False: 2}
@@ -28,29 +30,32 @@ class Row(Struct, frozen=True):
     pid: int
     name: str
     program: str
-    mark: str
+    marks: tuple[str, ...]  # of each mechanism shown
     why: str
     rank: int
 
 
 def row(seen: Glance) -> Row:
-    facts, answer = seen.file.facts, seen.mechanisms["uprobe"]
+    facts, answers = seen.file.facts, [seen.mechanisms[name] for name in _SHOWN]
     program = version_word(facts.go) if facts.go is not None else seen.language
-    rank = _RANKS[answer.works] if facts.go is not None else _NOT_GO
-    return Row(seen.pid, printable(seen.name), printable(program), _MARKS[answer.works], printable(_why(seen)), rank)
+    rank = min(_RANKS[one.works] for one in answers) if facts.go is not None else _NOT_GO
+    marks = tuple(_MARKS[one.works] for one in answers)
+    return Row(seen.pid, printable(seen.name), printable(program), marks, printable(_why(seen)), rank)
 
 
 def unreadable(pid: int, name: str, error: GotapError) -> Row:
     """The row of a process that could not be read."""
     why = "gotap may not look at it" if isinstance(error, NotPermitted) else str(error)
-    return Row(pid, printable(name), "unknown", "--", printable(why), _UNKNOWN)
+    return Row(pid, printable(name), "unknown", ("--",) * len(_SHOWN), printable(why), _UNKNOWN)
 
 
 def _why(seen: Glance) -> str:
-    answer, coverage = seen.mechanisms["uprobe"], seen.file.coverage
-    operations = [one.name for one in coverage.bound] if coverage and answer.works else []
+    """What is seen by one mechanism or the other, and what keeps each from seeing it."""
+    answers, coverage = [seen.mechanisms[name] for name in _SHOWN], seen.file.coverage
+    operations = [one.name for one in coverage.bound] if coverage and any(one.works for one in answers) else []
     later = _later(seen.mechanisms) if seen.file.facts.go is None else ""
-    because = [one for one in answer.because if one != "not-go" or not later]  # the program's language says so
+    reasons = dict.fromkeys(id for one in answers for id in one.because)
+    because = [one for one in reasons if one != "not-go" or not later]  # the program's language says so
     return "; ".join(filter(None, (", ".join(operations), ", ".join(because), later)))
 
 
@@ -66,9 +71,9 @@ def arranged(rows: Sequence[Row]) -> list[Row]:
 
 def lines(rows: Sequence[Row], width: int) -> list[str]:
     """The head and a line for each process; 0: as wide as it takes."""
-    cells = [_HEAD, *((str(one.pid), one.name, one.program, one.mark, one.why) for one in rows)]
+    cells = [_HEAD, *((str(one.pid), one.name, one.program, *one.marks, one.why) for one in rows)]
     widths = [min(max(cell_len(line[at]) for line in cells), widest) for at, widest in enumerate(_WIDEST)]
-    widths.append(len(_HEAD[3]))
+    widths += [len(name) for name in _HEAD[len(_WIDEST) : -1]]
     return [_line(line, widths, width) for line in cells]
 
 
