@@ -160,7 +160,7 @@ def deaths(table: Table, options: argparse.Namespace) -> None:
 def situations(table: Table, options: argparse.Namespace) -> None:
     def cell(name: str, mechanism: str) -> str:
         outcome = SITUATIONS[name](mechanism)
-        return "attached, exact" if outcome.attached else f"refused: {outcome.said.partition(';')[0]}"
+        return f"attached, {outcome.told}" if outcome.attached else f"refused: {outcome.said.partition(';')[0]}"
 
     for name in SITUATIONS:
         table.row(name, cell=lambda mechanism, name=name: cell(name, mechanism))  # type: ignore[misc]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from torture_forks import Forked, Forks
@@ -82,11 +83,17 @@ def of_detaching(target: Torture, forks: Forks, mechanism: str, steps: Iterator[
 
 def kill_observing(target: Torture, forks: Forks, mechanism: str) -> None:
     """gotap attaches and is killed; what it has left behind goes on working with nobody there to read."""
+    with observing(target, forks, mechanism) as gotap:
+        gotap.finish(signal.SIGKILL)
+    target.works()
+
+
+@contextmanager
+def observing(target: Torture, forks: Forks, mechanism: str) -> Iterator[Forked]:
     with forks.started(*_words(target, mechanism)) as gotap:
         gotap.wait_for("gotap: attached")
         target.works()
-        gotap.finish(signal.SIGKILL)
-    target.works()
+        yield gotap
 
 
 def detaches(target: Torture, forks: Forks) -> None:

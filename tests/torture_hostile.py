@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,15 +24,16 @@ from sandbox import NOBODY
 from torture_cgroups import frozen, own_memory
 from torture_exactness import compared, script
 from torture_mechanisms import Memory, told, via
-from torture_program import Torture, torture
+from torture_program import FUNCTIONS, Torture, torture
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`attached`: and all counts were exact. Else gotap refused; `said` is what it said."""
+    """`attached`: with counts that are exact, unless `told` says other. Else gotap refused; `said` is what it said."""
 
     attached: bool
     said: str
+    told: str = "exact"
 
 
 #: Microseconds that each worker rests behind a round: these tests are about what happens, not about how much.
@@ -141,6 +143,36 @@ def _beside(first: str, second: str) -> Outcome:
         unharmed(target, before)
         assert outcome is not None
         return outcome
+
+
+def bpftrace_later(mechanism: str) -> Outcome:
+    """Another tool, which knows nothing of gotap, puts uprobes on the first instructions of patched functions.
+
+    The kernel then runs the file's instruction, and at the end writes the file's byte: those sites are lost to gotap.
+    """
+    if shutil.which("bpftrace") is None:
+        raise gobuild.MissingTool("bpftrace is not installed (Debian package bpftrace)")
+    functions = [name for name in FUNCTIONS if name.count(".") == 1 and name != "main.generic"]
+    with calm() as target:
+        before = Memory.of(target.pid)
+        with started(*_tracing(target, mechanism)) as tracing:
+            if not is_attached(tracing):
+                return refusal(tracing)
+            patched = Memory.of(target.pid)
+            probes = ", ".join(f"uprobe:{target.executable}:{name}" for name in functions)
+            words = ["bpftrace", "-p", str(target.pid), "-e", f"{probes} {{ @ = count(); }}"]
+            with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
+                try:
+                    eventually(lambda: patched.differences(Memory.of(target.pid)), "bpftrace's uprobes")
+                    target.works()
+                finally:
+                    other.send_signal(signal.SIGINT)
+            target.works()
+            tracing.send(signal.SIGINT)
+            done = tracing.finish()
+        assert done.code == 0, done.err
+        unharmed(target, before)
+        return Outcome(True, done.err.splitlines()[-1], "unharmed; calls that the other one took over are not seen")
 
 
 #: Seizes the threads of the process argv[1], says so, and passes on their signals until it is killed.
@@ -399,6 +431,7 @@ SITUATIONS: Mapping[str, Callable[[str], Outcome]] = {
     "two gotaps at once": two_gotaps,
     "uprobes at the sites already": uprobe_first,
     "uprobes at the sites later": uprobe_later,
+    "uprobes of bpftrace come and go": bpftrace_later,
     "a debugger attached": debugger,
     "executes itself": executes_itself,
     "executes itself while gotap attaches": executes_itself_meanwhile,

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from torture_deaths import Deaths, detaches, every_step, kill_observing, of_detaching, of_observing, some_steps
+from torture_deaths import (
+    Deaths,
+    detaches,
+    every_step,
+    kill_observing,
+    observing,
+    of_detaching,
+    of_observing,
+    some_steps,
+)
 from torture_exactness import measured
 from torture_forks import Forks, forks
 from torture_hostile import calm
@@ -60,5 +69,14 @@ def test_while_it_observes(target: Torture, gotaps: Forks, mechanism: str) -> No
     target.order("measure", 2000)
     assert patches(before, Memory.of(target.pid))["jump"]
     detaches(target, gotaps)
+    assert before.differences(Memory.of(target.pid)) == []
+    target.works()
+
+
+def test_detach_asks_a_living_gotap_to_leave(target: Torture, gotaps: Forks, mechanism: str) -> None:
+    before = Memory.of(target.pid)
+    with observing(target, gotaps, mechanism) as gotap:
+        detaches(target, gotaps)
+        assert gotap.finish().code == 0, gotap.err
     assert before.differences(Memory.of(target.pid)) == []
     target.works()
