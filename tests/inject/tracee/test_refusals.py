@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -240,6 +241,12 @@ def test_a_thread_that_nothing_wakes_is_not_touched(act: Callable[[int], None], 
         child.stdin.flush()
         assert child.stdout.readline() == "on\n"
         act(child.pid)
+
+
+def test_a_thread_without_a_cpu_is_not_said_to_sleep() -> None:
+    error = refusals.not_stopping(os.getpid(), [threading.get_native_id()])
+    assert "gets no CPU" in str(error)
+    assert "cpu.max" in error.remedy
 
 
 def test_a_call_that_does_not_return_is_interrupted() -> None:

@@ -23,8 +23,8 @@ from gotap.process.proc import Process
 #: Seconds within which threads must have stopped; without frozen ones and disks that fail it takes microseconds.
 LIMIT = 2.0
 _ATTEMPTS = 8
-#: Seconds in which another tracer may let go, at first and when threads are stopped already.
-_PATIENCE, _PATIENCE_WHILE_OTHERS_STAND = 1.0, 0.05
+#: Seconds in which another tracer may let go, at first and when threads are seized already: a signal stops those.
+_PATIENCE, _PATIENCE_WITH_OTHERS = 1.0, 0.05
 _STAT = 2048  # more than a line of /proc/PID/stat
 
 
@@ -112,7 +112,7 @@ class Grip:
 
     def _outlasts(self, thread: int) -> bool:
         """Whether its tracer lets go of it soon, as another gotap does; a debugger stays."""
-        end = time.monotonic() + (_PATIENCE_WHILE_OTHERS_STAND if self.stopped else _PATIENCE)
+        end = time.monotonic() + (_PATIENCE_WITH_OTHERS if self._seized else _PATIENCE)
         while time.monotonic() < end:
             if not tracer_of(thread):
                 return True

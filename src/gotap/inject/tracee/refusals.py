@@ -128,7 +128,12 @@ def _text(path: str) -> str:
 
 
 def not_stopping(pid: int, stuck: Sequence[int]) -> NotStopping:
-    """Names one of the threads and where in the kernel it sleeps."""
+    """Names one of the threads and where in the kernel it sleeps, if it does."""
+    if thread_state(pid, stuck[0]) == "R":
+        return NotStopping(
+            f"process {pid} does not stop: its thread {stuck[0]} gets no CPU",
+            "raise the CPU quota of its cgroup (cpu.max), or try again when the host is less busy",
+        )
     place = _text(f"/proc/{pid}/task/{stuck[0]}/wchan").strip("\0\n ")
     where = f" in {place}" if place and place != "0" else ""
     others = f" ({len(stuck)} threads so)" if len(stuck) > 1 else ""
