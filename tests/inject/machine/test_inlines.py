@@ -68,12 +68,16 @@ def on_key(size: int, words: list[int], map: str = "map") -> Assembler:
     return asm
 
 
-@pytest.mark.parametrize("size", [8, 16, 24, 32, 40, 48, 56, 72])
 @pytest.mark.parametrize("kind", [MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH])
-def test_hashes(host: Host, program: Target, size: int, kind: MapType) -> None:
+def test_hashes(host: Host, program: Target, kind: MapType) -> None:
     """By the short way and by the long one the same elements are meant."""
+    for size in (8, 16, 24, 32, 40, 48, 56, 72):
+        check_hash(host, program, size, kind)
+
+
+def check_hash(host: Host, program: Target, size: int, kind: MapType) -> None:
     map, rng = HookMap(host, kind, size, 16, 64, "test"), random.Random(size)
-    for number in range(10):
+    for number in range(4):
         words = [rng.getrandbits(63) for _ in range(size // 8)]
         key, short = struct.pack(f"<{len(words)}Q", *words), number % 2 == 0
         update = on_key(size, words)
@@ -132,7 +136,7 @@ def test_counters_of_a_stripe(host: Host, program: Target, key: int) -> None:
         assert struct.unpack(f"<{3 * STRIPES}Q", value)[2::3] == ((2 if number == key else 0,) * STRIPES)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 8, 12, 16, 24, 64, 152, 192, 200, 256])
+@pytest.mark.parametrize("size", [1, 3, 8, 12, 24, 64, 152, 256])
 def test_reads(host: Host, program: Target, size: int) -> None:
     """In the first range, at its edges, in another, nowhere."""
     map = HookMap(host, MapType.ARRAY, 4, 256, 1, "test")

@@ -20,6 +20,8 @@ from gotap.inject.machine.helpers import HelperCode, build_helpers
 from gotap.inject.machine.layout import Header, Slot, aligned
 from gotap.inject.machine.region import Region
 
+#: Bytes for the helpers' code, which takes a third of it.
+_CODE = 1 << 16
 _CALL = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_uint64] * 6)
 
 
@@ -51,8 +53,7 @@ class Host:
         """`clock`: as build_helpers has it, in gotap's address space."""
         self.region = region
         slots = region.read_u64(Header.SLOTS)
-        size = len(build_helpers(0, 0, slots=slots, user=False, clock=clock).code)
-        self._memory = Executable(size + 64)  # constants may be shorter for other addresses, never by so much longer
+        self._memory = Executable(_CODE)
         self.helpers: HelperCode = build_helpers(self._memory.address, region.here, slots=slots, user=False,
                                                  clock=clock)  # fmt: skip
         self._memory.fill(self.helpers.code)
