@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from collections.abc import Mapping
 from itertools import pairwise
 
@@ -13,6 +15,7 @@ from gotap.image.code.jumps import (
     Fit,
     JumpSite,
     JumpSites,
+    JumpTooFar,
     NoJump,
     UnsafePoints,
     checked_entry,
@@ -231,6 +234,7 @@ def test_assembly_may_be_entered_anywhere() -> None:
         ("0f0b 909090", "enters the kernel"),
         ("e2fe 909090", "loop instruction"),
         ("ff542408 90", "through the stack"),
+        ("ff1d00100000", "far call"),
         ("67488b0500000000", "32-bit address"),
         ("06 90909090", "not understood"),
     ],
@@ -406,3 +410,26 @@ def test_prologues_tell_what_the_analysis_finds(version: str) -> None:
                 asked += 1
     assert told > 0.8 * asked
     assert asked > 800
+
+
+# -- damaged code -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_bytes(seed: int) -> None:
+    """Executables come from others: whatever stands there is judged, and at worst refused."""
+    chance = random.Random(seed)
+    for _ in range(20):
+        content = chance.randbytes(chance.randrange(1, 120))
+        code = FunctionCode(content, 0x401000 + chance.randrange(4096))
+        unsafe = UnsafePoints(code.address, [(0, len(content), chance.choice((-1, -2)))])
+        addresses = [one.ip for one in code.graph.instructions]
+        found = jump_sites(code, chance.sample(addresses, min(len(addresses), 6)), unsafe)
+        for one in found.values():
+            if isinstance(one, JumpSite):
+                assert one.end <= code.graph.end
+                for part in (one.before, one.after):
+                    with contextlib.suppress(JumpTooFar):  # jumps that lead anywhere
+                        part.encode(0x5D400000, 0x555555554000)
+        jumpable(code, unsafe).return_sites()
+        checked_entry(content, code.address, code.address + 6, unsafe)

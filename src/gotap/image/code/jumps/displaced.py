@@ -22,6 +22,8 @@ from msgspec import Struct
 
 from gotap.errors import GotapError
 
+from ..effects import CALLS
+
 _LARGEST_IMMEDIATE = (1 << 31) - 1
 #: Where a function is left, or its straight line ends for good.
 _ENDS = frozenset(
@@ -87,7 +89,7 @@ class Displaced(Struct, frozen=True, dict=True):
 
 def _moved(instruction: Instruction, raw: bytes, at: int, bias: int) -> bytes:
     flow = instruction.flow_control
-    if flow in (FlowControl.CALL, FlowControl.INDIRECT_CALL):
+    if flow in CALLS:
         return _call(instruction, raw, at, bias)
     if flow == FlowControl.UNCONDITIONAL_BRANCH:
         return jump(at, instruction.near_branch_target)
@@ -158,7 +160,7 @@ def why_not_movable(instruction: Instruction) -> str:
         return "is a loop instruction"
     if flow == FlowControl.UNCONDITIONAL_BRANCH and not instruction.is_jmp_short_or_near:
         return "is a far jump"
-    if flow == FlowControl.CALL and not instruction.is_call_near:
+    if flow in CALLS and not (instruction.is_call_near or instruction.is_call_near_indirect):
         return "is a far call"
     if flow == FlowControl.INDIRECT_CALL and instruction.memory_base in (Register.RSP, Register.ESP):
         return "is a call through the stack"
