@@ -183,7 +183,7 @@ class _Program:
         self.asm.label(over)
 
 
-@pytest.mark.parametrize("seed", range(400))
+@pytest.mark.parametrize("seed", range(250))
 def test_random_programs_about_the_stack(seed: int) -> None:
     code = _Program(seed).code()
     rng = random.Random(seed)

@@ -70,8 +70,8 @@ def test_arithmetic_on_interesting_numbers(name: str) -> None:
                 continue
             asm.ld_map_value(R8, "out")
             at = 0
-            for left in INTERESTING:
-                for right in INTERESTING[::3]:
+            for left in INTERESTING[::2]:
+                for right in INTERESTING[1::3]:
                     for number, register in enumerate((R0, R1, R3, R4, R5)):
                         asm.mov(register, 1000 + number)
                     asm.ld_imm64(dst, left)
