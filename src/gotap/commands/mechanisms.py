@@ -162,14 +162,16 @@ def fitting_script(mechanism: str, script: BoundScript, image: Image | None) -> 
 
 def check_jumps(mechanism: str, bound: Binding | BoundScript, image: Image, pid: int, bias: int) -> None:
     """Raises OtherJumps when uprobes would be put where a gotap has written jumps: that would end the program, since
-    the kernel runs the instruction that is in the file and goes on behind it, in the middle of a jump.
+    the kernel runs the instruction that is in the file and goes on behind it, in the middle of a jump; or the jump's
+    last byte, which is the program's own instruction, would become a breakpoint's. Where trampolines run the
+    instructions, it would never be met.
     """
     if mechanism != UPROBE:
         return
     from gotap.inject.patches.leftovers import leftovers
 
     for one in leftovers(pid):
-        patched = {at for patch in one.journal.patches for at in range(patch.address, patch.end)}
+        patched = {at for patch in one.journal.patches for at in range(patch.address, patch.moved_end)}
         addresses = {(image.elf.address_of(offset) or 0) + bias for offset in offsets_of(bound)}
         if found := patched & addresses:
             owner = f" (pid {one.owner})" if one.owner is not None else ""
