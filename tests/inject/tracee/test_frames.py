@@ -153,6 +153,8 @@ def test_other_stacks_end_where_their_mapping_does() -> None:
     nothing = Memory()
     assert stacks.lowest(registers(rsp=0x7F00007FF000), [mapping], nothing.read) == mapping.start
     assert stacks.lowest(registers(rsp=0x7F0000900000), [mapping], nothing.read) is None
+    heap = Mapping(mapping.start, mapping.end, "rw-p", 0, 0, "[heap]")
+    assert stacks.lowest(registers(rsp=0x7F00007FF000), [heap], nothing.read) is None
     readable = Mapping(mapping.start, mapping.end, "r--p", 0, 0, "")
     assert stacks.lowest(registers(rsp=0x7F00007FF000), [readable], nothing.read) is None
 

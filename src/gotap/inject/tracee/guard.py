@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from gotap.inject.tracee import filters
 from gotap.inject.tracee.errors import CallForbidden
 from gotap.process import ptrace
-from gotap.process.privileges import Status, read_status
+from gotap.process.errors import unreadable
+from gotap.process.privileges import read_status
 from gotap.process.proc import read_file
 from gotap.process.stat import parse_status
 
@@ -27,12 +28,19 @@ _REMEDY = "use --via uprobe, which makes no call in the process"
 
 
 class Guard:
-    """Of one thread, which has to stand when it is asked. `at`: the address behind its `syscall` instruction."""
+    """Of one thread, which has to stand when it is asked. `at`: the address behind its `syscall` instruction.
+
+    Raises CallForbidden where no call at all may be made, and ProcessGone.
+    """
 
     def __init__(self, pid: int, thread: int, at: int) -> None:
         self._pid, self._thread, self._at = pid, thread, at
-        self._status = _status(f"/proc/{pid}/task/{thread}")
-        if has_shadow_stack(parse_status(read_file(f"/proc/{pid}/task/{thread}/status"))):
+        try:
+            fields = parse_status(read_file(f"/proc/{pid}/task/{thread}/status"))
+        except OSError as error:
+            raise unreadable(pid, "its status", error) from None
+        self._status = read_status(fields, thread)
+        if has_shadow_stack(fields):
             raise CallForbidden(f"process {pid} has a shadow stack, which forbids returns that it did not see", _REMEDY)
         self._filters: list[tuple[filters.Instruction, ...]] | None = None
         if self._status.seccomp == _STRICT:
@@ -61,7 +69,7 @@ class Guard:
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL):
                 raise
-            own = _status("/proc/self")
+            own = read_status(parse_status(read_file("/proc/self/status")), 0)
             if own.seccomp and own.filters is not None and own.filters == self._status.filters:
                 return None
             raise CallForbidden(
@@ -79,10 +87,6 @@ class Guard:
 def has_shadow_stack(fields: dict[str, list[str]]) -> bool:
     """By the fields of /proc/PID/task/TID/status; Linux ≥ 6.6 on processors with CET."""
     return "shstk" in fields.get("x86_Thread_features", ())
-
-
-def _status(proc: str) -> Status:
-    return read_status(parse_status(read_file(f"{proc}/status")), 0)
 
 
 def _ends_child(number: int, arguments: Sequence[int]) -> bool:

@@ -51,7 +51,14 @@ class Seat(Struct, frozen=True):
 
 
 def take_seat(thread: int, mappings: Sequence[Mapping], memory: TargetMemory) -> Seat | None:
-    """None when its stack has no room, or it cannot be told how much it has."""
+    """None when its stack has no room, when it cannot be told how much it has, and when the thread was killed."""
+    try:
+        return _take_seat(thread, mappings, memory)
+    except ProcessLookupError:
+        return None
+
+
+def _take_seat(thread: int, mappings: Sequence[Mapping], memory: TargetMemory) -> Seat | None:
     registers = Registers.unpack(ptrace.registers(thread))
     if not registers.is_64_bit or (not registers.in_syscall and _in_critical_section(thread, memory)):
         return None

@@ -28,7 +28,8 @@ def lowest(registers: Registers, mappings: Sequence[Mapping], read: Read) -> int
     for low, high in _go_stacks(registers, read):
         if low < stack <= high:
             return max(low, mapping.start)
-    return None if mapping.start & _ARENA_MASK == _ARENA else mapping.start
+    # On C's heap it is a coroutine's, or a signal handler's, and ends nobody knows where.
+    return None if mapping.start & _ARENA_MASK == _ARENA or mapping.path == "[heap]" else mapping.start
 
 
 def _go_stacks(registers: Registers, read: Read) -> Iterator[tuple[int, int]]:

@@ -147,7 +147,7 @@ def _known(pid: int) -> Iterator[Process]:
     try:
         with Process(pid) as process:
             yield process
-    except (ProcessGone, ProcessLookupError):
+    except ProcessGone:
         for _ in range(_LOOKS):
             if refusals.thread_states(pid):
                 raise changed(pid) from None
