@@ -2,8 +2,8 @@
 
     journal | code and data of window 1 | window 2 | …
 
-Everything is in the file before a byte of it is mapped, so what is mapped is complete. gotap writes it through a
-descriptor of its own, and its memory is charged to gotap's cgroup. The process keeps no descriptor, only mappings:
+The journal is in the file before a byte of it is mapped. gotap writes the file through a descriptor of its own, and its
+memory is charged to gotap's cgroup. The process keeps no descriptor, only mappings:
 
     journal                     readable, shared
     windows of hooks            readable and executable, shared: gotap changes records in them
@@ -20,7 +20,7 @@ import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from mmap import mmap as mmap_here
 
 from gotap.inject.patches import journal as journals
@@ -141,7 +141,7 @@ def map_trampolines(
     areas: Sequence[Area] = (),
     busy: BusyBytes = NO_SLOTS,
 ) -> TrampolineFile:
-    """Makes the file, fills it and maps it in the process; then patches may be written. Nothing stays if it fails.
+    """Makes the file, maps it in the process and fills it; then patches may be written. Nothing stays if it fails.
 
     `contents`: bytes by their addresses in windows; `private`: what the private pages of windows begin with. `areas`:
     memory of the process that goes when these trampolines go; `busy`: see BusyBytes. Raises TraceeError and its kin.
@@ -152,12 +152,13 @@ def map_trampolines(
         end += window.size
     own = [Area(window.address, window.end - window.address) for window in windows]
     journal = Journal(mechanism, this_gotap(), end, (*own, *areas), tuple(patches), busy)
+    head = journals.write(journal)
     with calling(pid) as caller:
         number = _memory_file(caller, mechanism.file_name)
         try:
             file = TrampolineFile(os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_CLOEXEC), placed)
             try:
-                _fill(file, journal, contents)
+                _begin(file, head, end)
                 _map(pid, caller, number, file, journal, private)
             except BaseException:
                 file.close()
@@ -165,6 +166,14 @@ def map_trampolines(
         finally:
             with contextlib.suppress(TraceeError):
                 caller(close(number))
+    try:
+        _fill(file, contents)
+    except BaseException:
+        with contextlib.suppress(TraceeError), calling(pid) as caller:
+            for area in file.areas:
+                caller(munmap(area.address, area.size))
+        file.close()
+        raise
     return file
 
 
@@ -178,19 +187,31 @@ def _memory_file(caller: Caller, name: str) -> int:
     return caller(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING))
 
 
-def _fill(file: TrampolineFile, journal: Journal, contents: Mapping[int, bytes]) -> None:
-    """Pages get their memory by being written here. Windows of pads are mostly holes, which nobody touches."""
-    descriptor = file.fileno()
-    try:
-        os.ftruncate(descriptor, journal.file_size)
+def _begin(file: TrampolineFile, head: bytes, size: int) -> None:
+    with _no_memory():
+        os.ftruncate(file.fileno(), size)
         with contextlib.suppress(OSError):  # unsealed it works as well; nobody else has it
-            fcntl.fcntl(descriptor, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW)
-        os.pwrite(descriptor, journals.write(journal), 0)
+            fcntl.fcntl(file.fileno(), _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW)
+        os.pwrite(file.fileno(), head, 0)
+    ptrace.step()
+
+
+def _fill(file: TrampolineFile, contents: Mapping[int, bytes]) -> None:
+    """While the process runs. Pages get their memory by being written here, and charged to gotap: windows of pads are
+    mostly holes, which nobody touches.
+    """
+    with _no_memory():
         for address, content in contents.items():
-            os.pwrite(descriptor, content, file.offset(address))
+            os.pwrite(file.fileno(), content, file.offset(address))
+    ptrace.step()
+
+
+@contextlib.contextmanager
+def _no_memory() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise NoRoom(f"there is no memory for trampolines: {error.strerror}", "raise gotap's memory limit") from None
-    ptrace.step()
 
 
 def _map(pid: int, caller: Caller, number: int, file: TrampolineFile, journal: Journal, private: bytes) -> None:

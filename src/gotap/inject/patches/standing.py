@@ -19,6 +19,7 @@ from gotap.inject.tracee import Target
 from gotap.inject.tracee.errors import MemoryRefused
 from gotap.inject.trampolines.windows import PAGE
 from gotap.process import ptrace
+from gotap.process.proc import Process
 
 #: Go's handlers run on 32 KB (malg in mpreinit, runtime/os_linux.go); those of C on 64 KB at most, as a rule.
 _REACH = 64 << 10
@@ -38,16 +39,26 @@ def refers_to(target: Target, ranges: Iterable[tuple[int, int]]) -> bool:
     """Whether a thread is in one of these ranges, will return into it, or has its stack there.
 
     Outside of handlers a thread returns there only from what the kernel made of a springboard's nop (4 words, see
-    `springboard`).
+    `springboard`). Elsewhere words prove nothing: hooks leave addresses in R12 and R13, which others may push.
     """
     bounds = list(ranges)
+    calls = _uprobe_calls(target.pid)
     for thread, registers in target.threads.items():
-        size = _REACH if _in_handler(thread) else _UPROBE_FRAME
-        words = {registers.rip, registers.rsp, *_words_above(target, registers.rsp, size)}
+        words = {registers.rip, registers.rsp}
+        if _in_handler(thread):
+            words |= _words_above(target, registers.rsp, _REACH)
+        elif any(low <= registers.rip < high for low, high in calls):
+            words |= _words_above(target, registers.rsp, _UPROBE_FRAME)
         values = np.fromiter(words, np.uint64, len(words))
         if any(bool(((values >= low) & (values < high)).any()) for low, high in bounds):
             return True
     return False
+
+
+def _uprobe_calls(pid: int) -> list[tuple[int, int]]:
+    """Where calls lead that the kernel has made of nops (Linux ≥ 6.18)."""
+    with Process(pid) as process:
+        return [(one.start, one.end) for one in process.mappings() if one.path == "[uprobes-trampoline]"]
 
 
 def _in_handler(thread: int) -> bool:
