@@ -111,6 +111,18 @@ def test_gotap_killed_at_any_step_of_a_stop() -> None:
         program.works()
 
 
+def test_gotap_killed_at_any_step_of_a_stop_loses_no_signal_and_ends_no_wait() -> None:
+    """Three threads get a thousand signals a second, the next only when the last has been handled."""
+    with waiting() as program:
+
+        def action() -> None:
+            with tracee.stopped(program.pid) as target:
+                assert target.threads
+
+        assert tracee_deaths.at_every_step(action, program.goes_on) > 40
+        assert not is_traced(program.pid)
+
+
 def test_gotap_killed_at_any_step_of_a_call_of_a_loaded_go_program() -> None:
     with torture() as program:
         tracee_deaths.at_every_step(
