@@ -1,0 +1,3 @@
+module anymemory
+
+go 1.20
