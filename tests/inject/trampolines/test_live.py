@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 import gobuild
 import hooking
 from gotap.inject.patches.leftovers import remove
 from gotap.inject.trampolines.hook import hook_refusal
+from gotap.process.launch import Program, Redirect, launch
 from hooking import Sites, hooked, put_hooks
 from torture_program import BUILDS, CALLED_BY_C, FUNCTIONS, RELEASES, executable, torture
 
@@ -42,3 +50,46 @@ def test_every_call_is_counted_once(build: str, go: str, careful: bool) -> None:
         target.order("load", 1)
         assert remove(target.pid).is_complete
         target.works()
+
+
+def test_a_program_that_has_not_begun(tmp_path: Path) -> None:
+    """Held at its exec: the very first call is counted."""
+    sites = Sites(executable()).find(FUNCTIONS)
+    chosen = [site for site in sites.all() if not hook_refusal(site)]
+    orders = tmp_path / "orders"
+    orders.write_text("measure 500\n")
+    with standard_input(orders):
+        program = launch([str(sites.path), "-noise=garbage,stacks"], stdout=Redirect.PANE)
+    with program, hooking.closing(put_hooks(program.pid, sites, chosen)) as put:
+        outcome = put.apply()
+        assert (len(outcome.done), outcome.refused) == (len(put.patches), ())
+        program.release()
+        told = json.loads(output(program).splitlines()[1])
+        assert program.wait() == 0
+        counted = put.counts()
+        for name, site in sites.entries.items():
+            if site.address in counted:
+                assert counted[site.address] == told[name], name
+
+
+@contextmanager
+def standard_input(path: Path) -> Iterator[None]:
+    saved, file = os.dup(0), os.open(path, os.O_RDONLY)
+    os.dup2(file, 0)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+        os.close(file)
+
+
+def output(program: Program) -> str:
+    """All that it writes until it ends."""
+    assert program.output is not None
+    os.set_blocking(program.output, True)
+    content = b""
+    with contextlib.suppress(OSError):  # EIO: the last writer is gone
+        while part := os.read(program.output, 65536):
+            content += part
+    return content.decode()
