@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 import gobuild
+from gotap.image.function_code import SitesFor
 from gotap.image.image import Image
+from gotap.inject.hooks import unhookable
 from gotap.inject.sites import Sites
+from gotap.probe.binding import bind
 from gotap.probe.catalogue import Library, libraries, load_library, runtime
+from gotap.probe.fitting import offsets_of, without_operations
+from gotap.probe.sources import types_of
 from gotap.verdict.coverage import coverage_of
 from gotap.verdict.model import Coverage
 
@@ -35,7 +40,12 @@ var kept = both
 //go:noinline
 func caller(n int) int { return both(n) + gone(n) + whole(n) + outer(n) }
 
-func main() { println(caller(len(os.Args)), kept(2)) }
+// Follows a pointer at once, which no trampoline may do: when it is nil, the runtime looks for the function of the PC.
+//
+//go:noinline
+func follow(n *int) int { return *n }
+
+func main() { n := len(os.Args); println(caller(n), kept(2), follow(&n)) }
 """
 OPERATION = """
   {name}:
@@ -118,11 +128,45 @@ def test_nothing_is_bound_where_nothing_is_held(image: Image) -> None:
     assert found.missing == {}
 
 
+def test_a_place_without_jump_is_told_with_its_reason(image: Image) -> None:
+    found = covered(image, operation("job", "main.whole"), operation("other", "main.follow"))
+    job, other = found.operations
+    assert job.jumps
+    assert all(one.springboard and one.hook and not one.reason for one in job.jumps)
+    assert [one.name for one in found.bound] == ["job", "other"]
+    assert [one.name for one in found.hooked] == ["job"]
+    [entry] = [one for one in other.jumps if not one.springboard]
+    assert not entry.hook
+    assert entry.cost == "single-step"
+    assert entry.reason.endswith("may fault")
+    assert other.unhooked == f"main.follow cannot be hooked: {entry.reason}"
+
+
+@pytest.mark.parametrize("mode", ["plain", pytest.param("race", marks=pytest.mark.matrix),
+                                  pytest.param("noopt", marks=pytest.mark.matrix)])  # fmt: skip
+@pytest.mark.parametrize("go", gobuild.every_version())
+def test_what_is_hooked_is_what_hooking_takes(go: str, mode: str) -> None:
+    """The same sites and the same refusals as in `--via hook`; -race and -N -l are no hindrance."""
+    flags = ("-gcflags=all=-N -l",) if mode == "noopt" else ()
+    image = Image.open(gobuild.build("httpserver", go, mode="plain" if flags else mode, flags=flags))
+    sites = Sites(image)
+    found = coverage_of(image, libraries(), runtime(), sites.fits)
+    jumping = bind(image, types_of(image, runtime()), libraries(), runtime(), SitesFor.LIVE_JUMPS)
+    refused = unhookable(sites, offsets_of(jumping))
+    taken = without_operations(jumping, refused)
+    assert [one.name for one in found.hooked] == [one.operation.name for one in taken.bound]
+    assert bool(found.unhooked) is (taken.spawn is None)
+    told = {one.address: one.hook for operation in found.operations for one in operation.jumps}
+    assert {image.elf.offset_of(address) for address, hook in told.items() if not hook} == set(refused)
+    assert len(told) > 15
+
+
 @pytest.mark.parametrize("go", gobuild.every_version())
 def test_net_http_is_covered_whole_and_its_version_is_gos(go: str) -> None:
     image = Image.open(gobuild.build("httpserver", go))
     found = coverage_of(image, libraries(), runtime(), Sites(image).fits)
     assert {one.name: bool(one.sites) for one in found.operations} == {"http.server": True, "http.client": True}
     assert {one.name: one.inlined for one in found.operations} == {"http.server": {}, "http.client": {}}
+    assert all(one.springboard and one.hook for each in found.operations for one in each.jumps)
     assert found.versions == {"net/http": go}
-    assert found.unwatched == ()
+    assert found.unwatched == found.unhooked == ()
