@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -22,6 +22,8 @@ from hook_region import host as region_host
 
 THREADS = 4
 ROUNDS = 60_000
+#: Keys that nobody deletes.
+STAY = 100
 
 #: What loops keep in the slot, behind its helpers' own: key, value, counts of what went wrong.
 KEY, VALUE, WRONG = Slot.STACK_END, Slot.STACK_END + 0x40, Slot.STACK_END + 0x100
@@ -43,14 +45,10 @@ def word(target: Target, slot: int, offset: int) -> int:
     return target.region.read_u64(target.region.slot_address(slot, 0) + offset)
 
 
-def test_own_keys_come_and_go(host: Host, program: Target) -> None:
-    """Every thread inserts, finds and deletes keys of its own, a few at a time, in lists that all share: each of its
-    operations must succeed, with its own value, except that one may find a bucket locked for too long: once more then.
-    """
-    map = HookMap(host, MapType.HASH, 16, 48, 64, "test")  # 64 buckets
+def churn(program: Target) -> Callable[[Assembler], None]:
+    """(RDI map, RSI thread, RDX rounds): four keys of its own in, found, out and not found; WRONG counts."""
 
-    def churn(a: Assembler) -> None:
-        """(RDI map, RSI thread, RDX rounds)"""
+    def write(a: Assembler) -> None:
         a.mov(R13, RDI)
         a.mov(R14, RSI)
         a.mov(R15, RDX)
@@ -102,7 +100,16 @@ def test_own_keys_come_and_go(host: Host, program: Target) -> None:
         a.inc(qword(R12, WRONG))
         a.label(f"{name}.right")
 
-    with at(program.assembled(churn)) as routine:
+    return write
+
+
+def test_own_keys_come_and_go(host: Host, program: Target) -> None:
+    """Every thread inserts, finds and deletes keys of its own, a few at a time, in lists that all share: each of its
+    operations must succeed, with its own value, except that one may find a bucket locked for too long: once more then.
+    """
+    map = HookMap(host, MapType.HASH, 16, 48, 64, "test")  # 64 buckets
+
+    with at(program.assembled(churn(program))) as routine:
         at_once([partial(program.call, slot, routine, map.descriptor, slot, ROUNDS) for slot in range(1, 1 + THREADS)])
     assert [word(program, slot, WRONG) for slot in range(1, 1 + THREADS)] == [0] * THREADS
     assert not list(map.keys())
@@ -150,21 +157,14 @@ def test_first_of_many_wins(host: Host, program: Target) -> None:
     assert set(values.view(np.uint64)[:, 0].tolist()) == {THREADS}
 
 
-@pytest.mark.parametrize("kind", [MapType.HASH, MapType.LRU_HASH])
-def test_readers_find_what_stays(host: Host, program: Target, kind: MapType) -> None:
-    """Keys that nobody deletes are found at every look, whole, while others come and go in the same lists and elements
-    and all of them are replaced; gotap reads them too."""
-    map = HookMap(host, kind, 8, 32, 4200 if kind is MapType.LRU_HASH else 512, "test")
-    stay = 100
-    for number in range(1, stay + 1):
-        map.update(struct.pack("<Q", number), struct.pack("<Q", number) * 4)
+def reading(program: Target) -> Callable[[Assembler], None]:
+    """(RDI map, RSI, RDX rounds): looks at all that stays; WRONG counts."""
 
-    def read(a: Assembler) -> None:
-        """(RDI map, RSI, RDX rounds)"""
+    def write(a: Assembler) -> None:
         a.mov(R13, RDI)
         a.mov(R15, RDX)
         a.label("round")
-        a.mov(RBX, stay)
+        a.mov(RBX, STAY)
         a.label("key")
         a.mov(mem(R12, KEY), RBX)
         a.mov(RDI, R13)
@@ -183,8 +183,13 @@ def test_readers_find_what_stays(host: Host, program: Target, kind: MapType) -> 
         a.jne("round")
         a.ret()
 
+    return write
+
+
+def writing(program: Target) -> Callable[[Assembler], None]:
+    """(RDI map, RSI thread, RDX rounds): keys of its own, in and out."""
+
     def write(a: Assembler) -> None:
-        """(RDI map, RSI thread, RDX rounds): keys of its own, in and out."""
         a.mov(R13, RDI)
         a.mov(R14, RSI)
         a.shl(R14, 32)
@@ -210,6 +215,17 @@ def test_readers_find_what_stays(host: Host, program: Target, kind: MapType) -> 
         a.jne("round")
         a.ret()
 
+    return write
+
+
+@pytest.mark.parametrize("kind", [MapType.HASH, MapType.LRU_HASH])
+def test_readers_find_what_stays(host: Host, program: Target, kind: MapType) -> None:
+    """Keys that nobody deletes are found at every look, whole, while others come and go in the same lists and elements
+    and all of them are replaced; gotap reads them too."""
+    map = HookMap(host, kind, 8, 32, 4200 if kind is MapType.LRU_HASH else 512, "test")
+    for number in range(1, STAY + 1):
+        map.update(struct.pack("<Q", number), struct.pack("<Q", number) * 4)
+
     seen: list[set[bytes]] = []
 
     def look() -> None:
@@ -218,14 +234,14 @@ def test_readers_find_what_stays(host: Host, program: Target, kind: MapType) -> 
             assert all(key.tobytes() * 4 == value.tobytes() for key, value in zip(keys, values, strict=True))
             seen.append({key.tobytes() for key in keys})
 
-    with at(program.assembled(read)) as reader, at(program.assembled(write)) as writer:
+    with at(program.assembled(reading(program))) as reader, at(program.assembled(writing(program))) as writer:
         at_once([
             *(partial(program.call, slot, reader, map.descriptor, slot, 3_000) for slot in (1, 2)),
             *(partial(program.call, slot, writer, map.descriptor, slot, 4_000) for slot in (3, 4)),
             look,
         ])  # fmt: skip
     assert [word(program, slot, WRONG) for slot in (1, 2)] == [0, 0]
-    every = {struct.pack("<Q", number) for number in range(1, stay + 1)}
+    every = {struct.pack("<Q", number) for number in range(1, STAY + 1)}
     assert all(every <= keys for keys in seen)
     assert set(map.keys()) == every
 

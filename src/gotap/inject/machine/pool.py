@@ -152,8 +152,7 @@ class PoolCode:
     def evict(self) -> None:
         """RAX = an element that has not been looked up lately, taken out of its bucket, or 0."""
         a = self.a
-        following, chosen, none, drop, found, walk = (
-            a.new_label(name) for name in ("following", "chosen", "none", "drop", "found", "walk"))  # fmt: skip
+        following, chosen, none, done = (a.new_label(name) for name in ("following", "chosen", "none", "done"))
         a.label("pool.evict")
         for register in (RSI, R8, R10):
             a.push(register)
@@ -183,12 +182,26 @@ class PoolCode:
         a.cmp(slot(Work.STEPS, 4), _CANDIDATES // 2)
         a.ja(following)  # else nearly all have been used: any will do
         a.label(chosen)
+        self.unlink(following)
+        a.jmp(done)
+        a.label(none)
+        a.mov(EAX, 0)
+        a.label(done)
+        for register in (R10, R8, RSI):
+            a.pop(register)
+        a.ret()
+
+    def unlink(self, other: str) -> None:
+        """RAX = the element RDX, whose name is RSI, out of its bucket; jumps to `other` if it is in none, or the bucket
+        is locked."""
+        a = self.a
+        drop, found, walk = (a.new_label(name) for name in ("drop", "found", "walk"))
         a.mov(R8D, mem(RDX, Element.HASH))
         places(a)
         a.mov(ECX, slot(Slot.LOCK))
         a.mov(EAX, 0)
         a.lock().cmpxchg(dword(R10, Bucket.LOCK), ECX)
-        a.jne(following)
+        a.jne(other)
         a.mov(RDX, R10)
         a.mov(R9D, _CANDIDATES)
         a.label(walk)
@@ -202,17 +215,9 @@ class PoolCode:
         a.jne(walk)
         a.label(drop)
         unlock(a)
-        a.jmp(following)
+        a.jmp(other)
         a.label(found)
         a.lea(RAX, mem(R11, 0, RAX, 8))
         a.mov(ECX, mem(RAX, Element.NEXT))
         a.mov(dword(RDX, Element.NEXT), ECX)
         unlock(a)
-        for register in (R10, R8, RSI):
-            a.pop(register)
-        a.ret()
-        a.label(none)
-        for register in (R10, R8, RSI):
-            a.pop(register)
-        a.mov(EAX, 0)
-        a.ret()
