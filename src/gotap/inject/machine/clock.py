@@ -30,7 +30,7 @@ _MOST = 2e-3
 #: distance.
 _BEFORE = 1 << 34
 _FRACTION = 1 << 32
-_TRIES = 5
+_TRIES = 20
 
 _SOURCES = "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 _AT_SYSINFO_EHDR = 33
