@@ -1,8 +1,8 @@
 """Where in a function no goroutine can be parked: PCDATA_UnsafePoint, by which the runtime decides on preemption.
 
 A goroutine that does not run goes on behind a call, or where a signal has preempted it. The latter happens only where
-isAsyncSafePoint (runtime/preempt.go; Go 1.18.10, 1.19.13, 1.20.14, 1.21.13, 1.22.12, 1.23.12, 1.24.13, 1.25.10, 1.27.4
-compared) finds the PC in a Go function that is not assembly, and the value −2 (unsafe) not in the function's
+isAsyncSafePoint (runtime/preempt.go; Go 1.18.10, 1.19.13, 1.20.14, 1.21.13, 1.22.12, 1.23.12, 1.24.13, 1.25.10, 1.26.8,
+1.27.4 compared) finds the PC in a Go function that is not assembly, and the value −2 (unsafe) not in the function's
 PCDATA_UnsafePoint there. −3 and −4 restart a sequence of instructions, −5 the function; the compiler writes them for
 other machines than amd64 (cmd/internal/obj/x86 names no restartable sequence). They are taken for preemptible here.
 
