@@ -49,7 +49,8 @@ from gotap.inject.tracee import (
 from gotap.inject.tracee.errors import CallFailed, TraceeError
 from gotap.inject.trampolines.windows import Window
 from gotap.process import ptrace
-from gotap.process.proc import Process
+from gotap.process.proc import Process, read_file
+from gotap.process.stat import parse_stat
 
 _F_ADD_SEALS, _F_SEAL_SHRINK, _F_SEAL_GROW = 1033, 2, 4  # include/uapi/linux/fcntl.h
 _WORD = 8
@@ -61,9 +62,9 @@ def madvise(address: int, size: int, advice: int) -> Syscall:
 
 
 def this_gotap() -> Owner:
-    """What the journals of this process name as their owner."""
-    with Process(os.getpid()) as own:
-        return Owner(own.pid, own.start_time, os.stat("/proc/self/ns/pid").st_ino)
+    """What the journals of this process name as their owner. /proc may be of another pid namespace than gotap."""
+    stat = parse_stat(read_file("/proc/self/stat"))
+    return Owner(os.getpid(), stat.start_time, os.stat("/proc/self/ns/pid").st_ino)
 
 
 class TrampolineFile:
