@@ -114,7 +114,7 @@ class CollectingMachine:
                  ) -> Map:  # fmt: skip
         return EmptyMap(kind, key_size, value_size, max_entries, name)
 
-    own_frames = False
+    own_frames: bool = False
 
     def make_frames(self, size: int, count: int, name: str) -> Map:
         return self.make_map(MapType.ARRAY, 4, size, count, name=name)

@@ -73,3 +73,29 @@ def test_scripts(name: str) -> None:
     tracer = Tracer(machine, bind_script(parse_script(SCRIPTS[name]), Image.open(build("kernelguest"))))
     tracer.load(SELF)
     check(machine.sources)
+
+
+@pytest.mark.parametrize(
+    ("script", "timed", "told"),
+    [
+        ("main.hot { @ = sum(args.n) }", False, False),
+        ("main.hot { @[err != nil] = count() }", False, False),
+        ("main.hot / latency > 1ms / { @ = count() }", True, False),
+        ("main.hot { if args.n > 3 { @ = hist(latency) } }", True, False),
+        ('main.hot:entry { printf("%d", args.n) }', True, True),
+        ("main.hot", True, True),
+        ("main.hot { @ = count(); if args.n > 9 { stop } }", True, True),
+    ],
+)
+def test_hooks_look_at_the_clock_only_if_somebody_asks(script: str, timed: bool, told: bool) -> None:
+    """What is taken for the kernel is the same for all scripts."""
+    machine = CollectingMachine(own_frames=True)
+    tracer = Tracer(machine, bind_script(parse_script(script), Image.open(build("kernelguest"))))
+    tracer.load(SELF)
+    check(machine.sources)
+    assert (tracer.setting.timed, tracer.setting.told) == (timed, told)
+    used = {helper for source in machine.sources for helper in helpers_used(source.code)}
+    assert (Helper.KTIME_GET_NS in used, Helper.GET_SMP_PROCESSOR_ID in used) == (timed, told)
+    other = Tracer(CollectingMachine(), bind_script(parse_script(script), Image.open(build("kernelguest"))))
+    assert other.setting.timed
+    assert other.setting.told

@@ -195,8 +195,9 @@ class LeaveProgram(CallProgram):
         asm.jeq(R0, 0, "unpaired")
         asm.mov(R8, R0)
         self.take()
-        asm.call(Helper.KTIME_GET_NS)
-        asm.store(R7, script_frame.field("end"), R0)
+        if self.setting.timed:
+            asm.call(Helper.KTIME_GET_NS)
+            asm.store(R7, script_frame.field("end"), R0)
         asm.store(R7, script_frame.field("ended"), int(Ended.RETURN), 1)
         self.clear_locals()
         self.condition(routine.when, self.steps, "release")

@@ -301,12 +301,14 @@ class ScriptProgram:
             self.words.process("pid")
             asm.store(R7, script_frame.field("pid"), R0, 4)
             asm.store(R7, script_frame.field("target"), self.target.number, 4)
-        asm.call(Helper.KTIME_GET_NS)
-        asm.store(R7, script_frame.field("begin"), R0)
-        self.words.process("tid")
-        asm.store(R7, script_frame.field("tid"), R0, 4)
-        asm.call(Helper.GET_SMP_PROCESSOR_ID)
-        asm.store(R7, script_frame.field("cpu"), R0, 1)
+        if self.setting.timed:
+            asm.call(Helper.KTIME_GET_NS)
+            asm.store(R7, script_frame.field("begin"), R0)
+        if self.setting.told:
+            self.words.process("tid")
+            asm.store(R7, script_frame.field("tid"), R0, 4)
+            asm.call(Helper.GET_SMP_PROCESSOR_ID)
+            asm.store(R7, script_frame.field("cpu"), R0, 1)
         self.words.site_number()
         asm.store(R7, script_frame.field("site"), R0, 4)
 

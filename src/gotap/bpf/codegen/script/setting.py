@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct, field
 
 from gotap.bpf.codegen.script import script_frame
+from gotap.probe import ir
 from gotap.probe.script.bound import BoundScript, EventKind, MapSpec
 from gotap.probe.script.limits import Limits
 from gotap.probe.script.record import EVENT
@@ -28,10 +29,11 @@ class ScriptSetting(Struct, frozen=True):
     """Constants of the programs. The maps' sizes follow from it, see `gotap.bpf.codegen.script.script_frame`.
 
     `frame_size`: bytes of the largest record; `slots`: frames, a power of two; `own_frames`: each thread has one, which
-    FRAMES gives by any key; `filtered`: layouts whose calls are not all followed, so that a return without a call tells
-    nothing; `keeping`: of those of whose entries more is kept than when and where it was, how many bytes of the record
-    at most; `traces`: whether the catalogue's maps of open server operations are at hand, under the names of
-    `gotap.bpf.codegen.frame`, and `scoping` as of their programs.
+    FRAMES gives by any key; `told`: there may be events; `timed`: somebody may ask when calls began and ended;
+    `filtered`: layouts whose calls are not all followed, so that a return without a call tells nothing; `keeping`: of
+    those of whose entries more is kept than when and where it was, how many bytes of the record at most; `traces`:
+    whether the catalogue's maps of open server operations are at hand, under the names of `gotap.bpf.codegen.frame`,
+    and `scoping` as of their programs.
     `stops`: STOPPED is to be set, and heeded.
     `pid_namespace`: device and inode of gotap's own, None where it is the first one.
     """
@@ -39,6 +41,8 @@ class ScriptSetting(Struct, frozen=True):
     frame_size: int = 1024
     slots: int = 16
     own_frames: bool = False
+    told: bool = True
+    timed: bool = True
     locals: int = 0
     own: int = 0
     own_texts: frozenset[int] = frozenset()
@@ -97,6 +101,17 @@ class ScriptSetting(Struct, frozen=True):
         return (*smaller, self.record_size)
 
 
+def asks_for_latency(value: object) -> bool:
+    """Whether a statement, an expression, or what they are made of, does."""
+    if isinstance(value, ir.Ambient):
+        return value.what == "latency"
+    if isinstance(value, Struct):
+        return any(asks_for_latency(getattr(value, name)) for name in value.__struct_fields__)
+    if isinstance(value, Mapping):
+        return asks_for_latency(list(value.values()))
+    return isinstance(value, list | tuple | frozenset) and any(map(asks_for_latency, value))
+
+
 def value_setting(shapes: Shapes) -> ValueSetting:
     dynamic = shapes.dynamic
     return ValueSetting(shapes.limits, shapes.read_only, dynamic.first, len(dynamic.numbers))
@@ -129,6 +144,8 @@ def script_setting(script: BoundScript, *, slots: int = 16, own_frames: bool = F
         frame_size=script.frame_size,
         slots=slots,
         own_frames=own_frames,
+        told=bool(script.events) or not own_frames,
+        timed=bool(script.events) or not own_frames or asks_for_latency([one.routine for one in script.routines]),
         locals=script.locals,
         own=script.own,
         own_texts=script.own_texts,

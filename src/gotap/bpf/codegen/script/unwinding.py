@@ -206,8 +206,9 @@ class UnwindProgram(EndingProgram):
         asm.jump(done)
         asm.label(seen)
         self.take()
-        asm.call(Helper.KTIME_GET_NS)
-        asm.store(R7, script_frame.field("end"), R0)
+        if self.setting.timed:
+            asm.call(Helper.KTIME_GET_NS)
+            asm.store(R7, script_frame.field("end"), R0)
         asm.store(R7, script_frame.field("ended"), int(_ENDED[routine.ended]), 1)
         self.clear_locals()
         self.dispatch(routine.calls)
