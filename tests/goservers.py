@@ -43,9 +43,11 @@ class Server:
 
 
 @contextmanager
-def serving(executable: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Starts a server and waits until its listeners accept; killed at the end."""
-    process = _start([str(executable), *arguments], environment)
+def serving(
+    executable: Path, *arguments: str, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+) -> Iterator[Server]:
+    """Starts a server and waits until its listeners accept; killed at the end. `prefix`: what executes it."""
+    process = _start([*prefix, str(executable), *arguments], environment)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
