@@ -9,11 +9,13 @@ import pytest
 import hooking
 from gotap.bpf.asm import R0, R1, R2, R6, R7, R10, Assembler, Helper
 from gotap.image.code.jumps import JumpSite
-from gotap.inject.patches.applying import FOREIGN
+from gotap.inject.patches.applying import FOREIGN, missing
 from gotap.inject.patches.leftovers import remove
 from gotap.kernel import features
 from gotap.kernel.attach import Link, attach_type, attach_uprobes
 from gotap.kernel.bpf import Map, MapType, Program
+from gotap.process.memory import Memory
+from gotap.process.proc import Process
 from hooking import Sites, put_hooks, put_springboards
 from kernel_access import needs_bpf
 from torture_program import FUNCTIONS, Torture, executable, torture
@@ -101,8 +103,13 @@ def test_a_uprobe_where_a_jump_is_already(counting: Counting, sites: Sites, targ
     """At the first instruction of functions, where other tools put theirs: the kernel runs what the file has there."""
     assert callable(put)
     chosen = entries(sites)
-    with hooking.closing(put(target.pid, sites, [site for _, site in chosen])) as made:
+    with (
+        hooking.closing(put(target.pid, sites, [site for _, site in chosen])) as made,
+        Process(target.pid) as process,
+        Memory(process) as memory,
+    ):
         made.apply()
+        assert missing(made.patches.values(), memory.read) == []
         places = []
         for number, (name, _) in enumerate(chosen):
             function = next(one for one in sites.image.pclntab.functions() if one.name == name)
@@ -114,6 +121,13 @@ def test_a_uprobe_where_a_jump_is_already(counting: Counting, sites: Sites, targ
             assert all(hit >= told[name] for hit, (name, _) in zip(hits, chosen, strict=False))
             target.order("load", 1)
             target.works()
+        lost = missing(made.patches.values(), memory.read)
+        functions = {one.address for one in sites.image.pclntab.functions()}
+        bias = hooking.bias_of(target.pid, sites.image)
+        assert {one.address for one in lost} == {
+            one.address for one in made.patches.values() if one.address - bias in functions
+        }
+        assert all(len(one.new) == 1 for one in lost)
         assert remove(target.pid).is_complete
     target.works()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from msgspec import Struct
 
 from gotap.inject.patches.file import TrampolineFile
-from gotap.inject.patches.found import find_files
+from gotap.inject.patches.found import Peek, find_files
 from gotap.inject.patches.patch import JUMP_SIZE, Found, Patch
 from gotap.inject.patches.standing import standing
 from gotap.inject.tracee import Target, stopped
@@ -83,6 +83,22 @@ def restore(target: Target, patches: Sequence[Patch]) -> Outcome:
     refused: list[Refused] = []
     _write(target, sorted(patches, key=lambda one: one.address), Found.OURS, done, refused)
     return Outcome(tuple(done), tuple(refused), ())
+
+
+def missing(patches: Iterable[Patch], peek: Peek) -> list[Patch]:
+    """Jumps that were written and are not there any more; nothing has to stand for it.
+
+    A uprobe of another tool has come and gone at the same instruction, and the kernel wrote back what the file has.
+    """
+    lost = []
+    for number, group in groupby(sorted(patches, key=lambda one: one.address), key=lambda one: one.address // PAGE):
+        page = number * PAGE
+        content = peek(page, PAGE)
+        for patch in group:
+            at = patch.address - page
+            if content is not None and patch.whose(content[at : at + JUMP_SIZE]) is not Found.OURS:
+                lost.append(patch)
+    return lost
 
 
 def _apart(target: Target, patches: Sequence[Patch], file: TrampolineFile, refused: list[Refused]) -> Sequence[Patch]:
