@@ -61,6 +61,9 @@ class Process:
             memory=self.memory,
             pid_tgid=TGID << 32 | 99,
         )
+        # In hooks a new row's scratch holds what was there before: nothing may rest on its zeros.
+        template = self.machine.maps[frame.TEMPLATE].values[bytes(4)]
+        template[frame.FIRST_PART :] = b"\xa5" * frame.SCRATCH_SIZE
         self.goroutine(G, GOID)
 
     def goroutine(self, g: int, goid: int) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from gotap.bpf import machine
+from gotap.bpf.codegen import frame
 from gotap.bpf.enums import MapType, ProgramType
 from gotap.bpf.machine import Attachable, Executable, Meanwhile, ProgramStats, Source
 from gotap.errors import GotapError
@@ -51,6 +52,8 @@ _JUMP = 5
 _STUB, _RUN = 12.0, 40.0
 #: Slots that have frames of their own, at most.
 _MOST_FRAMES = 1024
+#: Of a new row the scratch behind the record's first part is written before it is looked at.
+_BROUGHT = {f"gotap_{frame.ROWS}": frame.FIRST_PART}
 #: How many refused sites an error names.
 _NAMED = 3
 #: Programs that run here and now, by gotap itself.
@@ -152,7 +155,7 @@ class HookMachine:
 
     def make_map(self, kind: MapType, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = ""
                  ) -> HookMap:  # fmt: skip
-        made = HookMap(self._host, kind, key_size, value_size, max_entries, name)
+        made = HookMap(self._host, kind, key_size, value_size, max_entries, name, _BROUGHT.get(name, 0))
         self._maps.append(made)
         return made
 

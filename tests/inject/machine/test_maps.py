@@ -64,6 +64,15 @@ def test_full_again_after_all_was_deleted(host: Host) -> None:
         assert not list(map.keys())
 
 
+def test_only_what_is_looked_at_is_brought(host: Host) -> None:
+    map = HookMap(host, MapType.HASH, 8, 64, 10, "test", brought=24)
+    for content in (b"x" * 64, b"y" * 64):
+        assert map.update(bytes(8), content)
+        value = map.lookup(bytes(8))
+        assert value is not None
+        assert value == content[:24] + bytes(40)
+
+
 def test_large_map_grows_before_it_is_needed(host: Host) -> None:
     map = HookMap(host, MapType.HASH, 8, 1000, 5000, "test")
     before = map.memory()

@@ -109,7 +109,7 @@ class Descriptor(IntEnum):
     KIND = 0x00  # u32 MapType
     FLAGS = 0x04  # u32 Flags
     KEY_SIZE = 0x08  # u32
-    VALUE_SIZE = 0x0C  # u32; of per-CPU maps on each stripe
+    VALUE_SIZE = 0x0C  # u32: bytes that an update brings; of per-CPU maps to one stripe
     MAX_ENTRIES = 0x10  # u32
     STRIDE = 0x14  # u32: from one value of an array to the next; of a hash from one element to the next, in words
     STRIPE = 0x18  # u32: from one stripe's value to the next, 0 where all threads share one

@@ -48,9 +48,11 @@ _FLAGS = {
 class MapMemory:
     """A map without its operations."""
 
-    def __init__(self, region: Region, kind: MapType, key_size: int, value_size: int, max_entries: int, name: str = ""
-                 ) -> None:  # fmt: skip
-        """MachineError: there are no such maps; NoMemoryError."""
+    def __init__(self, region: Region, kind: MapType, key_size: int, value_size: int, max_entries: int, name: str = "",
+                 brought: int = 0) -> None:  # fmt: skip
+        """`brought`: of a hash whose programs look at no more of a new value than so many bytes, before they have
+        written there: updates bring those only. MachineError: there are no such maps; NoMemoryError.
+        """
         if kind not in _FLAGS:
             raise MachineError(f"cannot make map {name}: in-process hooks have no maps of type {kind.name.lower()}",
                                "use --via uprobe")  # fmt: skip
@@ -58,6 +60,7 @@ class MapMemory:
             value_size = 8  # addresses
         self.kind, self.key_size, self.value_size = kind, key_size, value_size
         self.max_entries, self.name = max_entries, name
+        self._brought = brought or value_size
         self.flags = _FLAGS[kind]
         if not self.is_array and (key_size % 8 or value_size % 8):
             raise MachineError(f"cannot make map {name}: keys and values of hashes are whole words here, not "
@@ -134,7 +137,7 @@ class MapMemory:
         put("I", Descriptor.KIND, self.kind)
         put("I", Descriptor.FLAGS, self.flags)
         put("I", Descriptor.KEY_SIZE, self.key_size)
-        put("I", Descriptor.VALUE_SIZE, self.value_size)
+        put("I", Descriptor.VALUE_SIZE, self._brought)
         put("I", Descriptor.MAX_ENTRIES, self.max_entries)
         put("I", Descriptor.STRIPE, self._stripe)
         put("q", Descriptor.STATE, distance + self._state_at)

@@ -29,10 +29,10 @@ class HookMap(MapMemory):
     each rounded up to 8 bytes, one after the other.
     """
 
-    def __init__(self, host: Host, kind: MapType, key_size: int, value_size: int, max_entries: int, name: str = ""
-                 ) -> None:  # fmt: skip
-        """MachineError: there are no such maps; NoMemoryError."""
-        super().__init__(host.region, kind, key_size, value_size, max_entries, name)
+    def __init__(self, host: Host, kind: MapType, key_size: int, value_size: int, max_entries: int, name: str = "",
+                 brought: int = 0) -> None:  # fmt: skip
+        """`brought`: as MapMemory has it. MachineError: there are no such maps; NoMemoryError."""
+        super().__init__(host.region, kind, key_size, value_size, max_entries, name, brought)
         self._host = host
 
     # -- one entry --------------------------------------------------------------------------------------------------
