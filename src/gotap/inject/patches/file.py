@@ -25,6 +25,7 @@ from mmap import mmap as mmap_here
 
 from gotap.inject.patches import journal as journals
 from gotap.inject.patches.errors import NoRoom
+from gotap.inject.patches.found import PREFIX
 from gotap.inject.patches.journal import NO_SLOTS, Area, BusyBytes, Journal, Mechanism, Owner
 from gotap.inject.patches.patch import Patch
 from gotap.inject.tracee import (
@@ -76,6 +77,8 @@ class TrampolineFile:
         self.windows = tuple(windows)
         #: All that was mapped in the process.
         self.areas: tuple[Area, ...] = ()
+        #: Other memory of gotap's in the process, without which what is in the windows crashes.
+        self.needs: tuple[Area, ...] = ()
         self._memory: mmap_here | None = None
 
     def fileno(self) -> int:
@@ -93,11 +96,16 @@ class TrampolineFile:
         return status.st_dev, status.st_ino
 
     def is_mapped_in(self, pid: int) -> bool:
-        """Whether its windows are where they were mapped: after execve they are not. Raises ProcessGone."""
+        """Whether its windows, and what they need, are where they were mapped: after execve they are not, though it may
+        have come between the one and the other. Raises ProcessGone.
+        """
         inode = os.fstat(self._descriptor).st_ino
         with Process(pid) as process:
-            here = {(one.start, one.inode) for one in process.mappings()}
-        return all((window.address, inode) in here for window, _ in self.windows)
+            here = {one.start: one for one in process.mappings() if one.path.startswith(PREFIX)}
+        windows = (here.get(window.address) for window, _ in self.windows)
+        return all(one is not None and one.inode == inode for one in windows) and all(
+            area.address in here for area in self.needs
+        )
 
     def offset(self, address: int) -> int:
         """In the file, of an address in a window."""
@@ -158,6 +166,7 @@ def map_trampolines(
         number = _memory_file(caller, mechanism.file_name)
         try:
             file = TrampolineFile(os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR | os.O_CLOEXEC), placed)
+            file.needs = tuple(areas)
             try:
                 _begin(file, head, end)
                 _map(pid, caller, number, file, journal, private)
