@@ -32,6 +32,7 @@ class Question:
 _BURST = 1_000
 QUESTIONS = (
     Question("entries counted", "gentle", "main.gentle:entry { @ = count() }"),
+    Question("two integers, summed at the entry", "gentle", "main.gentle:entry { @ = sum(args.a + args.b) }"),
     Question("latency, as a histogram", "gentle", "main.gentle { @ = hist(latency) }"),
     Question("entry and return, two integers", "gentle", "main.gentle { @ = sum(args.a + args.b) }",
              most={"uprobe": 1500, "springboard": 700, "hook": 50}),
