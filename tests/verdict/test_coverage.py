@@ -10,7 +10,7 @@ import pytest
 import gobuild
 from gotap.image.function_code import SitesFor
 from gotap.image.image import Image
-from gotap.inject.hooks import unhookable
+from gotap.inject.hookable import unhookable
 from gotap.inject.sites import Sites
 from gotap.probe.binding import bind
 from gotap.probe.catalogue import Library, libraries, load_library, runtime

@@ -185,7 +185,7 @@ def _refused(mechanism: str, bound: Binding | BoundScript, image: Image) -> Refu
     """Springboards leave to uprobes what they cannot reach."""
     if mechanism != HOOK:
         return {}
-    from gotap.inject.hooks import unhookable
+    from gotap.inject.hookable import unhookable
     from gotap.inject.sites import Sites
 
     return unhookable(Sites(image), offsets_of(bound))

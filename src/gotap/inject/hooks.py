@@ -21,7 +21,8 @@ from gotap.bpf.enums import MapType, ProgramType
 from gotap.bpf.machine import Attachable, Executable, Meanwhile, ProgramStats, Source
 from gotap.errors import GotapError
 from gotap.image.code import Cost
-from gotap.image.code.jumps import JumpSite, JumpTooFar, NoJump
+from gotap.image.code.jumps import JumpTooFar
+from gotap.inject.hookable import HookRefused, divided
 from gotap.inject.machine.helpers import build_helpers
 from gotap.inject.machine.inlines import inlines
 from gotap.inject.machine.layout import STRIPES, Header, Slot
@@ -30,13 +31,13 @@ from gotap.inject.machine.ring import HookRing, RingMap
 from gotap.inject.patches.applying import apply
 from gotap.inject.patches.file import TrampolineFile, map_trampolines
 from gotap.inject.patches.journal import BusyBytes, Mechanism
-from gotap.inject.patches.patch import Patch, jump_patch, why_not
+from gotap.inject.patches.patch import Patch, jump_patch
 from gotap.inject.patches.taking import take_back, take_out
 from gotap.inject.sharing import HostProgram, Shared
 from gotap.inject.sites import Sites
 from gotap.inject.tracee.grip import is_held
 from gotap.inject.trampolines import hook
-from gotap.inject.trampolines.hook import HookCode, hook_refusal
+from gotap.inject.trampolines.hook import HookCode
 from gotap.inject.trampolines.slots import Slots
 from gotap.inject.trampolines.windows import Range, plan
 from gotap.inject.x86.translator import TAIL_ENTRY, MapPlace, Untranslatable, translate
@@ -58,10 +59,6 @@ _BROUGHT = {f"gotap_{frame.ROWS}": frame.FIRST_PART}
 _NAMED = 3
 #: Programs that run here and now, by gotap itself.
 _ON_DEMAND = ProgramType.RAW_TRACEPOINT
-
-
-class HookRefused(GotapError):
-    """Some of the sites cannot be hooked."""
 
 
 class _AllFeatures:
@@ -274,7 +271,7 @@ class HookMachine:
 
     def _prepare(self, executable: Executable, offsets: Iterable[int]) -> _Put:
         """Stubs without programs, to which nothing leads yet."""
-        fitting, refused = _divided(self._sites.at(offsets), held=is_held(self.pid))
+        fitting, refused = divided(self._sites.at(offsets), held=is_held(self.pid))
         if refused:
             raise self._refusal(refused)
         bias, code = executable.bias, self._stub_code
@@ -386,25 +383,6 @@ class HookMachine:
             self._shared.leave()
         elif not self._shared.close():
             self.notices.append(_kept(self.pid, "a thread is in it"))
-
-
-def unhookable(sites: Sites, offsets: Iterable[int]) -> dict[int, str]:
-    """Those places (file offsets) that no hook can be put into while the program runs, and why."""
-    return _divided(sites.at(offsets), held=False)[1]
-
-
-def _divided(found: Mapping[int, JumpSite | NoJump], *, held: bool) -> tuple[dict[int, JumpSite], dict[int, str]]:
-    """What can be hooked, and why the rest cannot. `held`: the program has not begun."""
-    fitting: dict[int, JumpSite] = {}
-    refused: dict[int, str] = {}
-    for offset, site in found.items():
-        if isinstance(site, NoJump):
-            refused[offset] = site.reason
-        elif reason := hook_refusal(site) or ("" if held else site.reason_not_live) or why_not(site.start, site.pun):
-            refused[offset] = reason
-        else:
-            fitting[offset] = site
-    return fitting, refused
 
 
 def _kept(pid: int, why: str) -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ from gotap.bpf.machine import Machine
 from gotap.commands.descriptors import raise_limit, set_limit
 from gotap.commands.ends import Limits, Signals, noted_signals
 from gotap.commands.main import FAILED, OK
-from gotap.commands.mechanisms import AUTO, UPROBE, Machines, check_jumps, fitting_script, sites_for
+from gotap.commands.mechanisms import AUTO, HOOK, UPROBE, Machines, check_jumps, fitting_script, sites_for
 from gotap.commands.memory import give_back, keep_for_batches, keep_loaded
 from gotap.commands.streams import say
+from gotap.commands.trace.again import again, read_map
 from gotap.commands.trace.names import NoNames, ProgramNames
 from gotap.commands.trace.options import UsageError, destinations, limits
 from gotap.commands.trace.outputs import open_outputs
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from gotap.commands.trace.servers import Servers
     from gotap.probe.script.tracepoint import FieldInfo
     from gotap.signals.batch import Resource
-    from gotap.signals.maps import MapResult
 
 #: Seconds between two looks at what the target executes.
 _LOOK = 0.25
@@ -335,6 +335,11 @@ class _Tracing:
         self.executed = self.executed or [unchanged]
         tracer.detach(session.keep_up)
         session.drain()
+        if self.mechanism == HOOK and subject.is_alive():
+            say(f"{subject.pid} executed a program: what hooks had put into the one before is gone, and tracing ends")
+            self.executed.clear()
+            self.lost = True
+            return
         if not subject.runs_same_file():
             if subject.is_alive():
                 say(f"{subject.pid} executed another program ({subject.current_name()}): tracing ends")
@@ -400,26 +405,6 @@ class _Tracing:
             if received:
                 return 128 + received[-1]
         return code
-
-
-def again(pid: int, executed: Sequence[float], traced: float) -> str:
-    """What is told when the same file was executed at these moments, and is traced from another one on.
-
-    Without the kernel's help the moment is the last at which it had not happened, so that this is the most that was
-    missed; and probes may stay in place over an execution.
-    """
-    times = "" if len(executed) == 1 else f" {len(executed)} times"
-    missed = f"up to {1000 * (traced - executed[0]):,.0f} ms of it were not seen"
-    return f"{pid} executed the same program again{times}, which is traced now; {missed}"
-
-
-def read_map(tracer: Tracer, names: NoNames, clock: Clock, number: int, epoch: int | None) -> MapResult:
-    """What a map of the script holds; `epoch` None: now."""
-    from gotap.signals.maps import results
-
-    chosen = tracer.maps.epoch(number) if epoch is None else epoch
-    factor = tracer.sampling.factor(number, chosen)
-    return results(tracer.maps.specs[number], tracer.maps.read(number, chosen), names, clock.offset(), factor)
 
 
 def _tracepoint_fields(category: str, name: str) -> Mapping[str, FieldInfo]:
