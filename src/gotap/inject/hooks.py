@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _JUMP = 5
+#: Seconds between two looks.
+_PERIOD = 0.4
 #: ns of a stub, measured by bench/hooks.py; of a program's run, which nobody measures.
 _STUB, _RUN = 12.0, 40.0
 #: Slots that have frames of their own, at most.
@@ -127,6 +130,7 @@ class HookMachine:
         self._stubs: dict[int, _Stub] = {}
         self._maps: list[HookMap] = []
         self._frames: list[HookMap] = []
+        self._look_at = 0.0
         self._is_needed = False  # some jump or trampoline of ours could not be taken out
         self._shared = Shared(pid)
         self._region, self._host = self._shared.region, self._shared.host
@@ -232,7 +236,11 @@ class HookMachine:
 
     def look(self) -> None:
         """To be called several times a second: the clock, memory that grows, slots of threads that have ended."""
-        with contextlib.suppress(ProcessGone):
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + _PERIOD
+        with contextlib.suppress(GotapError):  # it has ended, or become another user's
             self._shared.refresh()
         for map in self._maps:
             map.provide_more()
