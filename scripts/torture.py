@@ -7,6 +7,7 @@ under load, dying at every step, hard situations. What this host or this gotap d
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,10 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in ("src", "tests")]
 
 import gobuild  # noqa: E402  # needs the path
+import processes  # noqa: E402
+
+processes.PATIENCE = 300.0  # all this loads a machine for hours
+
 from goservers import serving  # noqa: E402
 from torture_cycles import cycles  # noqa: E402
 from torture_deaths import Deaths, every_step, of_detaching, of_observing, some_steps  # noqa: E402
@@ -144,12 +149,14 @@ def deaths(table: Table, options: argparse.Namespace) -> None:
         assert not found.left, f"left: {found.left}"
         return f"died {len(found.died)} times, of {found.steps - 1} steps"
 
+    loaded = functools.partial(torture, noises=("stacks", "profile"), pause=300)  # so that it takes minutes, not hours
+
     def observing(mechanism: str) -> str:
-        with torture() as target, forks() as gotaps:
+        with loaded() as target, forks() as gotaps:
             return told(of_observing(target, gotaps, mechanism, steps()))
 
     def detaching(mechanism: str) -> str:
-        with torture() as target, forks() as gotaps:
+        with loaded() as target, forks() as gotaps:
             return told(of_detaching(target, gotaps, mechanism, steps()))
 
     table.row("attach, observe, detach", cell=observing)
