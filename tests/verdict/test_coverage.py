@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import gobuild
-from gotap.image.function_code import SitesFor
+from gotap.image.function_code import FunctionCodes, SitesFor
 from gotap.image.image import Image
 from gotap.inject.hookable import unhookable
 from gotap.inject.sites import Sites
@@ -76,7 +77,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 def covered(image: Image, *operations: str) -> Coverage:
     text = "library: main\nrequest: {}\noperations:" + "".join(operations)
     library: Library = load_library(text, "test.yaml")
-    return coverage_of(image, [library], runtime(), Sites(image).fits)
+    return coverage(image, [library])
+
+
+def coverage(image: Image, libraries: Sequence[Library]) -> Coverage:
+    codes = FunctionCodes(image)
+    return coverage_of(image, libraries, runtime(), Sites(image, codes).fits, codes)
 
 
 def test_the_compiler_inlines_as_the_tests_below_assume(tmp_path: Path) -> None:
@@ -123,7 +129,7 @@ def test_what_the_binary_does_not_hold_is_absent_and_not_missing(image: Image) -
 
 
 def test_nothing_is_bound_where_nothing_is_held(image: Image) -> None:
-    found = coverage_of(image, libraries(), runtime(), Sites(image).fits)
+    found = coverage(image, libraries())
     assert [one.present for one in found.operations] == [False] * len(found.operations)
     assert found.missing == {}
 
@@ -150,7 +156,7 @@ def test_what_is_hooked_is_what_hooking_takes(go: str, mode: str) -> None:
     flags = ("-gcflags=all=-N -l",) if mode == "noopt" else ()
     image = Image.open(gobuild.build("httpserver", go, mode="plain" if flags else mode, flags=flags))
     sites = Sites(image)
-    found = coverage_of(image, libraries(), runtime(), sites.fits)
+    found = coverage(image, libraries())
     jumping = bind(image, types_of(image, runtime()), libraries(), runtime(), SitesFor.LIVE_JUMPS)
     refused = unhookable(sites, offsets_of(jumping))
     taken = without_operations(jumping, refused)
@@ -164,7 +170,7 @@ def test_what_is_hooked_is_what_hooking_takes(go: str, mode: str) -> None:
 @pytest.mark.parametrize("go", gobuild.every_version())
 def test_net_http_is_covered_whole_and_its_version_is_gos(go: str) -> None:
     image = Image.open(gobuild.build("httpserver", go))
-    found = coverage_of(image, libraries(), runtime(), Sites(image).fits)
+    found = coverage(image, libraries())
     assert {one.name: bool(one.sites) for one in found.operations} == {"http.server": True, "http.client": True}
     assert {one.name: one.inlined for one in found.operations} == {"http.server": {}, "http.client": {}}
     assert all(one.springboard and one.hook for each in found.operations for one in each.jumps)

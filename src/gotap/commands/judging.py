@@ -221,6 +221,7 @@ def cover(container: Container, facts: Facts, tables: GoTables | None) -> Covera
     line = release(go.version)
     if go.packed or go.obfuscated or go.linkshared or (line is not None and line < OLDEST):
         return None
+    from gotap.image.function_code import FunctionCodes
     from gotap.image.image import Image
     from gotap.inject.sites import Sites
     from gotap.probe.catalogue import libraries, runtime
@@ -228,7 +229,8 @@ def cover(container: Container, facts: Facts, tables: GoTables | None) -> Covera
 
     try:
         image = Image(_elf(container), tables)
-        return coverage_of(image, libraries(), runtime(), Sites(image).fits)
+        codes = FunctionCodes(image)
+        return coverage_of(image, libraries(), runtime(), Sites(image, codes).fits, codes)
     except GotapError as error:
         return Coverage(refused=str(error))
 

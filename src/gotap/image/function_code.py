@@ -34,9 +34,30 @@ def function_code(
         plain = FunctionCode(content, function.address)
         callees = replace(callees, harmless_calls=frozenset(plain.deferred_calls()))
     code = FunctionCode(content, function.address, callees=callees, read=partial(read_pointers, image))
+    return _priced(image, function, code, sites_for)
+
+
+def _priced(image: Image, function: Function, code: FunctionCode, sites_for: SitesFor) -> FunctionCode:
     if sites_for is SitesFor.UPROBES:
         return code
     return jumpable(code, UnsafePoints.of(image.pclntab, function), live=sites_for is SitesFor.LIVE_JUMPS)
+
+
+class FunctionCodes:
+    """Code of functions of one image, each analysed once, for whatever sites: who asks for both spends half."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self._known: dict[tuple[int, bool], FunctionCode] = {}
+
+    def of(
+        self, function: Function, *, quiet_defers: bool = False, sites_for: SitesFor = SitesFor.UPROBES
+    ) -> FunctionCode:
+        """As `function_code`."""
+        key = (function.address, quiet_defers)
+        if key not in self._known:
+            self._known[key] = function_code(self._image, function, quiet_defers=quiet_defers)
+        return _priced(self._image, function, self._known[key], sites_for)
 
 
 def read_pointers(image: Image, address: int, size: int) -> bytes | None:

@@ -8,7 +8,7 @@ from gotap.errors import GotapError
 from gotap.image.code import FunctionCode
 from gotap.image.code.jumps import Fit, JumpSite, NoJump, UnsafePoints, checked_entry, fit_of, jump_sites
 from gotap.image.errors import ImageError
-from gotap.image.function_code import function_code
+from gotap.image.function_code import FunctionCodes, function_code
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 
@@ -21,10 +21,13 @@ Jumps = Mapping[int, JumpSite | NoJump]
 
 
 class Sites:
-    """Answers for file offsets, as probes have them. Code is read when it is asked for, and not kept."""
+    """Answers for file offsets, as probes have them. Code is analysed when it is asked for, and not kept here; `codes`
+    keeps it for others, too.
+    """
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, codes: FunctionCodes | None = None) -> None:
         self.image = image
+        self._codes = codes
 
     @property
     def addresses(self) -> tuple[int, int]:
@@ -77,7 +80,8 @@ class Sites:
                 entry = checked_entry(self.image.code(function), function.address, address, unsafe)
                 if entry is not None:
                     return {address: entry}
-            return jump_sites(function_code(self.image, function), addresses, unsafe)
+            code = function_code(self.image, function) if self._codes is None else self._codes.of(function)
+            return jump_sites(code, addresses, unsafe)
         except (ImageError, GotapError) as error:
             return dict.fromkeys(addresses, NoJump(f"the code of {function.name} could not be understood: {error}"))
 

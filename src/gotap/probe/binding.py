@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, field
 
 from gotap.errors import GotapError
-from gotap.image.function_code import SitesFor
+from gotap.image.function_code import FunctionCodes, SitesFor
 from gotap.image.image import Image
 from gotap.image.types.gotypes import Kind, Type
 from gotap.probe import ir
@@ -95,9 +95,10 @@ def bind(
     libraries: Sequence[Library],
     runtime: Runtime,
     sites_for: SitesFor = SitesFor.UPROBES,
+    codes: FunctionCodes | None = None,
 ) -> Binding:
-    """Binds every operation of the libraries to the binary."""
-    binder = _Binder(image, types, runtime, sites_for)
+    """Binds every operation of the libraries to the binary. `codes`: what was analysed of it, to be shared."""
+    binder = _Binder(image, types, runtime, Places(image, types, sites_for, codes))
     operations: list[BoundOperation] = []
     for library in libraries:
         for operation in library.operations:
@@ -114,11 +115,11 @@ def bind(
 
 
 class _Binder:
-    def __init__(self, image: Image, types: Types, runtime: Runtime, sites_for: SitesFor) -> None:
+    def __init__(self, image: Image, types: Types, runtime: Runtime, places: Places) -> None:
         self.image = image
         self.types = types
         self.runtime = runtime
-        self.places = Places(image, types, sites_for)
+        self.places = places
 
     def compiler(self, unwrap: Mapping[str, str]) -> Compiler:
         return Compiler(self.types, lambda type: map_layout(type, self.image.go_version), unwrap)

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from gotap.errors import GotapError
 from gotap.image import abi
 from gotap.image.code import Cost, FunctionCode, Location, Register, Site, Stack
-from gotap.image.function_code import SitesFor, function_code
+from gotap.image.function_code import FunctionCodes, SitesFor, function_code
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.probe import ir
@@ -50,10 +50,18 @@ class Found(Struct):
 class Places:
     """Finds places in one binary; code is analysed once per function."""
 
-    def __init__(self, image: Image, types: Types, sites_for: SitesFor = SitesFor.UPROBES) -> None:
+    def __init__(
+        self,
+        image: Image,
+        types: Types,
+        sites_for: SitesFor = SitesFor.UPROBES,
+        codes: FunctionCodes | None = None,
+    ) -> None:
+        """`codes`: what was analysed of this image, to be shared."""
         self.image = image
         self.types = types
         self.sites_for = sites_for
+        self._codes = codes
         self._code: dict[tuple[int, bool], FunctionCode] = {}
 
     def find(self, place: Place) -> Found:
@@ -96,6 +104,8 @@ class Places:
 
     def analyse(self, function: Function, *, quiet_defers: bool = False) -> FunctionCode:
         """As `code`, but it is not kept: for those who look at many functions, each once."""
+        if self._codes is not None:
+            return self._codes.of(function, quiet_defers=quiet_defers, sites_for=self.sites_for)
         return function_code(self.image, function, quiet_defers=quiet_defers, sites_for=self.sites_for)
 
     def entry(self, function: Function, signature: Signature) -> Found:

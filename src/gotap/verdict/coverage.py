@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from gotap.image.code import Cost, FunctionCode
 from gotap.image.code.jumps import Fit
-from gotap.image.function_code import SitesFor
+from gotap.image.function_code import FunctionCodes, SitesFor
 from gotap.image.functions.inlinetree import InlinedCall
 from gotap.image.functions.pclntab import Pclntab
 from gotap.image.image import Image
@@ -24,16 +24,18 @@ Fits = Callable[[Iterable[int]], Mapping[int, Fit]]
 _NAMED = 3
 
 
-def coverage_of(image: Image, libraries: Sequence[Library], runtime: Runtime, fits: Fits) -> Coverage:
-    """Binds the catalogue to the binary, for uprobes and for jumps: `fits` tells where these go.
+def coverage_of(
+    image: Image, libraries: Sequence[Library], runtime: Runtime, fits: Fits, codes: FunctionCodes
+) -> Coverage:
+    """Binds the catalogue to the binary, for uprobes and for jumps: `fits` tells where these go, by the same `codes`.
 
     Raises what `bind` and the image raise when its tables cannot be used.
     """
     if not any(is_present(image.pclntab, one) for library in libraries for one in library.operations):
         return absent(libraries)
     types = types_of(image, runtime)
-    binding = bind(image, types, libraries, runtime)
-    jumping = bind(image, types, libraries, runtime, SitesFor.LIVE_JUMPS)
+    binding = bind(image, types, libraries, runtime, codes=codes)
+    jumping = bind(image, types, libraries, runtime, SitesFor.LIVE_JUMPS, codes)
     fit = fits(offsets_of(jumping))
     return Coverage(
         operations=tuple(
