@@ -57,13 +57,16 @@ class Placement(Struct):
 
 
 class _Put(Struct):
-    """What one attaching has put into a process. `nops`: by file offset of a site, that of its nop."""
+    """What one attaching has put into a process. `nops`: by file offset of a site, that of its nop. `is_written`: jumps
+    may be there.
+    """
 
     pid: int
     file: TrampolineFile
     patches: dict[int, Patch]
     nops: dict[int, int]
     users: Counter[int] = field(default_factory=Counter)  # links by site
+    is_written: bool = False
 
 
 class SpringboardLink(Struct):
@@ -225,16 +228,17 @@ class SpringboardMachine:
         """Writes the jumps; the sites (file offsets) that did not take one."""
         if put is None:
             return set()
+        put.is_written = True
         outcome = apply(put.pid, [*put.patches.values()], put.file)
         placement.stop = max(outcome.stops, default=0)
         refused = set()
         by_patch = {patch: offset for offset, patch in put.patches.items()}
-        _check_others(put.pid, [one.patch for one in outcome.refused])
         for one in outcome.refused:
             placement.reasons[one.reason] += 1
             refused.add(by_patch[one.patch])
         for offset in refused:
             del put.patches[offset]
+        _check_others(put.pid, [one.patch for one in outcome.refused])
         return refused
 
     def detach(self, links: Sequence[machine.Link], meanwhile: Meanwhile = None) -> None:
@@ -263,7 +267,8 @@ class SpringboardMachine:
             link.held, link.put = (), None
         for put, patches in over.values():
             try:
-                for one in take_back(put.pid, put.file, patches).refused:
+                refused = take_back(put.pid, put.file, patches).refused if put.is_written else ()
+                for one in refused:
                     self.notices.append(f"the jump at {one.patch.address:#x} stays: {one.reason}")
             except ProcessGone:
                 pass
