@@ -10,7 +10,7 @@ import argparse
 import functools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in ("src", "tests")]
@@ -33,6 +33,9 @@ from torture_program import BUILDS, RELEASES, torture  # noqa: E402
 _EVENTS_A_ROUND = 88
 #: Uprobes are too dear for as many events as the others.
 _UPROBES_SHARE = 50
+
+#: After how many cycles or steps it is said where a long part is.
+_REPORTED = 50
 
 PARTS = ("exactness", "cycles", "deaths", "situations")
 
@@ -129,10 +132,22 @@ def _told(found: Exactness) -> str:
     return f"{found.events:,}{drops} ({sites})"
 
 
+def progress(number: int) -> None:
+    """Of what takes long."""
+    if number % _REPORTED == 0:
+        print(f"    {number:,}", file=sys.stderr, flush=True)
+
+
+def reported(steps: Iterator[int]) -> Iterator[int]:
+    for number in steps:
+        yield number
+        progress(number)
+
+
 def under_load(table: Table, options: argparse.Namespace) -> None:
     def observed(mechanism: str) -> str:
         with serving(gobuild.build("httpserver", gobuild.NEWEST)) as server, forks() as gotaps:
-            found = cycles(server, gotaps, mechanism, options.cycles)
+            found = cycles(server, gotaps, mechanism, options.cycles, progress)
         assert not found.failed, f"{found.failed} of {found.requests} requests failed"
         assert not found.left, f"left: {found.left}"
         names = f"; {', '.join(found.ours)} stayed" if found.ours else ""
@@ -153,11 +168,11 @@ def deaths(table: Table, options: argparse.Namespace) -> None:
 
     def observing(mechanism: str) -> str:
         with loaded() as target, forks() as gotaps:
-            return told(of_observing(target, gotaps, mechanism, steps()))
+            return told(of_observing(target, gotaps, mechanism, reported(steps())))
 
     def detaching(mechanism: str) -> str:
         with loaded() as target, forks() as gotaps:
-            return told(of_detaching(target, gotaps, mechanism, steps()))
+            return told(of_detaching(target, gotaps, mechanism, reported(steps())))
 
     table.row("attach, observe, detach", cell=observing)
     table.row("`gotap detach` of what a killed gotap left", cell=detaching)

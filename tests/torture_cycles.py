@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpload
@@ -52,8 +53,10 @@ class Load:
             self.failure = error
 
 
-def cycles(server: Server, forks: Forks, mechanism: str, count: int) -> Cycles:
-    """Raises NotAvailable when gotap refuses the server; AssertionError when a cycle goes wrong."""
+def cycles(
+    server: Server, forks: Forks, mechanism: str, count: int, report: Callable[[int], None] = lambda done: None
+) -> Cycles:
+    """Raises NotAvailable when gotap refuses the server; AssertionError when a cycle goes wrong. `report`: each one."""
     before = Memory.of(server.pid)
     found = Cycles()
     with Load(server.http) as load:
@@ -70,6 +73,7 @@ def cycles(server: Server, forks: Forks, mechanism: str, count: int) -> Cycles:
                 ended = gotap.finish(signal.SIGINT)
                 assert ended.code == 0, ended.err
             found.done += 1
+            report(found.done)
             assert load.failure is None, f"a request failed in cycle {found.done}: {load.failure!r}"
     after = Memory.of(server.pid)
     found.requests = load.counts.sent
