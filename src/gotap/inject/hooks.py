@@ -132,7 +132,7 @@ class HookMachine:
         self._frames: list[HookMap] = []
         self._look_at = 0.0
         self._is_needed = False  # some jump or trampoline of ours could not be taken out
-        self._shared = Shared(pid)
+        self._shared = Shared(pid, heap_stays="arenas" not in sites.image.go_version.experiments)
         self._region, self._host = self._shared.region, self._shared.host
         slots, count = self._region.read_u64(Header.SLOTS), self._region.read_u32(Header.SLOT_COUNT)
         self._slots, self._slot_count = slots, count

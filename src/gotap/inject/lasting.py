@@ -20,10 +20,12 @@ _MMAP, _LEGACY_MMAP = 0x6000 << 32, 0x2AAA << 32
 _Range = tuple[int, int]
 
 
-def lasting(mappings: Iterable[Mapping], executable: str, *, unlimited_stack: bool = False) -> list[_Range]:
+def lasting(mappings: Iterable[Mapping], executable: str, *, unlimited_stack: bool = False, heap: bool = True
+            ) -> list[_Range]:  # fmt: skip
     """[low, high) each, the heap first: what is read most is to be found first.
 
     `executable`: its path, as the mappings have it. `unlimited_stack`: RLIMIT_STACK is.
+    `heap`: it is to be among them; with GOEXPERIMENT=arenas programs make parts of it unreadable again.
     """
     found: list[_Range] = []
     own: list[_Range] = []
@@ -39,7 +41,7 @@ def lasting(mappings: Iterable[Mapping], executable: str, *, unlimited_stack: bo
             group.append(one)
         elif one.inode and one.permissions.startswith("r") and one.path.removesuffix(" (deleted)") == executable:
             own.append((one.start, one.end))
-    return [*_joined(found), *_joined(own)]
+    return [*(_joined(found) if heap else ()), *_joined(own)]
 
 
 def _is_anonymous(mapping: Mapping) -> bool:

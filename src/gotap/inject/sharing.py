@@ -53,13 +53,15 @@ _NO_RESERVE = 0x4000
 class Shared:
     """What a process shares with gotap. Raises TraceeError, MachineError, NoMemoryError, ProcessGone."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, heap_stays: bool = True) -> None:
+        """`heap_stays`: what is mapped of the program's Go heap stays so."""
         _check_processor()
         self.pid = pid
         self.areas: tuple[Area, ...] = ()
         #: Address of the vDSO's clock_gettime in the process, where the TSC is no clock; 0: it is one.
         self.clock = 0 if tsc_is_clock() else vdso_clock(_vdso(pid))
         self._tsc: HookClock | None = None
+        self._heap_stays = heap_stays
         self._starts: dict[int, int] = {}  # of mappings → inode
         self._undo = contextlib.ExitStack()
         self._end = 0
@@ -125,7 +127,8 @@ class Shared:
                 slots.free(self.region, [registers.fs_base for registers in target.threads.values()])
         with Process(self.pid) as process:
             unlimited = "Max stack size unlimited" in " ".join(process.read("limits").decode().split())
-            self.region.set_readable(lasting(process.mappings(), process.exe_path, unlimited_stack=unlimited))
+            found = lasting(process.mappings(), process.exe_path, unlimited_stack=unlimited, heap=self._heap_stays)
+            self.region.set_readable(found)
 
     # -- code -------------------------------------------------------------------------------------------------------
 
