@@ -67,3 +67,12 @@ def test_a_jump_to_its_pad_is_one_byte_and_not_taken_for_another() -> None:
 ])  # fmt: skip
 def test_a_jump_lies_in_one_page(offset: int, pun: int | None, fits: bool) -> None:
     assert (why_not(0x401000 + offset, pun) == "") is fits
+
+
+def test_a_uprobe_on_the_programs_own_bytes_is_no_jump() -> None:
+    """Nor is one where a jump to a landing pad was, whose displacement is the program's own."""
+    patch = jump_patch(0x1000, EPILOGUE, 0x5D001000)
+    assert patch.is_under_uprobe(b"\xcc" + EPILOGUE[1:])
+    assert not patch.is_under_uprobe(EPILOGUE)
+    assert not patch.is_under_uprobe(b"\xcc" + patch.new[1:])
+    assert not patch.is_under_uprobe(patch.new)

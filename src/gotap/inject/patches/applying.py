@@ -150,7 +150,9 @@ def _write(target: Target, patches: Sequence[Patch], wanted: Found, done: list[P
                 if found is wanted:
                     after[at : at + size] = patch.new if wanted is Found.ORIGINAL else patch.original[:size]
                     todo.append(patch)
-                elif found in (Found.ORIGINAL, Found.OURS):
+                elif found in (Found.ORIGINAL, Found.OURS) or (
+                    wanted is Found.OURS and content is not None and patch.is_under_uprobe(content[at : at + seen])
+                ):
                     done.append(patch)
                 else:
                     refused.append(Refused(patch, UNREADABLE if found is None else FOREIGN))

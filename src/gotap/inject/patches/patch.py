@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from gotap.inject.trampolines.windows import PAGE
 
-_JUMP = b"\xe9"
+_JUMP, _BREAKPOINT = b"\xe9", b"\xcc"
 JUMP_SIZE = 5
 
 
@@ -51,6 +51,12 @@ class Patch(Struct, frozen=True):
         if actual[: len(jump)] == jump:
             return Found.OURS
         return Found.ORIGINAL if actual == self.original[: len(actual)] else Found.FOREIGN
+
+    def is_under_uprobe(self, actual: bytes) -> bool:
+        """Whether a breakpoint and the program's own bytes stand there: no jump does, nor will one when the kernel
+        takes its uprobe away, for which it writes what the file has. A gotap that was killed leaves such for a moment.
+        """
+        return actual[:1] == _BREAKPOINT and actual[1:JUMP_SIZE] == self.original[1 : len(actual[:JUMP_SIZE])]
 
 
 def jump_patch(address: int, original: bytes, target: int, pun: int | None = None) -> Patch:
