@@ -158,7 +158,7 @@ def under_load(table: Table, options: argparse.Namespace) -> None:
 
 
 def deaths(table: Table, options: argparse.Namespace) -> None:
-    steps = some_steps if options.some_steps else every_step
+    steps = functools.partial(some_steps, 1.2) if options.some_steps else every_step
 
     def told(found: Deaths) -> str:
         assert not found.left, f"left: {found.left}"
