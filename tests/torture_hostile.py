@@ -172,7 +172,8 @@ def bpftrace_later(mechanism: str) -> Outcome:
             done = tracing.finish()
         assert done.code == 0, done.err
         unharmed(target, before)
-        return Outcome(True, done.err.splitlines()[-1], "unharmed; calls that the other one took over are not seen")
+        lost = "" if mechanism == "uprobe" else "; calls at sites that the other one took over are not seen"
+        return Outcome(True, done.err.splitlines()[-1], f"unharmed{lost}")
 
 
 #: Seizes the threads of the process argv[1], says so, and passes on their signals until it is killed.
