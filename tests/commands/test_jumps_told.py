@@ -146,6 +146,22 @@ def test_a_debugger_in_the_way(server: Server, mechanism: str) -> None:
     assert_untouched(server)
 
 
+@MECHANISMS
+def test_a_gotap_that_is_there_already(httpserver: Path, mechanism: str) -> None:
+    """And after it, nothing of it is told."""
+    with serving(httpserver) as server:
+        with started("attach", "--via", mechanism, str(server.pid), "--to", "json") as watching:
+            watching.attached()
+            found = told(server.pid)
+            assert answers(found)["uprobe"] == ("partly", ["gotap-inside"])
+            [remedy] = [one["remedy"] for one in found["conditions"] if one["id"] == "gotap-inside"]
+            assert gotap("attach", str(server.pid)).code == 1
+            command, *detach = shlex.split(remedy)
+            assert (command, gotap(*detach).code) == ("gotap", 0)
+            assert watching.finish(None).code == 0
+        assert answers(told(server.pid))["uprobe"] == (True, [])
+
+
 def test_ones_own_process_without_any_privilege(httpserver: Path) -> None:
     """The remedy is typed as it stands, by who is told of it."""
     with serving(httpserver, prefix=NOBODY) as server:

@@ -29,7 +29,7 @@ VENDOR = {
 OWN = {
     "packed", "obfuscated", "too-old", "newer-than-checked", "foreign-arch", "c-shared-host", "no-section-table",
     "deleted-exe", "inlined-away", "no-observable-library", "no-bpf", "no-uprobe", "lockdown", "no-privilege",
-    "being-traced", "seccomp", "jumps", "unhookable", "no-fsgsbase",
+    "being-traced", "seccomp", "jumps", "unhookable", "no-fsgsbase", "gotap-inside",
 }  # fmt: skip
 
 

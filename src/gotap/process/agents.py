@@ -36,6 +36,7 @@ _KNOWN = {
     "Valgrind": r"/vgpreload_",
     "heaptrack": r"libheaptrack",
     "Alibaba ARMS": r"/\.apsara-apm/",
+    "gotap": r"^/memfd:gotap-",  # what is behind its jumps (gotap.inject)
 }
 _AGENT = re.compile("|".join(f"(?P<a{number}>{pattern})" for number, pattern in enumerate(_KNOWN.values())), re.I)
 _NAMES = tuple(_KNOWN)
@@ -104,13 +105,18 @@ def find_agents(
     for path in paths:
         if (known := agent_of(path)) is not None and known != itself:
             add(Agent(known, "mapping", f"{path} is mapped"))
-    for agent in _from_changes(changes, [path for path in paths if path.startswith("[uprobes")], tracer):
+    areas = [path for path in paths if path.startswith("[uprobes")]
+    for agent in _from_changes(changes, areas, tracer, jumps=any(agent_of(path) == "gotap" for path in paths)):
         add(agent)
     return tuple(found.values())
 
 
-def _from_changes(changes: Iterable[CodeChange], areas: list[str], tracer: int) -> Iterator[Agent]:
-    """Uprobes are the kernel's and may be anybody's, also another gotap's; a debugger shows as TracerPid."""
+def _from_changes(
+    changes: Iterable[CodeChange], areas: list[str], tracer: int, *, jumps: bool
+) -> Iterator[Agent]:
+    """Uprobes are the kernel's and may be anybody's, also another gotap's; a debugger shows as TracerPid. `jumps`: a
+    gotap has written some.
+    """
     for change in changes:
         where = f"of {change.path}, first at {change.first:#x}"
         if change.breakpoints:
@@ -118,7 +124,7 @@ def _from_changes(changes: Iterable[CodeChange], areas: list[str], tracer: int) 
             area = f"; {areas[0]} is mapped" if areas else ""
             yield Agent(who, "breakpoint", f"{_bytes(change.breakpoints)} {where}: int3 in memory only{area}")
         if change.others:
-            who = "uprobes" if "[uprobes-trampoline]" in areas else "code patched in memory"
+            who = "gotap" if jumps else "uprobes" if "[uprobes-trampoline]" in areas else "code patched in memory"
             yield Agent(who, "patch", f"{_bytes(change.others)} {where}: not what the file has")
 
 

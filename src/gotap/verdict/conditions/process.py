@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 
 from gotap.process.surroundings import NO_LIBC, Surroundings
-from gotap.verdict.conditions.rules import INSIDE, NO_CODE, of_process, seen
+from gotap.verdict.conditions.rules import CODE, INSIDE, NO_CODE, of_process, seen
 from gotap.verdict.filling import package, rebuild
 from gotap.verdict.model import LIMITS, RULES_OUT, Condition, Situation
 
 #: Build modes whose file is loaded by another program instead of being started.
 _LIBRARIES = ("c-shared", "plugin", "shared")
+#: How gotap's own memory in a process is called among its agents.
+_OWN = "gotap"
 _SECCOMP = {1: "strict", 2: "a filter"}
 
 
@@ -89,7 +91,11 @@ def _seccomp(situation: Situation, process: Surroundings) -> str | None:
 
 
 def _agents(situation: Situation, process: Surroundings) -> str | None:
-    return "; ".join(f"{one.name}: {one.evidence}" for one in process.agents) or None
+    return "; ".join(f"{one.name}: {one.evidence}" for one in process.agents if one.name != _OWN) or None
+
+
+def _jumps(situation: Situation, process: Surroundings) -> str | None:
+    return next((one.evidence for one in process.agents if one.name == _OWN), None)
 
 
 def _go_run_remedy(situation: Situation) -> str:
@@ -143,6 +149,14 @@ CONDITIONS = (
         holds=of_process(_agents),
         effects=dict.fromkeys(INSIDE, LIMITS),
         message="another agent is in the process; where it has changed code gotap writes no jump",
+    ),
+    Condition(
+        id="gotap-inside",
+        holds=of_process(_jumps),
+        effects=dict.fromkeys(CODE, LIMITS),
+        message="jumps of a gotap are in it, which is attached or was killed; another is refused where both want the "
+        "same place",
+        remedy="gotap detach {pid}",
     ),
     Condition(
         id="exe-replaced",
