@@ -47,7 +47,8 @@ def unavailable(mechanism: str) -> str:
     """Why a mechanism cannot be used on this host at all, as gotap says it of a static program; "" if it can."""
     with torture(noises=(), loaded=False) as target:
         script = "main.mark:entry { @ = count() }"
-        done = gotap("trace", "-p", str(target.pid), *via(mechanism), "--json", "--duration", "10ms", script)
+        words = ("trace", "-p", str(target.pid), *via(mechanism), "--json", "--duration", "10ms", script)
+        done = gotap(*words, timeout=120)  # the machine may be busy
         return "" if done.code == 0 else told(done)
 
 
