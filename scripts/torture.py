@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,7 @@ def main() -> int:
     parser.add_argument("--cycles", type=int, default=1000, help="of attaching and detaching (default: %(default)s)")
     parser.add_argument("--some-steps", action="store_true", help="die at a sample of the steps only")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the programs that it has started end with it
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
     mechanisms = []
