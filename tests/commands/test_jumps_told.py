@@ -143,7 +143,7 @@ def test_a_debugger_in_the_way(server: Server, mechanism: str) -> None:
         done = gotap("attach", "--via", mechanism, str(server.pid))
         assert done.code == 1
         assert "traced by" in done.err
-    assert_untouched(server)
+    assert_untouched(server, done.err)
 
 
 @MECHANISMS
