@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gotap.commands import mechanisms
 from gotap.commands.judging import FileFacts, Judge, NoSuchTarget, host_of
 from gotap.image.errors import UnreadableFile
 from gotap.kernel.findings import Feature, Features
 from gotap.process.errors import ProcessGone
 from gotap.process.proc import Process
-from gotap.verdict.conditions import compiler
 from processes import running
 from situations import COVERED, facts
 
@@ -99,7 +97,3 @@ def test_what_the_host_allows(
     host = host_of(Features({one.id: one for one in features}), privileged, "none")
     assert (host.bpf, host.uprobes, host.privileged) == expected
     assert set(host.missing) == {one.id for one in features if not one.ok}
-
-
-def test_verdicts_and_attaching_draw_the_line_at_the_same_go() -> None:
-    assert mechanisms.NEWEST_GO == compiler.NEWEST

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 UPROBE, SPRINGBOARD, HOOK, AUTO = "uprobe", "springboard", "hook", "auto"
 
-#: The newest Go whose code and runtime jumps were checked with.
-NEWEST_GO = (1, 27)
-
-
 class UncheckedGo(GotapError):
     """The target's Go is newer than any that jumps were checked with."""
 
@@ -100,10 +96,12 @@ class Machines:
         return self._springboards
 
     def _check(self, image: Image) -> None:
+        from gotap.verdict.conditions.compiler import NEWEST
+
         found = image.go_version
-        if not self._force and (found.major, found.minor) > NEWEST_GO:
+        if not self._force and (found.major, found.minor) > NEWEST:
             raise UncheckedGo(
-                f"built by {found.text}, and jumps were checked with Go {NEWEST_GO[0]}.{NEWEST_GO[1]} at most",
+                f"built by {found.text}, and jumps were checked with Go {NEWEST[0]}.{NEWEST[1]} at most",
                 "--via uprobe is safe with any Go; --force risks that the program crashes, where its compiler or "
                 "runtime do what none has done before",
             )

@@ -37,6 +37,7 @@ from gotap.inject.patches.taking import take_back, take_out
 from gotap.inject.sharing import HostProgram, Shared
 from gotap.inject.sites import Sites
 from gotap.inject.tracee.grip import is_held
+from gotap.inject.tracee.refusals import check_untraced
 from gotap.inject.trampolines import hook
 from gotap.inject.trampolines.hook import HookCode
 from gotap.inject.trampolines.slots import Slots
@@ -132,6 +133,7 @@ class HookMachine:
         self._frames: list[HookMap] = []
         self._look_at = 0.0
         self._is_needed = False  # some jump or trampoline of ours could not be taken out
+        check_untraced(pid)  # before anything is put into it that could then not be taken out
         self._shared = Shared(pid, heap_stays="arenas" not in sites.image.go_version.experiments)
         self._region, self._host = self._shared.region, self._shared.host
         slots, count = self._region.read_u64(Header.SLOTS), self._region.read_u32(Header.SLOT_COUNT)

@@ -143,16 +143,31 @@ def not_stopping(pid: int, stuck: Sequence[int]) -> NotStopping:
     )
 
 
+def check_untraced(pid: int, limit: float = 0.5) -> None:
+    """Raises AlreadyTraced when another process traces one of its threads, for longer than another gotap would.
+
+    For who begins with one thread and will want all of them.
+    """
+    end = time.monotonic() + limit
+    while tracers := {tracer_of(thread) for thread in threads(pid)} - {0, threading.get_native_id()}:
+        if time.monotonic() >= end:
+            raise _traced(pid, tracers.pop())
+        time.sleep(_LOOK_AGAIN)
+
+
+def _traced(pid: int, tracer: int) -> AlreadyTraced:
+    name = _text(f"/proc/{tracer}/comm").strip() or "a process out of sight"
+    return AlreadyTraced(
+        f"process {pid} is traced by {name} (pid {tracer}), and there can be only one tracer",
+        f"end {name}, or detach it; --via uprobe needs no tracing",
+    )
+
+
 def refused(process: Process, error: OSError) -> TraceeError:
     """Why PTRACE_SEIZE failed, as far as can be told from outside."""
     pid = process.pid
-    tracer = tracer_of(pid)
-    if tracer:
-        name = _text(f"/proc/{tracer}/comm").strip() or "a process out of sight"
-        return AlreadyTraced(
-            f"process {pid} is traced by {name} (pid {tracer}), and there can be only one tracer",
-            f"end {name}, or detach it; --via uprobe needs no tracing",
-        )
+    if tracer := tracer_of(pid):
+        return _traced(pid, tracer)
     why = Observer().read(process).ptrace_denied or _own_filter() or f"the kernel says: {error.strerror}"
     return CannotTrace(f"process {pid} cannot be traced: {why}", _remedy(why))
 
