@@ -12,7 +12,7 @@ from gotap.commands.trace.listed_jumps import Jump, Jumps, told
 from gotap.commands.trace.listing import details
 from gotap.image.function_code import SitesFor
 from gotap.image.image import Image
-from gotap.inject.hooks import unhookable
+from gotap.inject.hookable import unhookable
 from gotap.inject.sites import Sites
 from gotap.probe.fitting import offsets_of
 from gotap.probe.functions.matching import Functions
