@@ -81,8 +81,11 @@ class Measured:
         return min(self.values[name]) if self.values.get(name) else None
 
     def row(self, name: str, unit: float, digits: int, most: dict[str, float]) -> list[str]:
-        """Cells of a table: alone, then each mechanism's addition with its bound, and what is left after each."""
-        base = self.least("alone") or 0.0
+        """Cells of a table: alone, then each mechanism's addition with its bound, and what is left after each.
+
+        The least that was measured with nobody there, before or after, is what all are compared with.
+        """
+        base = min(min(values) for name, values in self.values.items() if name not in MECHANISMS)
         cells = [f"{base / unit:.{digits}f}"]
         for mechanism in MECHANISMS:
             value = self.least(mechanism)
@@ -91,7 +94,7 @@ class Measured:
                 continue
             bound = most.get(mechanism)
             met = "" if bound is None else f", {'met' if (value - base) / unit <= bound else 'NOT MET'}: {bound:g}"
-            cells.append(f"+{(value - base) / unit:.{digits}f} ({value / base:.2f}×{met})")
+            cells.append(f"{(value - base) / unit:+.{digits}f} ({value / base:.2f}×{met})")
         left = [value for mechanism in MECHANISMS if (value := self.least(f"after {mechanism}")) is not None]
         cells.append(", ".join(f"{(value - base) / unit:+.{digits}f}" for value in left))
         return [name, *cells]
