@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from cli import clean_environment, gotap, measured, started
 from goservers import Server, serving
 from gotap.commands.mechanisms import Machines, UncheckedGo
 from gotap.image.image import Image
+from gotap.probe.binding import Binding
 from httpload import load
 from kernel_access import needs_bpf
 from sandbox import NOBODY
 from torture_mechanisms import Memory, patches
+from watching import watching
 
 pytestmark = [pytest.mark.root, needs_bpf]
 
@@ -181,3 +184,33 @@ def test_jumps_go_only_into_programs_of_checked_go() -> None:
             Machines("hook", "watch").of(mechanism, 1, cast(Image, image))
         assert "--force risks" in told.value.remedy
     assert Machines("hook", "watch", force=True)._check(cast(Image, image)) is None  # type: ignore[func-returns-value]
+
+
+@pytest.fixture
+def one_place_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first place of the client's operation takes no jump."""
+
+    def refused(mechanism: str, bound: Binding, image: Image) -> dict[int, str]:
+        client = next(one for one in bound.bound if one.operation.name == "http.client")
+        return {client.probes[0].sites[0].file_offset: "it is too short"} if mechanism == "hook" else {}
+
+    monkeypatch.setattr("gotap.commands.mechanisms._refused", refused)
+
+
+@pytest.mark.usefixtures("one_place_refused")
+def test_auto_takes_no_hook_that_would_leave_something_out(own: Server) -> None:
+    with watching(own.pid, via="auto") as watch:
+        (target,) = watch.watched.values()
+        assert target.mechanism == "springboard"
+        assert target.why[0].startswith("not by hook: net/http.")
+        assert target.why[0].endswith("cannot be hooked: it is too short")
+
+
+@pytest.mark.usefixtures("one_place_refused")
+def test_what_a_hook_cannot_reach_is_told_and_the_rest_is_watched(
+    own: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with watching(own.pid, via="hook") as watch:
+        load(own.http, "/hello", 5)
+        assert len(watch.server()) == 5
+    assert re.search(r"httpserver: http.client is not watched: net/http\S+ cannot be hooked", capfd.readouterr().err)

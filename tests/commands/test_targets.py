@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -27,7 +28,7 @@ from watching import watching
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Targets:
     monkeypatch.setattr(targets, "_PROGRAMS", 2)
-    return Targets(cast(Watchers, None), cast(Machines, None), Environment({}), {})
+    return Targets(cast(Watchers, None), cast(Machines, SimpleNamespace(whole=False)), Environment({}), {})
 
 
 def program(opened: Targets, path: Path) -> Program:

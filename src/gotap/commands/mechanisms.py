@@ -13,7 +13,7 @@ from gotap.commands.streams import say
 from gotap.errors import GotapError
 from gotap.image.function_code import SitesFor
 from gotap.probe.binding import Binding
-from gotap.probe.fitting import Refused, offsets_of, without_functions, without_operations
+from gotap.probe.fitting import NothingFits, Refused, offsets_of, without_functions, without_operations
 from gotap.probe.script.bound import BoundScript
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ class Machines:
     def mechanisms(self) -> Sequence[str]:
         """What to try, one after the other: the cheapest first."""
         return (HOOK, SPRINGBOARD, UPROBE) if self.via == AUTO else (self.via,)
+
+    @property
+    def whole(self) -> bool:
+        """Whether a mechanism is to be taken only if it reaches everything: there is another."""
+        return self.via == AUTO
 
     @property
     def kernel(self) -> KernelMachine:
@@ -146,16 +151,29 @@ def sites_for(mechanism: str) -> SitesFor:
     return SitesFor.UPROBES if mechanism == UPROBE else SitesFor.LIVE_JUMPS
 
 
-def fitting_binding(mechanism: str, binding: Binding, image: Image) -> Binding:
-    """What of it the mechanism can reach. Raises NothingFits."""
+def fitting_binding(mechanism: str, binding: Binding, image: Image, *, whole: bool) -> Binding:
+    """What of it the mechanism can reach; with `whole` all or nothing. Raises NothingFits."""
     refused = _refused(mechanism, binding, image)
+    _check_whole(refused, image, whole=whole)
     return without_operations(binding, refused) if refused else binding
 
 
-def fitting_script(mechanism: str, script: BoundScript, image: Image | None) -> BoundScript:
+def fitting_script(mechanism: str, script: BoundScript, image: Image | None, *, whole: bool) -> BoundScript:
     """The same of a script."""
-    refused = {} if image is None else _refused(mechanism, script, image)
+    if image is None:
+        return script
+    refused = _refused(mechanism, script, image)
+    _check_whole(refused, image, whole=whole)
     return without_functions(script, refused) if refused else script
+
+
+def _check_whole(refused: Refused, image: Image, *, whole: bool) -> None:
+    if refused and whole:
+        from gotap.inject.sites import Sites
+
+        offset, why = next(iter(refused.items()))
+        more = f", and {len(refused) - 1} more" if len(refused) > 1 else ""
+        raise NothingFits(f"{Sites(image).name(offset)} cannot be hooked: {why}{more}", "--via hook leaves it out")
 
 
 def check_jumps(mechanism: str, bound: Binding | BoundScript, image: Image, pid: int, bias: int) -> None:

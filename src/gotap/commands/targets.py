@@ -236,7 +236,9 @@ class Targets:
             types = types_of(image, runtime())
             meanwhile()
             binding = bind(image, types, libraries(), runtime(), sites_for(mechanism))
-            binding = fitting_binding(mechanism, binding, image)
+            left = fitting_binding(mechanism, binding, image, whole=self.machines.whole)
+            tell_lost(name, binding, left)
+            binding = left
             image.elf.check_unchanged()  # else sites might be those of another program
             known = Program(image.elf, image.moduledata, image.go_version, binding)
             image.elf.give_back()
@@ -244,6 +246,14 @@ class Targets:
         while len(self._programs) > _PROGRAMS:  # those that are watched are kept by their targets
             del self._programs[next(iter(self._programs))]
         return known
+
+
+def tell_lost(name: str, binding: Binding, left: Binding) -> None:
+    """Says which operations the mechanism cannot watch."""
+    kept = {one.operation.name for one in left.bound}
+    for one in left.operations:
+        if one.operation.name not in kept and any(each.operation is one.operation for each in binding.bound):
+            say(f"{name}: {one.operation.name} is not watched: {one.missing[-1].reason}")
 
 
 def resource_of(process: Process, go_version: str, own: Environment) -> Resource:

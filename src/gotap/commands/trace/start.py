@@ -202,7 +202,8 @@ class _Tracing:
             functions=self.graph.functions if self.graph is not None else None,
             sites_for=sites_for(self.mechanism),
         )
-        bound = fitting_script(self.mechanism, bind_script(script, self.image, options), self.image)
+        bound = bind_script(script, self.image, options)
+        bound = fitting_script(self.mechanism, bound, self.image, whole=self.machines.whole)
         if self.image is not None:
             self.image.elf.check_unchanged()  # else sites might be those of another program
             self.image.elf.give_back()
