@@ -8,6 +8,7 @@ from msgspec.structs import replace
 import watching
 from cli import text_is_original
 from goservers import Server
+from gotap.commands import mechanisms
 from gotap.kernel.features import Features, essential
 from httpload import load
 from kernel_access import needs_bpf
@@ -24,7 +25,7 @@ def test_spans_are_those_of_uprobe_multi(server: Server, monkeypatch: pytest.Mon
     paths = ["/hello", "/panic", "/users/7?a=b", f"/call?url={server.url('/status?code=404')}"]
     facts = []
     for features in (essential(), without("uprobe_multi")):
-        monkeypatch.setattr(watching, "_features", [features])
+        monkeypatch.setattr(mechanisms, "willing_host", lambda purpose, features=features: features)
         with watching.watching(server.pid) as watch:
             load(server.http, paths, 40, connections=1)
             spans = watch.spans()

@@ -184,10 +184,11 @@ def check_jumps(mechanism: str, bound: Binding | BoundScript, image: Image, pid:
     """
     if mechanism != UPROBE:
         return
-    from gotap.inject.patches.leftovers import leftovers
+    from gotap.inject.patches.leftovers import leftovers, written
 
     for one in leftovers(pid):
-        patched = {at for patch in one.journal.patches for at in range(patch.address, patch.moved_end)}
+        patches = written(pid, one.journal.patches)  # a journal stays where trampolines had to
+        patched = {at for patch in patches for at in range(patch.address, patch.moved_end)}
         addresses = {(image.elf.address_of(offset) or 0) + bias for offset in offsets_of(bound)}
         if found := patched & addresses:
             owner = f" (pid {one.owner})" if one.owner is not None else ""

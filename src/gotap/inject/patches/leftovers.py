@@ -24,6 +24,7 @@ from msgspec import Struct
 from gotap.inject.patches.applying import Refused, restore
 from gotap.inject.patches.found import PREFIX, FileKey, FoundFile, find_files
 from gotap.inject.patches.journal import BusyBytes, Journal, Owner
+from gotap.inject.patches.patch import Found, Patch
 from gotap.inject.patches.standing import refers_to
 from gotap.inject.tracee import Target, close, munmap, stopped
 from gotap.inject.tracee.errors import MemoryRefused
@@ -77,6 +78,16 @@ def leftovers(pid: int) -> list[Leftover]:
             for key, file in _files(process).items()
             if file.journal is not None
         ]
+
+
+def written(pid: int, patches: Sequence[Patch]) -> list[Patch]:
+    """Those of a journal's patches that stand in the process now. Raises NotPermitted, ProcessGone."""
+    with Process(pid) as process, contextlib.closing(Memory(process)) as memory:
+        return [one for one in patches if _stands(one, memory.read(one.address, len(one.original)) or b"")]
+
+
+def _stands(patch: Patch, actual: bytes) -> bool:
+    return patch.whose(actual) is not Found.ORIGINAL and not patch.is_under_uprobe(actual)
 
 
 def remove(pid: int, only: Collection[FileKey] | None = None) -> Removal:
