@@ -57,7 +57,7 @@ def test_each_sees_every_request_and_leaves_the_program_as_it_was(own: Server, m
     assert (done.summary.spans, done.summary.errors, done.summary.dropped) == (90, 30, 0)
     after = Memory.of(own.pid)
     assert before.differences(after) == []
-    assert not {one for one in after.ours if "memfd" in one}
+    assert not {one for one in after.ours if "memfd" in one}, done.err
     load(own.http, "/hello", 3)
 
 

@@ -33,8 +33,8 @@ from gotap.process.memory import Memory
 from gotap.process.proc import Process
 
 #: How often a thread that is in gotap's memory is waited for. One in a hook is out within microseconds of running.
-_TRIES = 10
-_PAUSE = 0.002
+_TRIES = 16
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
 
 
 class Life(Enum):
@@ -115,7 +115,7 @@ def remove(pid: int, only: Collection[FileKey] | None = None) -> Removal:
         stops.append(target.stop_time_ns)
         if unused or kept:
             break
-        time.sleep(_PAUSE)
+        time.sleep(min(_FIRST_PAUSE * 2**number, _LONGEST_PAUSE))
     mapped = 0 if unused else sum(high - low for low, high in areas)
     return Removal(restored, kept, mapped, tuple(stops))
 

@@ -18,8 +18,8 @@ from gotap.inject.tracee import munmap, stopped
 from gotap.process.proc import Process
 
 #: How often a thread that is in gotap's memory is waited for. One in a hook is out within microseconds of running.
-_TRIES = 10
-_PAUSE = 0.002
+_TRIES = 16
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.1
 
 _NOTHING = Outcome((), (), ())
 
@@ -43,6 +43,7 @@ def unmap(pid: int, starts: Mapping[int, int], areas: Sequence[Area], is_busy: C
     hook. Returns whether it is done. Raises TraceeError, ProcessGone.
     """
     ranges = [(area.address, area.end) for area in areas]
+    pause = _FIRST_PAUSE
     for _ in range(_TRIES):
         with stopped(pid) as target:
             if not _is_mapped(pid, starts):
@@ -52,7 +53,8 @@ def unmap(pid: int, starts: Mapping[int, int], areas: Sequence[Area], is_busy: C
                     for area in areas:
                         caller(munmap(area.address, area.size))
                 return True
-        time.sleep(_PAUSE)
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
     return False
 
 
