@@ -176,7 +176,7 @@ def check_foreign_bytes(target: Torture, sites: Sites) -> None:
     with hooking.closing(put_springboards(target.pid, sites, live(sites)[:3])) as made:
         made.apply()
         patch = next(iter(made.patches.values()))
-        breakpoint_at(target.pid, patch.address, b"\x90")  # no breakpoint: those are the kernel's, and it takes them away
+        breakpoint_at(target.pid, patch.address, b"\x90")  # breakpoints are the kernel's, which takes them away again
         removal = remove(target.pid)
         assert removal.restored == 2
         assert [one.patch for one in removal.kept] == [patch]
