@@ -70,7 +70,7 @@ def test_links_that_lead_nowhere(page: Path) -> None:
         ("gotap: attached to PID 7", ""),
         ("make test PYTEST=-x", ""),
         ("make", ""),
-        ("gotap detach 7", "there is no `gotap detach`"),
+        ("gotap vanish 7", "there is no `gotap vanish`"),
         ("gotap attach 7 --forever", "`gotap attach` has no option --forever"),
         ("make install", "there is no `make install`"),
     ],
