@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -36,7 +37,9 @@ def emulated_maps(setting: ScriptSetting, ring: int = 1 << 16, probes: int = 4) 
     made: dict[str, EmulatedMap] = {
         script_frame.FRAMES: ArrayMap(setting.frame_value_size, setting.slots),
         script_frame.CALLS: HashMap(script_frame.CALL_KEY_SIZE, setting.call_size, 512),
-        script_frame.HEADS: HashMap(script_frame.GOROUTINE_KEY_SIZE, script_frame.HEAD_SIZE, 64),
+        script_frame.HEADS: HashMap(script_frame.GOROUTINE_KEY_SIZE, setting.head_size, 64),
+        script_frame.HEAD_TEMPLATE: ArrayMap(setting.head_size, 1),
+        script_frame.HEAD_COUNT: ArrayMap(16, 1),
         script_frame.OWN: HashMap(script_frame.GOROUTINE_KEY_SIZE, setting.own_size, 8),
         script_frame.OWN_TEMPLATE: ArrayMap(setting.own_size, 1),
         script_frame.RING: RingMap(ring),
@@ -47,12 +50,21 @@ def emulated_maps(setting: ScriptSetting, ring: int = 1 << 16, probes: int = 4) 
         script_frame.UNWINDERS: ProgramArrayMap(64),
         EPOCHS: ArrayMap(8 * 16, 1),
     }
+    heads = made[script_frame.HEADS].max_entries
+    made[script_frame.HEAD_COUNT].values[bytes(4)][:] = struct.pack("<QQ", 0, heads // 2)
     for number, size in enumerate(setting.kept_sizes, 1):
         made[f"{script_frame.KEPT}{number}"] = HashMap(script_frame.CALL_KEY_SIZE, size, 512)
     for spec in setting.maps:
         kind = HashMap if spec.kind is MapKind.VALUE else PerCpuHashMap
         made[map_name(spec)] = kind(key_size(spec), value_size(spec), spec.entries)
     return made
+
+
+def calls_open(setting: ScriptSetting, hash: Callable[[str], Mapping[bytes, bytes]]) -> int:
+    """How many calls are open, in a world that tells what its hash maps hold."""
+    places = range(script_frame.HEAD_SIZE + script_frame.HERE_LAYOUT, setting.head_size, setting.call_size)
+    heads = hash(script_frame.HEADS).values()
+    return len(hash(script_frame.CALLS)) + sum(any(head[at : at + 4]) for head in heads for at in places)
 
 
 class Event:

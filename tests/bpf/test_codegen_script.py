@@ -55,6 +55,8 @@ from gotap.probe.script.routine import (
     Statement,
     Store,
     Tally,
+    Unwind,
+    Unwound,
     Watch,
 )
 from script_process import ScriptProcess, emulated_maps
@@ -476,9 +478,9 @@ def test_calls_are_thinned_at_their_entry() -> None:
 # Calls
 
 
-@pytest.mark.parametrize(("own_frames", "keeping", "apart"), [(False, 200, 1), (True, 200, 0), (True, 300, 1)])
-def test_a_call_keeps_what_its_end_needs(own_frames: bool, keeping: int, apart: int) -> None:
-    process = ScriptProcess(ScriptSetting(keeping={5: keeping}, own_frames=own_frames))
+@pytest.mark.parametrize(("keeping", "apart"), [(200, 0), (300, 1)])
+def test_a_call_keeps_what_its_end_needs(keeping: int, apart: int) -> None:
+    process = ScriptProcess(ScriptSetting(keeping={5: keeping}))
     process.memory.write(REQUEST, struct.pack("<QQ", REQUEST + 32, 4) + bytes(16) + b"path")
     process.machine.cookie = 12
     process.run(Enter(LAYOUT, (), (capture(NAME, text(ARGUMENT)), capture(NUMBER, ARGUMENT))))
@@ -503,19 +505,56 @@ def test_returns_of_calls_that_began_before_the_attach_are_counted() -> None:
     assert (process.events(), process.count(Counter.UNPAIRED)) == ([], 0)
 
 
-@pytest.mark.parametrize("full", [script_frame.CALLS, script_frame.HEADS, f"{script_frame.KEPT}1"])
+NAMED = Enter(LAYOUT, (), (capture(NAME, text(ARGUMENT)), capture(NUMBER, ARGUMENT)))
+
+
+@pytest.mark.parametrize("full", [script_frame.HEADS, f"{script_frame.KEPT}1"])
 def test_calls_that_find_no_room_are_counted_and_leave_nothing(full: str) -> None:
-    process = ScriptProcess(ScriptSetting(keeping={5: 200}))
+    process = ScriptProcess(ScriptSetting(keeping={5: 300}))
+    process.memory.write(REQUEST, struct.pack("<QQ", REQUEST + 32, 4) + bytes(16) + b"path")
     process.machine.maps[full].max_entries = 1
     for goid in (1, 2):
         process.goroutine(G + 0x1000 * goid, goid)
-        process.run(Enter(LAYOUT, (), (capture(NUMBER, ARGUMENT),)), r14=G + 0x1000 * goid)
+        process.run(NAMED, r14=G + 0x1000 * goid)
     assert process.count(Counter.CALLS_FULL) == 1
     for goid in (1, 2):
         process.run(Leave(LAYOUT, (), (emit(),)), r14=G + 0x1000 * goid)
     assert [int(event.header["goid"]) for event in process.events()] == [1]
     for name in (script_frame.CALLS, script_frame.HEADS, f"{script_frame.KEPT}1"):
         assert process.machine.maps[name].values == {}, name
+
+
+def test_calls_deeper_than_a_goroutine_has_room_for_have_entries_of_their_own() -> None:
+    process = ScriptProcess(ScriptSetting(keeping={5: 200}))
+    room, maps = process.setting.head_calls, process.machine.maps
+    maps[script_frame.CALLS].max_entries = 2
+    stacks = [SP - 64 * level for level in range(room + 3)]
+    for level, stack in enumerate(stacks):
+        process.run(Enter(LAYOUT, (), (capture(NUMBER, ARGUMENT),)), rsp=stack, rax=level)
+    assert (len(maps[script_frame.CALLS].values), process.count(Counter.CALLS_FULL)) == (2, 1)
+    for stack in reversed(stacks[:-1]):
+        process.run(Leave(LAYOUT, (), (emit(),)), rsp=stack)
+    assert [event.number(NUMBER) for event in process.events()] == [*reversed(range(room + 2))]
+    assert maps[script_frame.CALLS].values == maps[script_frame.HEADS].values == {}
+
+
+def test_a_goroutine_keeps_its_value_until_it_ends_unless_there_are_many() -> None:
+    process = ScriptProcess(ScriptSetting(keeping={5: 200}, unwinder=True))
+    heads, most = process.machine.maps[script_frame.HEADS].values, 3
+    counts = process.machine.maps[script_frame.HEAD_COUNT].values
+    counts[bytes(4)][:] = struct.pack("<QQ", 0, most)
+    for goid in range(1, 6):
+        process.goroutine(G + 0x1000 * goid, goid)
+        for _ in range(2):
+            process.run(Enter(LAYOUT, (), ()), r14=G + 0x1000 * goid)
+            process.run(Leave(LAYOUT, (), (emit(),)), r14=G + 0x1000 * goid)
+    assert [int.from_bytes(key[8:], "little") for key in heads] == [1, 2, 3]
+    for goid in (2, 5):
+        exited = Unwind(ir.Const(goid), None, "goexit", (Unwound(LAYOUT, (), ()),))
+        process.run(exited, r14=G + 0x1000 * goid)
+    assert [int.from_bytes(key[8:], "little") for key in heads] == [1, 3]
+    assert struct.unpack("<QQ", counts[bytes(4)]) == (2, most)
+    assert len(process.events()) == 10
 
 
 def test_recursion_and_a_stack_that_moves() -> None:

@@ -13,6 +13,7 @@ from gotap.bpf.codegen.script.script_frame import Counter
 from gotap.probe.script.routine import Ended
 from script_calls import CALL_MAPS, PLACE, PROBE, Calls, Told, calls_setting
 from script_kernel import Heap
+from script_process import calls_open
 from script_worlds import TARGET, Emulated, Goroutine
 
 KINDS = pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_each_call_ends_once(seed: int, has_loop: bool, inside: bool) -> None:
     for _ in range(150):
         expected = calls.step(programs.run)
         assert sorted(map(Told.by, programs.world.events()), key=repr) == expected
-        assert len(programs.world.hash(script_frame.CALLS)) == calls.open
+        assert calls_open(programs.world.setting, programs.world.hash) == calls.open
     counts = programs.world.counts(PROBE)
     assert counts[Counter.STALE] == calls.stale
     assert counts[Counter.UNPAIRED] == 0

@@ -14,6 +14,7 @@ from gotap.bpf.codegen.script.script_frame import Counter
 from kernel_access import needs_bpf
 from script_calls import CALL_MAPS, PLACE, PROBE, Calls, Told, calls_setting
 from script_kernel import Heap, KernelScript, Stubs
+from script_process import calls_open
 from script_worlds import TARGET, Emulated, Goroutine, Real, agrees, fresh, normal, setting
 
 pytestmark = [pytest.mark.root, needs_bpf]
@@ -82,7 +83,7 @@ def test_random_calls(seed: int, has_loop: bool, stubs: Stubs) -> None:
         for _ in range(400):
             expected = calls.step(run)
             assert sorted(map(Told.by, real.events()), key=repr) == expected
-            assert len(real.hash(script_frame.CALLS)) == calls.open
+            assert calls_open(script.setting, real.hash) == calls.open
         assert script.frames_held() == 0
         counts = real.counts(PROBE)
         assert counts[Counter.STALE] == calls.stale

@@ -75,7 +75,10 @@ class WorkMaps:
         self._hash(sf.CALLS, sf.CALL_KEY_SIZE, setting.call_size, OPEN_CALLS)
         for number, size in enumerate(setting.kept_sizes, 1):
             self._hash(f"{sf.KEPT}{number}", sf.CALL_KEY_SIZE, size, min(OPEN_CALLS, _KEPT_BYTES // size))
-        self._hash(sf.HEADS, sf.GOROUTINE_KEY_SIZE, sf.HEAD_SIZE, GOROUTINES)
+        self._hash(sf.HEADS, sf.GOROUTINE_KEY_SIZE, setting.head_size, GOROUTINES)
+        self._map(sf.HEAD_TEMPLATE, MapType.ARRAY, 4, setting.head_size, 1)
+        self._map(sf.HEAD_COUNT, MapType.ARRAY, 4, 16, 1)
+        self.maps[sf.HEAD_COUNT].update(bytes(4), struct.pack("<QQ", 0, self.maps[sf.HEADS].max_entries // 2))
         if setting.unwinder:
             self._map(sf.UNWINDERS, MapType.PROG_ARRAY, 4, 4, 1 + programs)
 

@@ -1,8 +1,8 @@
 """Calls: what is kept from a function's entry to its return.
 
-The open calls of a goroutine are chained, innermost first: HEADS names the innermost, each call the one outside of it.
-Calls are found by goroutine, layout and depth (stack.hi − SP at the entry), so recursion, growing stacks and changes of
-thread do not matter. A goroutine runs one instruction at a time, and only programs that run for it touch its chain.
+The open calls of a goroutine are chained, innermost first: its value of HEADS names the innermost, each call the one
+outside of it. Calls are found by goroutine, layout and depth (stack.hi − SP at the entry), so recursion, growing stacks
+and changes of thread do not matter.
 
 As many probes as follow a function, as many calls are open at one depth. They return in any order, so each also names
 the one inside of it at its depth; and whatever is deeper has been given up before a call returns.
@@ -12,82 +12,25 @@ from __future__ import annotations
 
 from gotap.bpf.codegen import frame
 from gotap.bpf.codegen.script import script_frame
-from gotap.bpf.codegen.script.routine_program import RoutineProgram
+from gotap.bpf.codegen.script.goroutine_calls import GoroutineCallsProgram
 from gotap.bpf.codegen.script.script_frame import Counter
-from gotap.bpf.codegen.words import pack_key
-from gotap.bpf.enums import Update
-from gotap.bpf.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper
-from gotap.probe.record import Layout
+from gotap.bpf.isa import PT_REGS, R0, R1, R2, R3, R6, R7, R8, R9, R10, Helper, Reg
 
 _POP = "pop"
 
 
-class CallProgram(RoutineProgram):
-    """A program about calls. CALL_KEY of the frame names one, GOROUTINE_KEY its goroutine."""
+class CallProgram(GoroutineCallsProgram):
+    """A program about calls in their chain."""
 
-    call = True
-    #: On the stack: the head of the goroutine's chain, or 0.
-    head = frame.LINK + 8
     #: How many of the maps of what is kept calls of this program may be in.
     classes = 0
-
-    # Maps
-
-    def key(self, map: str, key: int) -> None:
-        """R1 = the map, R2 = the key in the frame."""
-        self.asm.ld_map(R1, map)
-        self.asm.mov(R2, R7)
-        self.asm.add(R2, key)
-
-    def find(self, map: str, key: int) -> None:
-        """R0 = the value, or 0."""
-        self.key(map, key)
-        self.asm.call(Helper.MAP_LOOKUP)
-
-    def update(self, map: str, key: int, value: int, mode: Update) -> None:
-        """R0 = 0 when the value in the frame has been put into the map."""
-        asm = self.asm
-        self.key(map, key)
-        asm.mov(R3, R7)
-        if value:
-            asm.add(R3, value)
-        asm.mov(R4, int(mode))
-        asm.call(Helper.MAP_UPDATE)
-
-    def call_key(self, layout: Layout) -> None:
-        """CALL_KEY = this goroutine's call of the layout at DEPTH."""
-        asm, key = self.asm, script_frame.CALL_KEY
-        asm.constant(R1, pack_key(self.target.number, layout.operation_id))
-        asm.store(R7, key, R1)
-        for source, offset in ((frame.ROW_KEY + 8, 8), (frame.DEPTH, 16)):
-            asm.load(R1, R10, source)
-            asm.store(R7, key + offset, R1)
-
-    def call_key_of_head(self) -> None:
-        """CALL_KEY = the call that R0, a value of HEADS, names."""
-        asm, key = self.asm, script_frame.CALL_KEY
-        asm.store(R7, key, self.target.number, 4)
-        asm.load(R1, R0, script_frame.HEAD_LAYOUT, 4)
-        asm.store(R7, key + 4, R1, 4)
-        asm.load(R1, R7, script_frame.GOROUTINE_KEY + 8)
-        asm.store(R7, key + 8, R1)
-        asm.load(R1, R0, script_frame.HEAD_DEPTH)
-        asm.store(R7, key + 16, R1)
+    _wants_pop = False
 
     # Calls that are over
 
-    def find_head(self) -> None:
-        """R0 = the head of this goroutine's chain, or 0. It is remembered where the verifier knows it for a pointer."""
-        asm = self.asm
-        asm.ld_map(R1, script_frame.HEADS)
-        asm.mov(R2, R10)
-        asm.add(R2, frame.ROW_KEY)
-        asm.call(Helper.MAP_LOOKUP)
-        asm.store(R10, self.head, R0)
-
     def end_deeper(self, *, entering: bool) -> None:
         """Calls deeper than this one that are still open ended without anybody seeing it: the unwinder gives them up,
-        and starts this program once more. There is no frame yet. The chain's head is remembered.
+        and starts this program once more. There is no frame yet. The goroutine's value is remembered.
 
         `entering`: neither is there a call of another function at this very depth any more.
         """
@@ -121,19 +64,11 @@ class CallProgram(RoutineProgram):
         asm.label(clean)
 
     def entered_elsewhere(self, here: str) -> None:
-        """R0 is the chain's head: jumps to `here` if its call was entered where this program runs."""
-        asm, key = self.asm, frame.SCOPE_KEY
-        asm.store(R10, key, self.target.number, 4)
-        asm.load(R1, R0, script_frame.HEAD_LAYOUT, 4)
-        asm.store(R10, key + 4, R1, 4)
-        asm.load(R1, R0, script_frame.HEAD_DEPTH)
-        asm.store(R10, key + 16, R1)
-        asm.load(R1, R10, frame.ROW_KEY + 8)
-        asm.store(R10, key + 8, R1)
-        asm.ld_map(R1, script_frame.CALLS)
-        asm.mov(R2, R10)
-        asm.add(R2, key)
-        asm.call(Helper.MAP_LOOKUP)
+        """R0 is the goroutine's value: jumps to `here` if its innermost call was entered where this program runs."""
+        asm = self.asm
+        self.innermost_key(R10, frame.SCOPE_KEY, frame.ROW_KEY + 8)
+        asm.mov(R2, R0)
+        self.find_call(R10, frame.SCOPE_KEY)
         asm.jeq(R0, 0, here)
         asm.load(R1, R0, script_frame.ENTRY_IP)
         asm.load(R2, R6, PT_REGS["rip"])
@@ -155,6 +90,7 @@ class CallProgram(RoutineProgram):
         asm = self.asm
         taken, lost = asm.new_label("taken"), asm.new_label("lost")
         asm.load(R9, R7, script_frame.LINK + script_frame.KEPT_CLASS, 2)
+        asm.jeq(R9, 0, taken)
         for number, size in enumerate(self.setting.kept_sizes[: self.classes], 1):
             other, fits = asm.new_label("class"), asm.new_label("fits")
             asm.jne(R9, number, other)
@@ -173,8 +109,33 @@ class CallProgram(RoutineProgram):
         asm.store(R7, script_frame.field("present"), 0)
         asm.label(taken)
 
+    def delete_kept(self) -> None:
+        """What is kept of the call of CALL_KEY goes; R1 is its class."""
+        asm, done = self.asm, self.asm.new_label("deleted")
+        asm.jeq(R1, 0, done)
+        for number in range(1, 1 + self.classes):
+            other = asm.new_label("class")
+            asm.jne(R1, number, other)
+            self.key(f"{script_frame.KEPT}{number}", script_frame.CALL_KEY)
+            asm.call(Helper.MAP_DELETE)
+            asm.jump(done)
+            asm.label(other)
+        asm.label(done)
+
+    def beside(self, head: Reg) -> None:
+        """R0 = this goroutine's call of the layout in R1 at the depth of CALL_KEY, or 0; `head`: its value."""
+        asm, key, walk = self.asm, script_frame.CALL_KEY, script_frame.WALK_KEY
+        asm.store(R7, walk, self.target.number, 4)
+        asm.sub(R1, 1)
+        asm.store(R7, walk + 4, R1, 4)
+        for offset in (8, 16):
+            asm.load(R1, R7, key + offset)
+            asm.store(R7, walk + offset, R1)
+        asm.mov(R2, head)
+        self.find_call(R7, walk)
+
     def pop(self) -> None:
-        """Closes the call of CALL_KEY, whose value is at R8: it leaves the chain, and what was kept of it goes."""
+        """Closes the call of CALL_KEY, which is at R8: it leaves the chain, and what was kept of it goes."""
         asm, whole = self.asm, self.asm.new_label("whole")
         asm.mov(R1, R7)
         asm.mov(R2, R8)
@@ -185,17 +146,15 @@ class CallProgram(RoutineProgram):
         self.count(Counter.STALE)
         asm.label(whole)
 
-    _wants_pop = False
-
     def subprograms(self) -> None:
-        super().subprograms()
         if self._wants_pop:
             self._pop()
+        super().subprograms()
 
     def _pop(self) -> None:
-        """Places pop: (R1 frame, R2 call, R3 head of the chain or 0) → 1 if the chain has lost calls, else 0."""
+        """Places pop: (R1 frame, R2 call, R3 its goroutine's value) → 1 if the chain has lost calls, else 0."""
         asm = self.asm
-        unlinked, inside, last = (asm.new_label(name) for name in ("unlinked", "inside", "last"))
+        unlinked, inside = asm.new_label("unlinked"), asm.new_label("inside")
         asm.label(_POP)
         asm.mov(R7, R1)
         asm.mov(R8, R2)
@@ -203,16 +162,11 @@ class CallProgram(RoutineProgram):
         asm.mov(R6, 0)
         self._unlink_outer()
         asm.load(R1, R8, script_frame.INNER_LAYOUT, 4)
-        asm.mov32(R3, script_frame.NONE)
-        asm.jne(R1, R3, inside)
-        asm.jeq(R9, 0, unlinked)
-        self._leave_head(unlinked, last)
-        asm.label(last)
-        self.key(script_frame.HEADS, script_frame.GOROUTINE_KEY)
-        asm.call(Helper.MAP_DELETE)
+        asm.jne(R1, 0, inside)
+        self._leave_head(unlinked)
         asm.jump(unlinked)
         asm.label(inside)
-        self.beside()
+        self.beside(R9)
         asm.mov(R6, 1)
         asm.jeq(R0, 0, unlinked)
         asm.mov(R6, 0)
@@ -221,7 +175,11 @@ class CallProgram(RoutineProgram):
         asm.load(R1, R8, script_frame.OUTER_DEPTH)
         asm.store(R0, script_frame.OUTER_DEPTH, R1)
         asm.label(unlinked)
-        self._delete()
+        if self.classes:
+            asm.load(R1, R8, script_frame.KEPT_CLASS, 2)
+            self.delete_kept()
+        self.free_call()
+        self.forget_empty_head(R9)
         asm.mov(R0, R6)
         asm.exit_()
 
@@ -230,19 +188,18 @@ class CallProgram(RoutineProgram):
         asm = self.asm
         done = asm.new_label("outer")
         asm.load(R1, R8, script_frame.OUTER_LAYOUT, 4)
-        asm.mov32(R3, script_frame.NONE)
-        asm.jeq(R1, R3, done)
+        asm.jeq(R1, 0, done)
         asm.load(R2, R8, script_frame.OUTER_DEPTH)
         asm.load(R3, R7, script_frame.CALL_KEY + 16)
         asm.jne(R2, R3, done)
-        self.beside()
+        self.beside(R9)
         asm.jeq(R0, 0, done)
         asm.load(R1, R8, script_frame.INNER_LAYOUT, 4)
         asm.store(R0, script_frame.INNER_LAYOUT, R1, 4)
         asm.label(done)
 
-    def _leave_head(self, unlinked: str, last: str) -> None:
-        """The chain at R9 begins with the call outside of the one at R8; jumps to `last` when there is none.
+    def _leave_head(self, unlinked: str) -> None:
+        """The chain at R9 begins with the call outside of the one at R8, if there is any.
 
         If calls deeper than this one were too many to be given up, the chain goes on without them.
         """
@@ -256,44 +213,10 @@ class CallProgram(RoutineProgram):
         asm.jne(R1, R2, unlinked)
         asm.load(R1, R9, script_frame.HEAD_LAYOUT, 4)
         asm.load(R2, R7, script_frame.CALL_KEY + 4, 4)
+        asm.add(R2, 1)
         asm.jne(R1, R2, unlinked)
         asm.label(mine)
         asm.load(R1, R8, script_frame.OUTER_LAYOUT, 4)
-        asm.load(R2, R8, script_frame.OUTER_DEPTH)
-        asm.mov32(R3, script_frame.NONE)
-        asm.jeq(R1, R3, last)
         asm.store(R9, script_frame.HEAD_LAYOUT, R1, 4)
-        asm.store(R9, script_frame.HEAD_DEPTH, R2)
-        asm.jump(unlinked)
-
-    def beside(self) -> None:
-        """R0 = this goroutine's call of the layout in R1 at the depth of CALL_KEY, or 0."""
-        asm, key, walk = self.asm, script_frame.CALL_KEY, script_frame.WALK_KEY
-        asm.store(R7, walk, self.target.number, 4)
-        asm.store(R7, walk + 4, R1, 4)
-        for offset in (8, 16):
-            asm.load(R1, R7, key + offset)
-            asm.store(R7, walk + offset, R1)
-        self.find(script_frame.CALLS, walk)
-
-    def _delete(self) -> None:
-        """R8 is the call: it goes, and with it what was kept of it. Its place in the chain is not looked at."""
-        asm = self.asm
-        if self.classes:
-            asm.load(R9, R8, script_frame.KEPT_CLASS, 2)
-        self.key(script_frame.CALLS, script_frame.CALL_KEY)
-        asm.call(Helper.MAP_DELETE)
-        if self.classes:
-            self.delete_kept()
-
-    def delete_kept(self) -> None:
-        """What is kept of the call of CALL_KEY goes; R9 is its class."""
-        asm, done = self.asm, self.asm.new_label("deleted")
-        asm.jeq(R9, 0, done)
-        for number in range(1, 1 + self.classes):
-            other = asm.new_label("class")
-            asm.jne(R9, number, other)
-            self.key(f"{script_frame.KEPT}{number}", script_frame.CALL_KEY)
-            asm.call(Helper.MAP_DELETE)
-            asm.label(other)
-        asm.label(done)
+        asm.load(R1, R8, script_frame.OUTER_DEPTH)
+        asm.store(R9, script_frame.HEAD_DEPTH, R1)

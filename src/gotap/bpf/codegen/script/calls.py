@@ -6,9 +6,10 @@ from gotap.bpf.asm import Code
 from gotap.bpf.codegen import frame
 from gotap.bpf.codegen.script import script_frame
 from gotap.bpf.codegen.script.call_chains import CallProgram
+from gotap.bpf.codegen.script.goroutine_calls import named
 from gotap.bpf.codegen.script.script_frame import Counter
 from gotap.bpf.enums import Update
-from gotap.bpf.isa import PT_REGS, R0, R1, R2, R6, R7, R8, R9, R10, Helper
+from gotap.bpf.isa import PT_REGS, R0, R1, R2, R6, R7, R8, R10, Helper
 from gotap.probe.record import Layout
 from gotap.probe.script.routine import Ended, Enter, Leave
 
@@ -49,33 +50,48 @@ class EnterProgram(CallProgram):
     def open(self, layout: Layout) -> None:
         """The frame's record becomes an open call, the innermost of its goroutine."""
         asm = self.asm
-        full, opened, named = asm.new_label("full"), asm.new_label("opened"), asm.new_label("named")
+        full, new, opened = asm.new_label("full"), asm.new_label("new"), asm.new_label("opened")
         self.call_key(layout)
         self.kept_class()
         asm.store(R7, script_frame.LINK + script_frame.CALL_PROBE, self.probe, 2)
         asm.load(R1, R6, PT_REGS["rip"])
         asm.store(R7, script_frame.LINK + script_frame.ENTRY_IP, R1)
-        self.link()
-        self.update(script_frame.CALLS, script_frame.CALL_KEY, script_frame.LINK, Update.NOEXIST)
-        asm.jeq(R0, 0, opened)
-        self.find(script_frame.CALLS, script_frame.CALL_KEY)
-        asm.jeq(R0, 0, full)
+        self.have_head(full)
+        if self.setting.unwinder:  # nothing deeper is open, unless it was too much
+            asm.load(R1, R8, script_frame.HEAD_DEPTH)
+            asm.load(R2, R10, frame.DEPTH)
+            asm.jlt(R1, R2, new)
+        asm.mov(R2, R8)
+        self.find_call(R7, script_frame.CALL_KEY)
+        asm.jeq(R0, 0, new)
         self.replace()
-        asm.jump(named)
-        asm.label(opened)
-        unkept, unnamed = asm.new_label("unkept"), asm.new_label("unnamed")
+        asm.jump(opened)
+        asm.label(new)
+        self.link()
+        self.place_call(layout, full)
         if self.classes:
-            self.keep(unkept)
-        self.name(layout, unnamed, named)
-        asm.label(unnamed)
-        if self.classes:
-            self.forget_kept()
-            asm.label(unkept)
-        self.key(script_frame.CALLS, script_frame.CALL_KEY)
-        asm.call(Helper.MAP_DELETE)
+            self.keep_new(full)
+        self.name(layout)
+        asm.jump(opened)
         asm.label(full)
         self.count(Counter.CALLS_FULL)
-        asm.label(named)
+        asm.label(opened)
+
+    def keep_new(self, full: str) -> None:
+        """What was captured of a call that has just been placed is kept; else the call goes, too."""
+        asm, kept, unkept = self.asm, self.asm.new_label("kept"), self.asm.new_label("unkept")
+        self.keep(unkept)
+        asm.jump(kept)
+        asm.label(unkept)
+        asm.mov(R2, R8)
+        self.find_call(R7, script_frame.CALL_KEY)
+        asm.jeq(R0, 0, full)
+        asm.mov(R8, R0)
+        self.free_call()
+        asm.load(R8, R10, self.head)
+        self.forget_empty_head(R8)
+        asm.jump(full)
+        asm.label(kept)
 
     def replace(self) -> None:
         """R0 is an earlier call of this key, whose end was missed: this one takes its place in the chain."""
@@ -85,7 +101,7 @@ class EnterProgram(CallProgram):
         if not self.classes:
             self.replace_words()
             return
-        asm.load(R9, R8, script_frame.KEPT_CLASS, 2)
+        asm.load(R1, R8, script_frame.KEPT_CLASS, 2)
         self.delete_kept()
         self.replace_words()
         self.keep(unkept)
@@ -96,11 +112,12 @@ class EnterProgram(CallProgram):
         asm.label(kept)
 
     def replace_words(self) -> None:
-        """All but the call outside of it, which stays."""
+        """All but the names of calls, which stay."""
         asm = self.asm
         asm.load(R1, R7, script_frame.LINK + script_frame.KEPT_CLASS, 4)
         asm.store(R8, script_frame.KEPT_CLASS, R1, 4)
-        for offset in range(script_frame.ENTRY_IP, self.setting.call_size, 8):
+        whole = range(script_frame.CALL_HEADER, self.setting.call_size, 8)
+        for offset in (script_frame.ENTRY_IP, *whole):
             asm.load(R1, R7, script_frame.LINK + offset)
             asm.store(R8, offset, R1)
 
@@ -109,8 +126,7 @@ class EnterProgram(CallProgram):
         asm.mov(R1, 0)
         if self.classes:
             asm.load(R2, R7, script_frame.field("used"), 2)
-            if self.setting.own_frames:
-                asm.jle(R2, self.setting.call_record, chosen)
+            asm.jle(R2, self.setting.call_record, chosen)
             for number, size in enumerate(self.setting.kept_sizes[: self.classes], 1):
                 asm.mov(R1, number)
                 asm.jle(R2, size, chosen)
@@ -118,19 +134,13 @@ class EnterProgram(CallProgram):
         asm.store(R7, script_frame.LINK + script_frame.KEPT_CLASS, R1, 2)
 
     def link(self) -> None:
-        """The call outside of this one is the innermost so far; R8 = the chain's head, or 0."""
-        asm, linked = self.asm, self.asm.new_label("linked")
-        asm.load(R8, R10, self.head)
-        asm.mov32(R1, script_frame.NONE)
-        asm.mov(R2, 0)
-        asm.jeq(R8, 0, linked)
+        """The call outside of this one is the innermost so far, of the goroutine's value R8."""
+        asm = self.asm
         asm.load(R1, R8, script_frame.HEAD_LAYOUT, 4)
-        asm.load(R2, R8, script_frame.HEAD_DEPTH)
-        asm.label(linked)
         asm.store(R7, script_frame.LINK + script_frame.OUTER_LAYOUT, R1, 4)
-        asm.store(R7, script_frame.LINK + script_frame.OUTER_DEPTH, R2)
-        asm.constant(R1, script_frame.NONE)
-        asm.store(R7, script_frame.LINK + script_frame.INNER_LAYOUT, R1)
+        asm.load(R1, R8, script_frame.HEAD_DEPTH)
+        asm.store(R7, script_frame.LINK + script_frame.OUTER_DEPTH, R1)
+        asm.store(R7, script_frame.LINK + script_frame.INNER_LAYOUT, 0, 4)
 
     def keep(self, full: str) -> None:
         """What was captured goes to the map of its class."""
@@ -145,36 +155,19 @@ class EnterProgram(CallProgram):
             asm.label(other)
         asm.label(done)
 
-    def forget_kept(self) -> None:
-        asm = self.asm
-        for number in range(1, 1 + self.classes):
-            self.key(f"{script_frame.KEPT}{number}", script_frame.CALL_KEY)
-            asm.call(Helper.MAP_DELETE)
-
-    def name(self, layout: Layout, full: str, done: str) -> None:
-        """The chain at R8 begins with this call; without one a chain is made. Jumps to `done`, or `full`."""
-        asm, new = self.asm, self.asm.new_label("chain")
-        head = script_frame.HEAD
-        asm.jeq(R8, 0, new)
-        asm.store(R8, script_frame.HEAD_LAYOUT, layout.operation_id, 4)
+    def name(self, layout: Layout) -> None:
+        """The chain of the goroutine's value R8 begins with this call."""
+        asm, done = self.asm, self.asm.new_label("named")
+        asm.store(R8, script_frame.HEAD_LAYOUT, named(layout), 4)
         asm.load(R1, R10, frame.DEPTH)
         asm.store(R8, script_frame.HEAD_DEPTH, R1)
         asm.load(R2, R7, script_frame.LINK + script_frame.OUTER_DEPTH)
         asm.jne(R1, R2, done)
         asm.load(R1, R7, script_frame.LINK + script_frame.OUTER_LAYOUT, 4)
-        self.beside()
+        self.beside(R8)
         asm.jeq(R0, 0, done)
-        asm.store(R0, script_frame.INNER_LAYOUT, layout.operation_id, 4)
-        asm.jump(done)
-        asm.label(new)
-        asm.store(R7, head + script_frame.HEAD_LAYOUT, layout.operation_id)
-        asm.load(R1, R10, frame.DEPTH)
-        asm.store(R7, head + script_frame.HEAD_DEPTH, R1)
-        asm.store(R7, head + script_frame.HEAD_LIMIT, 0)
-        asm.store(R7, head + script_frame.HEAD_RESUME, 0)
-        self.update(script_frame.HEADS, script_frame.GOROUTINE_KEY, head, Update.ANY)
-        asm.jeq(R0, 0, done)
-        asm.jump(full)
+        asm.store(R0, script_frame.INNER_LAYOUT, named(layout), 4)
+        asm.label(done)
 
 
 class LeaveProgram(CallProgram):
@@ -191,7 +184,9 @@ class LeaveProgram(CallProgram):
         self.claim()
         self.keys()
         self.call_key(layout)
-        self.find(script_frame.CALLS, script_frame.CALL_KEY)
+        asm.load(R2, R10, self.head)
+        asm.jeq(R2, 0, "unpaired")
+        self.find_call(R7, script_frame.CALL_KEY)
         asm.jeq(R0, 0, "unpaired")
         asm.mov(R8, R0)
         self.take()

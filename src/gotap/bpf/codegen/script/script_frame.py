@@ -22,6 +22,8 @@ FRAMES = "frames"  # array of `Setting.slots` frames: FRAME_SCRATCH bytes, the l
 CALLS = "calls"  # hash: CALL_KEY → CALL
 KEPT = "kept"  # + its class: hash, CALL_KEY → the record's first bytes as they were at the call's entry
 HEADS = "heads"  # hash: GOROUTINE_KEY → HEAD
+HEAD_TEMPLATE = "headtmpl"  # array of one: such a value, zeros
+HEAD_COUNT = "headcount"  # array of one: u64 how many HEADS has, u64 above how many those without a call go
 OWN = "own"  # hash: GOROUTINE_KEY → the goroutine's variables
 OWN_TEMPLATE = "owntmpl"  # array of one: such a value, zeros
 RING = "ring"
@@ -53,8 +55,7 @@ TEMPORARIES = TEXT_KEY + 64 + 32 * 8  # and downwards
 LOCALS = TEMPORARIES + 8
 LOCAL_COUNT = 64
 WALK_KEY = LOCALS + 8 * LOCAL_COUNT  # a call key, of another call than CALL_KEY
-HEAD = WALK_KEY + CALL_KEY_SIZE  # a value of HEADS
-LIMIT = HEAD + 32  # of an unwinding: calls above this depth have ended
+LIMIT = WALK_KEY + CALL_KEY_SIZE  # of an unwinding: calls above this depth have ended
 MISSED = LIMIT + 8  # and those above this one had ended before, which nobody saw
 RESUME = MISSED + 8  # of the unwinder: number in UNWINDERS of the program to go back to
 LOOPS = RESUME + 8  # of each loop around: its first value
@@ -72,24 +73,28 @@ VALUE_BUFFER = KEY_BUFFER + KEY_BUFFER_SIZE  # value of a script's map
 VALUE_BUFFER_SIZE = 544
 QUEUE = VALUE_BUFFER + VALUE_BUFFER_SIZE  # of a deep capture: what is still to be followed
 QUEUE_SIZE = 2560
-LINK_SIZE = 32
+LINK_SIZE = 40
 LINK = -LINK_SIZE  # of a call: what CALL holds before the record's header
 assert QUEUE + QUEUE_SIZE <= LINK
 
-#: Value of CALLS: layout (u32, or NONE) and depth (u64) of the call outside of this one on the same goroutine, u16
-#: class of what was kept, u16 number of the probe, layout (u32, or NONE) of the call inside of this one at the same
-#: depth, which another probe of the same function follows, u64 address of the entry's instruction; then the record's
-#: header (`Setting.call_record` bytes of the record).
-OUTER_LAYOUT, KEPT_CLASS, CALL_PROBE, OUTER_DEPTH, INNER_LAYOUT, ENTRY_IP, CALL_HEADER = 0, 4, 6, 8, 16, 24, 32
+#: A call, in CALLS or in its goroutine's value of HEADS. Layouts that name calls are one more than the layout's number,
+#: 0 where there is none. Layout (u32) and depth (u64) of the call outside of this one on the same goroutine, u16 class
+#: of what was kept, u16 number of the probe, layout (u32) of the call inside of this one at the same depth, which
+#: another probe of the same function follows, u64 address of the entry's instruction; in HEADS also layout (u32, 0: the
+#: place is free, or this is in CALLS) and depth (u64) of the call itself; then the record's header
+#: (`Setting.call_record` bytes of the record).
+OUTER_LAYOUT, KEPT_CLASS, CALL_PROBE, OUTER_DEPTH, INNER_LAYOUT, HERE_LAYOUT, ENTRY_IP, HERE_DEPTH = (
+    0, 4, 6, 8, 16, 20, 24, 32)  # fmt: skip
+CALL_HEADER = 40
 assert CALL_HEADER == LINK_SIZE
-NONE = 0xFFFFFFFF
 
 #: Bytes of a record that are kept of a call, by class from 1 on; the last class keeps the whole record. Class 0 keeps
 #: nothing but what is in CALLS.
 KEPT_SIZES = (256, 1024, 4096)
 
-#: Value of HEADS: the innermost open call (u32 layout, u32 spare, u64 depth), and what the unwinder is asked for: u64
-#: the depth above which calls have ended, u64 number in UNWINDERS of the program to go back to.
+#: Value of HEADS: the innermost open call (u32 layout as above, u32 spare, u64 depth; both 0: there is none), what the
+#: unwinder is asked for: u64 the depth above which calls have ended, u64 number in UNWINDERS of the program to go back
+#: to; then room for `Setting.head_calls` calls.
 HEAD_LAYOUT, HEAD_DEPTH, HEAD_LIMIT, HEAD_RESUME, HEAD_SIZE = 0, 8, 16, 24, 32
 
 #: Where words and captures keep what they work with: small reads go to the stack, where the kernel's check of what it

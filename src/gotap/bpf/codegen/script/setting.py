@@ -15,6 +15,9 @@ from gotap.probe.script.routine import Enter, Routine
 from gotap.probe.script.stackwords import StackWords
 from gotap.probe.shapes import Shapes
 
+#: Calls that are open on a goroutine at once and need no entry of their own, if they take no more than so many bytes.
+_HEAD_CALLS, _HEAD_BYTES = 4, 1024
+
 
 class ValueSetting(Struct, frozen=True):
     """What programs must know to capture values with what they lead to: see gotap.bpf.codegen.script.deep_memory."""
@@ -76,23 +79,32 @@ class ScriptSetting(Struct, frozen=True):
 
     @property
     def call_record(self) -> int:
-        """Bytes of a record that a value of CALLS holds: its header. Inside the target copying costs little and an
-        insertion much, so there it is all that is kept of most calls.
+        """Bytes of a record that stand with the call: its header, and all that is kept of most calls, since copying
+        costs little and an insertion much.
         """
         kept = (-(-size // 8) * 8 for size in self.keeping.values() if size <= script_frame.KEPT_SIZES[0])
-        return max((EVENT.itemsize, *kept)) if self.own_frames else EVENT.itemsize
+        return max((EVENT.itemsize, *kept))
 
     @property
     def call_size(self) -> int:
         """Bytes of a value of CALLS."""
         return script_frame.CALL_HEADER + self.call_record
 
+    @property
+    def head_calls(self) -> int:
+        """How many calls a value of HEADS has room for."""
+        return max(1, min(_HEAD_CALLS, _HEAD_BYTES // self.call_size))
+
+    @property
+    def head_size(self) -> int:
+        """Bytes of a value of HEADS."""
+        return script_frame.HEAD_SIZE + self.head_calls * self.call_size
+
     def kept_classes(self, layout: int | None = None) -> int:
         """How many of the classes of `kept_sizes` matter for calls of a layout, or for all calls."""
         sizes = [size for number, size in self.keeping.items() if layout in (None, number)]
         most = min(max(sizes, default=0), self.record_size)
-        with_call = self.call_record if self.own_frames else 0
-        return next(number for number, size in enumerate((with_call, *self.kept_sizes)) if most <= size)
+        return next(number for number, size in enumerate((self.call_record, *self.kept_sizes)) if most <= size)
 
     @property
     def kept_sizes(self) -> tuple[int, ...]:
@@ -144,8 +156,8 @@ def script_setting(script: BoundScript, *, slots: int = 16, own_frames: bool = F
         frame_size=script.frame_size,
         slots=slots,
         own_frames=own_frames,
-        told=bool(script.events) or not own_frames,
-        timed=bool(script.events) or not own_frames or asks_for_latency([one.routine for one in script.routines]),
+        told=bool(script.events),
+        timed=bool(script.events) or asks_for_latency([one.routine for one in script.routines]),
         locals=script.locals,
         own=script.own,
         own_texts=script.own_texts,

@@ -65,7 +65,7 @@ class EndingProgram(CallProgram):
         asm.label(stop)
 
     def innermost(self, stop: str) -> None:
-        """R0 = the chain's head; jumps to `stop` when it is not deep enough."""
+        """R0 = the goroutine's value; jumps to `stop` when its innermost call is not deep enough."""
         asm = self.asm
         self.find(script_frame.HEADS, script_frame.GOROUTINE_KEY)
         asm.jeq(R0, 0, stop)
@@ -105,11 +105,11 @@ class EndingProgram(CallProgram):
         asm = self.asm
         found = asm.new_label("open")
         self.innermost(stop)
-        self.call_key_of_head()
-        self.find(script_frame.CALLS, script_frame.CALL_KEY)
+        self.innermost_key(R7, script_frame.CALL_KEY, script_frame.GOROUTINE_KEY + 8)
+        asm.mov(R2, R0)
+        self.find_call(R7, script_frame.CALL_KEY)
         asm.jne(R0, 0, found)
-        self.key(script_frame.HEADS, script_frame.GOROUTINE_KEY)  # a chain that leads nowhere
-        asm.call(Helper.MAP_DELETE)
+        self.forget_head()  # a chain that leads nowhere
         asm.store(R7, script_frame.LINK + script_frame.CALL_PROBE, self.probe, 2)
         self.count(Counter.STALE)
         asm.jump(stop)
@@ -184,7 +184,19 @@ class UnwindProgram(EndingProgram):
             asm.store(R10, _MISSED, -1)
         asm.store(R10, _RESUME, 0)
         self.end_calls(routine, 1 + self.number)
+        if routine.ended == "goexit":
+            self.end_goroutine()
         return self.complete_with(routine, release=True)
+
+    def end_goroutine(self) -> None:
+        """Its value goes, if all of its calls have ended."""
+        asm, kept = self.asm, self.asm.new_label("kept")
+        self.find(script_frame.HEADS, script_frame.GOROUTINE_KEY)
+        asm.jeq(R0, 0, kept)
+        asm.load(R1, R0, script_frame.HEAD_LAYOUT, 4)
+        asm.jne(R1, 0, kept)
+        self.forget_head()
+        asm.label(kept)
 
     def own_depth(self) -> None:
         """R0 = how deep in the goroutine's stack this place's function is."""
