@@ -14,7 +14,7 @@ from gotap.bpf.codegen import frame
 from gotap.bpf.codegen.script import script_frame
 from gotap.bpf.codegen.script.goroutine_calls import GoroutineCallsProgram
 from gotap.bpf.codegen.script.script_frame import Counter
-from gotap.bpf.isa import PT_REGS, R0, R1, R2, R3, R6, R7, R8, R9, R10, Helper, Reg
+from gotap.bpf.isa import PT_REGS, R0, R1, R2, R3, R4, R6, R7, R8, R9, R10, Helper, Reg
 
 _POP = "pop"
 
@@ -66,10 +66,20 @@ class CallProgram(GoroutineCallsProgram):
     def entered_elsewhere(self, here: str) -> None:
         """R0 is the goroutine's value: jumps to `here` if its innermost call was entered where this program runs."""
         asm = self.asm
+        found = asm.new_label("innermost")
+        asm.mov(R8, R0)
+        asm.load(R3, R8, script_frame.HEAD_LAYOUT, 4)
+        asm.load(R4, R8, script_frame.HEAD_DEPTH)
+        asm.mov(R0, R8)
+        self.look_in_head(R0, R3, R4, found)
+        asm.mov(R0, R8)
         self.innermost_key(R10, frame.SCOPE_KEY, frame.ROW_KEY + 8)
-        asm.mov(R2, R0)
-        self.find_call(R10, frame.SCOPE_KEY)
+        asm.ld_map(R1, script_frame.CALLS)
+        asm.mov(R2, R10)
+        asm.add(R2, frame.SCOPE_KEY)
+        asm.call(Helper.MAP_LOOKUP)
         asm.jeq(R0, 0, here)
+        asm.label(found)
         asm.load(R1, R0, script_frame.ENTRY_IP)
         asm.load(R2, R6, PT_REGS["rip"])
         asm.jeq(R1, R2, here)
@@ -132,7 +142,7 @@ class CallProgram(GoroutineCallsProgram):
             asm.load(R1, R7, key + offset)
             asm.store(R7, walk + offset, R1)
         asm.mov(R2, head)
-        self.find_call(R7, walk)
+        self.find_call(walk)
 
     def pop(self) -> None:
         """Closes the call of CALL_KEY, which is at R8: it leaves the chain, and what was kept of it goes."""

@@ -9,7 +9,7 @@ from gotap.bpf.codegen.script.call_chains import CallProgram
 from gotap.bpf.codegen.script.goroutine_calls import named
 from gotap.bpf.codegen.script.script_frame import Counter
 from gotap.bpf.enums import Update
-from gotap.bpf.isa import PT_REGS, R0, R1, R2, R6, R7, R8, R10, Helper
+from gotap.bpf.isa import PT_REGS, R0, R1, R2, R3, R6, R7, R8, R10, Helper
 from gotap.probe.record import Layout
 from gotap.probe.script.routine import Ended, Enter, Leave
 
@@ -52,22 +52,20 @@ class EnterProgram(CallProgram):
         asm = self.asm
         full, new, opened = asm.new_label("full"), asm.new_label("new"), asm.new_label("opened")
         self.call_key(layout)
-        self.kept_class()
-        asm.store(R7, script_frame.LINK + script_frame.CALL_PROBE, self.probe, 2)
         asm.load(R1, R6, PT_REGS["rip"])
         asm.store(R7, script_frame.LINK + script_frame.ENTRY_IP, R1)
         self.have_head(full)
+        self.link()
         if self.setting.unwinder:  # nothing deeper is open, unless it was too much
             asm.load(R1, R8, script_frame.HEAD_DEPTH)
             asm.load(R2, R10, frame.DEPTH)
             asm.jlt(R1, R2, new)
         asm.mov(R2, R8)
-        self.find_call(R7, script_frame.CALL_KEY)
+        self.find_call(script_frame.CALL_KEY)
         asm.jeq(R0, 0, new)
         self.replace()
         asm.jump(opened)
         asm.label(new)
-        self.link()
         self.place_call(layout, full)
         if self.classes:
             self.keep_new(full)
@@ -84,7 +82,7 @@ class EnterProgram(CallProgram):
         asm.jump(kept)
         asm.label(unkept)
         asm.mov(R2, R8)
-        self.find_call(R7, script_frame.CALL_KEY)
+        self.find_call(script_frame.CALL_KEY)
         asm.jeq(R0, 0, full)
         asm.mov(R8, R0)
         self.free_call()
@@ -121,7 +119,22 @@ class EnterProgram(CallProgram):
             asm.load(R1, R7, script_frame.LINK + offset)
             asm.store(R8, offset, R1)
 
+    def link(self) -> None:
+        """The call outside of this one is the innermost so far, of the goroutine's value R8; how much is kept of this
+        one, and for whom it is followed."""
+        asm = self.asm
+        asm.load(R3, R8, script_frame.HEAD_LAYOUT, 4)
+        self.kept_class()
+        asm.lsh(R1, 32)
+        asm.or_(R3, R1)
+        asm.constant(R1, self.probe << 48)
+        asm.or_(R3, R1)
+        asm.store(R7, script_frame.LINK + script_frame.OUTER_LAYOUT, R3)
+        asm.load(R1, R8, script_frame.HEAD_DEPTH)
+        asm.store(R7, script_frame.LINK + script_frame.OUTER_DEPTH, R1)
+
     def kept_class(self) -> None:
+        """R1 = in which of the maps of what is kept this call will be."""
         asm, chosen = self.asm, self.asm.new_label("class")
         asm.mov(R1, 0)
         if self.classes:
@@ -131,16 +144,6 @@ class EnterProgram(CallProgram):
                 asm.mov(R1, number)
                 asm.jle(R2, size, chosen)
         asm.label(chosen)
-        asm.store(R7, script_frame.LINK + script_frame.KEPT_CLASS, R1, 2)
-
-    def link(self) -> None:
-        """The call outside of this one is the innermost so far, of the goroutine's value R8."""
-        asm = self.asm
-        asm.load(R1, R8, script_frame.HEAD_LAYOUT, 4)
-        asm.store(R7, script_frame.LINK + script_frame.OUTER_LAYOUT, R1, 4)
-        asm.load(R1, R8, script_frame.HEAD_DEPTH)
-        asm.store(R7, script_frame.LINK + script_frame.OUTER_DEPTH, R1)
-        asm.store(R7, script_frame.LINK + script_frame.INNER_LAYOUT, 0, 4)
 
     def keep(self, full: str) -> None:
         """What was captured goes to the map of its class."""
@@ -186,7 +189,7 @@ class LeaveProgram(CallProgram):
         self.call_key(layout)
         asm.load(R2, R10, self.head)
         asm.jeq(R2, 0, "unpaired")
-        self.find_call(R7, script_frame.CALL_KEY)
+        self.find_call(script_frame.CALL_KEY)
         asm.jeq(R0, 0, "unpaired")
         asm.mov(R8, R0)
         self.take()

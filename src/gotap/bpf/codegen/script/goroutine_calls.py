@@ -148,19 +148,34 @@ class GoroutineCallsProgram(RoutineProgram):
         asm.load(R1, R0, script_frame.HEAD_DEPTH)
         asm.store(base, key + 16, R1)
 
-    def find_call(self, base: Reg, key: int) -> None:
-        """R0 = the call of the key at `base` + `key` in the goroutine's value R2 or in CALLS, or 0."""
+    def find_call(self, key: int) -> None:
+        """R0 = the call of a key in the frame, in the goroutine's value R2 or in CALLS, or 0."""
         asm = self.asm
-        asm.mov(R1, base)
+        asm.mov(R1, R7)
         asm.add(R1, key)
         self._wants_find = True
         asm.call_subprogram(_FIND)
+
+    def look_in_head(self, head: Reg, layout: Reg, depth: Reg, found: str) -> None:
+        """Jumps to `found` with `head` = the call in this value of a goroutine. Loses R5, and `head` where it is not
+        there."""
+        asm, at = self.asm, 0
+        for place in self._places():
+            other = asm.new_label("other")
+            asm.add(head, place - at)
+            at = place
+            asm.load(R5, head, script_frame.HERE_LAYOUT, 4)
+            asm.jne(R5, layout, other)
+            asm.load(R5, head, script_frame.HERE_DEPTH)
+            asm.jeq(R5, depth, found)
+            asm.label(other)
 
     def place_call(self, layout: Layout, full: str) -> None:
         """The call in the frame is open: in the goroutine's value R8, or in CALLS; jumps to `full` if neither has
         room."""
         asm = self.asm
         free, placed = asm.new_label("free"), asm.new_label("placed")
+        inner = script_frame.LINK + script_frame.INNER_LAYOUT
         asm.load(R1, R10, frame.DEPTH)
         asm.store(R7, script_frame.LINK + script_frame.HERE_DEPTH, R1)
         asm.mov(R3, R8)
@@ -168,12 +183,13 @@ class GoroutineCallsProgram(RoutineProgram):
             asm.load(R1, R8, at + script_frame.HERE_LAYOUT, 4)
             asm.add(R3, at if at == script_frame.HEAD_SIZE else self.setting.call_size)
             asm.jeq(R1, 0, free)
-        asm.store(R7, script_frame.LINK + script_frame.HERE_LAYOUT, 0, 4)
+        asm.store(R7, inner, 0)
         self.update(script_frame.CALLS, script_frame.CALL_KEY, script_frame.LINK, Update.NOEXIST)
         asm.jne(R0, 0, full)
         asm.jump(placed)
         asm.label(free)
-        asm.store(R7, script_frame.LINK + script_frame.HERE_LAYOUT, named(layout), 4)
+        asm.constant(R1, named(layout) << 32)  # one store each of what is read at once
+        asm.store(R7, inner, R1)
         for offset in range(0, self.setting.call_size, 8):
             asm.load(R1, R7, script_frame.LINK + offset)
             asm.store(R3, offset, R1)
@@ -203,23 +219,16 @@ class GoroutineCallsProgram(RoutineProgram):
 
     def _find(self) -> None:
         """Places find: (R1 key of a call, R2 its goroutine's value) → the call, or 0."""
-        asm = self.asm
+        asm, found = self.asm, self.asm.new_label("found")
         asm.label(_FIND)
         asm.mov(R6, R1)
         asm.load(R3, R6, 4, 4)
         asm.add(R3, 1)
         asm.load(R4, R6, 16)
-        for at in self._places():
-            other = asm.new_label("other")
-            asm.load(R5, R2, at + script_frame.HERE_LAYOUT, 4)
-            asm.jne(R5, R3, other)
-            asm.load(R5, R2, at + script_frame.HERE_DEPTH)
-            asm.jne(R5, R4, other)
-            asm.mov(R0, R2)
-            asm.add(R0, at)
-            asm.exit_()
-            asm.label(other)
+        asm.mov(R0, R2)
+        self.look_in_head(R0, R3, R4, found)
         asm.ld_map(R1, script_frame.CALLS)
         asm.mov(R2, R6)
         asm.call(Helper.MAP_LOOKUP)
+        asm.label(found)
         asm.exit_()

@@ -87,6 +87,7 @@ OUTER_LAYOUT, KEPT_CLASS, CALL_PROBE, OUTER_DEPTH, INNER_LAYOUT, HERE_LAYOUT, EN
     0, 4, 6, 8, 16, 20, 24, 32)  # fmt: skip
 CALL_HEADER = 40
 assert CALL_HEADER == LINK_SIZE
+assert (KEPT_CLASS, CALL_PROBE, HERE_LAYOUT) == (OUTER_LAYOUT + 4, OUTER_LAYOUT + 6, INNER_LAYOUT + 4)  # stored as one
 
 #: Bytes of a record that are kept of a call, by class from 1 on; the last class keeps the whole record. Class 0 keeps
 #: nothing but what is in CALLS.

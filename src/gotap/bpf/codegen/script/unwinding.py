@@ -107,7 +107,7 @@ class EndingProgram(CallProgram):
         self.innermost(stop)
         self.innermost_key(R7, script_frame.CALL_KEY, script_frame.GOROUTINE_KEY + 8)
         asm.mov(R2, R0)
-        self.find_call(R7, script_frame.CALL_KEY)
+        self.find_call(script_frame.CALL_KEY)
         asm.jne(R0, 0, found)
         self.forget_head()  # a chain that leads nowhere
         asm.store(R7, script_frame.LINK + script_frame.CALL_PROBE, self.probe, 2)
