@@ -137,6 +137,32 @@ def test_what_a_killed_gotap_left_is_taken_out(own: Server, mechanism: str) -> N
 
 
 @PATCHED
+def test_a_jump_that_somebody_else_has_undone_is_told(own: Server, mechanism: str) -> None:
+    """As the kernel does when another tool's uprobe goes that stood on the jump: it writes what the file has there."""
+    before = Memory.of(own.pid)
+    with started("attach", str(own.pid), "--via", mechanism, "--to", "json") as watching:
+        watching.attached()
+        (start, _), old = next((where, text) for where, text in before.text.items() if patched(text, own.pid, where))
+        at = patched(old, own.pid, (start, start + len(old)))[0]
+        with Path(f"/proc/{own.pid}/mem").open("r+b", buffering=0) as memory:
+            memory.seek(start + at)
+            memory.write(old[at : at + 16])
+        done = watching.finish(signal.SIGINT)
+    assert done.code == 0
+    assert re.search(r"somebody else had undone (a jump|[\d,]+ jumps) in process", done.err), done.err
+    assert f"{start + at:#x}" in done.err
+    assert before.differences(Memory.of(own.pid)) == []
+
+
+def patched(text: bytes, pid: int, where: tuple[int, int]) -> list[int]:
+    """Offsets of the bytes that differ from what was there."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        memory.seek(where[0])
+        now = memory.read(where[1] - where[0])
+    return [at for at, (one, other) in enumerate(zip(text, now, strict=True)) if one != other]
+
+
+@PATCHED
 def test_a_gotap_that_lives_is_asked_to_leave(own: Server, mechanism: str) -> None:
     before = Memory.of(own.pid)
     with started("attach", str(own.pid), "--via", mechanism, "--to", "json") as watching:

@@ -33,7 +33,7 @@ from gotap.inject.patches.applying import apply
 from gotap.inject.patches.file import TrampolineFile, map_trampolines
 from gotap.inject.patches.journal import BusyBytes, Mechanism
 from gotap.inject.patches.patch import Patch, jump_patch
-from gotap.inject.patches.taking import take_back, take_out
+from gotap.inject.patches.taking import notices, take_back, take_out
 from gotap.inject.sharing import HostProgram, Shared
 from gotap.inject.sites import Sites
 from gotap.inject.tracee.grip import is_held
@@ -366,7 +366,7 @@ class HookMachine:
 
     def _take_back(self, put: _Put, patches: Sequence[Patch]) -> None:
         outcome = take_back(self.pid, put.file, patches)
-        self.notices += [f"the jump at {one.patch.address:#x} stays: {one.reason}" for one in outcome.refused]
+        self.notices += notices(self.pid, outcome)
         self._is_needed |= bool(outcome.refused)
         if not put.stubs and not outcome.refused:
             if not take_out(self.pid, put.file, self._shared.is_busy):

@@ -26,7 +26,7 @@ from gotap.inject.patches.applying import apply
 from gotap.inject.patches.file import TrampolineFile, map_trampolines
 from gotap.inject.patches.journal import Mechanism
 from gotap.inject.patches.patch import Patch, jump_patch, why_not
-from gotap.inject.patches.taking import take_back, take_out
+from gotap.inject.patches.taking import notices, take_back, take_out
 from gotap.inject.sites import Sites
 from gotap.inject.tracee.grip import is_held
 from gotap.inject.trampolines.springboard import springboard, springboard_jump
@@ -267,9 +267,8 @@ class SpringboardMachine:
             link.held, link.put = (), None
         for put, patches in over.values():
             try:
-                refused = take_back(put.pid, put.file, patches).refused if put.is_written else ()
-                for one in refused:
-                    self.notices.append(f"the jump at {one.patch.address:#x} stays: {one.reason}")
+                if put.is_written:
+                    self.notices += notices(put.pid, take_back(put.pid, put.file, patches))
             except ProcessGone:
                 pass
             except GotapError as error:

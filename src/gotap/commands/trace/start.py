@@ -18,14 +18,14 @@ from gotap.commands.main import FAILED, OK
 from gotap.commands.mechanisms import AUTO, HOOK, UPROBE, Machines, check_jumps, fitting_script, sites_for
 from gotap.commands.memory import give_back, keep_for_batches, keep_loaded
 from gotap.commands.streams import say
-from gotap.commands.trace.again import again, read_map
+from gotap.commands.trace.maps import read_map
 from gotap.commands.trace.names import NoNames, ProgramNames
 from gotap.commands.trace.options import UsageError, destinations, limits
 from gotap.commands.trace.outputs import open_outputs
 from gotap.commands.trace.script import needs_program, read_script
 from gotap.commands.trace.session import BEGINNING, TraceSession
 from gotap.commands.trace.subject import Subject, start, the_process
-from gotap.commands.trace.summary import costs, summary
+from gotap.commands.trace.summary import again, costs, summary
 from gotap.errors import GotapError
 from gotap.image.image import Image
 from gotap.kernel.executions import Executions, watch_executions
@@ -131,7 +131,7 @@ class _Tracing:
 
     def run_by(self) -> int:
         bound = self.bind()
-        if lines := [*bound.notices, *costs(bound)]:
+        if lines := [*bound.notices, *costs(bound, self.mechanism)]:
             say(*lines)
         names = self.names(bound)
         give_back()

@@ -1,10 +1,11 @@
-"""What a person is told at the end of tracing: how much came, and what did not."""
+"""What a person is told of tracing: what probes will cost, how much came, and what did not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from gotap.bpf.codegen.script.script_frame import Counter
+from gotap.commands.mechanisms import UPROBE
 from gotap.commands.trace.session import TraceSession
 from gotap.image.code import Cost
 from gotap.observe.tracing.tracer import ProbeCounts
@@ -37,19 +38,20 @@ COSTS = {Cost.NOP5: "nop", Cost.EMULATED: "emulated", Cost.SINGLE_STEP: "single-
 _MOST = 10
 
 
-def costs(script: BoundScript) -> list[str]:
+def costs(script: BoundScript, mechanism: str) -> list[str]:
     """What each probe's sites cost, before they are attached: a line a probe, but for those gotap adds (number 0)."""
+    names = COSTS if mechanism == UPROBE else {**COSTS, Cost.NOP5: "by jump"}
     sites: dict[str, dict[Cost, int]] = {}
     for one in script.routines:
         for bound, _ in one.sites if one.number else ():
             counts = sites.setdefault(one.probe, {})
             counts[bound.site.cost] = counts.get(bound.site.cost, 0) + 1
-    lines = [f"{probe}: {_classes(counts)}" for probe, counts in sites.items()]
+    lines = [f"{probe}: {_classes(counts, names)}" for probe, counts in sites.items()]
     return lines if len(lines) <= _MOST else [*lines[:_MOST], f"and {len(lines) - _MOST} more probes"]
 
 
-def _classes(counts: Mapping[Cost, int]) -> str:
-    classes = (f"{count:,} {COSTS[cost]}" for cost, count in sorted(counts.items()))
+def _classes(counts: Mapping[Cost, int], names: Mapping[Cost, str]) -> str:
+    classes = (f"{count:,} {names[cost]}" for cost, count in sorted(counts.items()))
     return f"{counted(sum(counts.values()), 'site')} ({', '.join(classes)})"
 
 
@@ -86,3 +88,14 @@ def _by_probe(counts: Sequence[ProbeCounts]) -> Iterator[str]:
 def _causes(counts: Mapping[str, int]) -> str:
     causes = ", ".join(f"{count:,} {cause}" for cause, count in counts.items())
     return f" ({causes})" if causes else ""
+
+
+def again(pid: int, executed: Sequence[float], traced: float) -> str:
+    """What is told when the same file was executed at these moments, and is traced from another one on.
+
+    Without the kernel's help the moment is the last at which it had not happened, so that this is the most that was
+    missed; and probes may stay in place over an execution.
+    """
+    times = "" if len(executed) == 1 else f" {len(executed)} times"
+    missed = f"up to {1000 * (traced - executed[0]):,.0f} ms of it were not seen"
+    return f"{pid} executed the same program again{times}, which is traced now; {missed}"

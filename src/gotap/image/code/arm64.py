@@ -25,39 +25,18 @@ A thread that executes an instruction while another changes it is safe for branc
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from .arm64_function import Arm64Function, literal_size
 from .arm64_instructions import CONTEXT, IP0, IP1, RETURN_TO_LINK, TEMPORARY, Instruction, Kind
 from .arm64_relocation import Displaced
-from .jumps.model import Fit, NoJump
+from .jumps.model import Fit, NoJump, Site
 
 
-class JumpSite(Struct, frozen=True):
-    """A branch of `length` bytes at `start`, and what runs in its trampoline; the fields are those of x86-64.
+class JumpSite(Site[Displaced], frozen=True):
+    """On arm64 the jump is one branch. `scratch` is X16, X17 and X27.
 
-    The event is at `address`, with the state before the instruction there; `before` and `after` run around it, then
-    control goes to `resume`, None if `after` never falls through. `after` may hold more than is overwritten: the rest
-    of a sequence that a preempted goroutine would begin anew (`Arm64Function.sequence`). `scratch`: X16, X17, X27 and
-    the flags are free.
+    `after` may hold more than is overwritten: the rest of a sequence that a preempted goroutine would begin anew
+    (`Arm64Function.sequence`).
     """
-
-    address: int
-    start: int
-    length: int
-    before: Displaced
-    after: Displaced
-    resume: int | None
-    pun: int | None
-    live: bool
-    reason_not_live: str
-    scratch: bool
-    nosplit: bool
-
-    @property
-    def end(self) -> int:
-        """Behind the overwritten instruction."""
-        return self.start + self.length
 
     @property
     def moved_end(self) -> int:

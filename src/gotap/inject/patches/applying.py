@@ -42,12 +42,14 @@ class Refused(Struct, frozen=True):
 class Outcome(Struct, frozen=True):
     """`done`: patches that are in the process, or out of it again, as was wanted.
 
-    `stops`: how long the process stood, in ns, each time.
+    `stops`: how long the process stood, in ns, each time. `undone`: of those that were to be taken out, what somebody
+    else had taken out before.
     """
 
     done: tuple[Patch, ...]
     refused: tuple[Refused, ...]
     stops: tuple[int, ...]
+    undone: tuple[Patch, ...] = ()
 
 
 def apply(pid: int, patches: Sequence[Patch], file: TrampolineFile) -> Outcome:

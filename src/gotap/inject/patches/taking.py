@@ -5,16 +5,18 @@ Only where it still is: after execve the process has another memory, and what is
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from gotap.inject.patches.applying import Outcome, restore
+from gotap.inject.patches.applying import Outcome, missing, restore
 from gotap.inject.patches.file import TrampolineFile
 from gotap.inject.patches.journal import Area
 from gotap.inject.patches.patch import Patch
 from gotap.inject.patches.standing import refers_to
 from gotap.inject.tracee import munmap, stopped
+from gotap.inject.tracee.memory import TargetMemory
 from gotap.process.proc import Process
 
 #: How often a thread that is in gotap's memory is waited for. One in a hook is out within microseconds of running.
@@ -26,9 +28,26 @@ _NOTHING = Outcome((), (), ())
 
 def take_back(pid: int, file: TrampolineFile, patches: Sequence[Patch]) -> Outcome:
     """Takes patches back. Raises TraceeError, ProcessGone."""
+    outcome = _NOTHING
+    undone: tuple[Patch, ...] = ()
     with stopped(pid) as target:
-        outcome = restore(target, patches) if _is_mapped(pid, _starts(file)) else _NOTHING
-    return Outcome(outcome.done, outcome.refused, (target.stop_time_ns,))
+        if _is_mapped(pid, _starts(file)):
+            with contextlib.closing(TargetMemory(pid)) as memory:
+                undone = tuple(missing(patches, memory.peek))
+            outcome = restore(target, patches)
+    return Outcome(outcome.done, outcome.refused, (target.stop_time_ns,), undone)
+
+
+def notices(pid: int, outcome: Outcome) -> list[str]:
+    """What of an Outcome of `take_back` people should know."""
+    told = [f"the jump at {one.patch.address:#x} stays: {one.reason}" for one in outcome.refused]
+    stay = {one.patch for one in outcome.refused}
+    if undone := [one for one in outcome.undone if one not in stay]:
+        jumps = "a jump" if len(undone) == 1 else f"{len(undone):,} jumps"
+        first = f"{undone[0].address:#x}"
+        told.append(f"somebody else had undone {jumps} in process {pid}, the first one at {first}: calls there were "
+                    "not seen since then; a uprobe of another tool does that when it goes")  # fmt: skip
+    return told
 
 
 def take_out(pid: int, file: TrampolineFile, is_busy: Callable[[], bool] = lambda: False) -> bool:

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 from msgspec import Struct
 
 from .displaced import Displaced
 
 _JUMP = 5
 
+Moved = TypeVar("Moved")
 
-class JumpSite(Struct, frozen=True):
-    """A place for a five-byte jump into a trampoline that makes an event happen at `address`.
+
+class Site(Struct, Generic[Moved], frozen=True):
+    """A place for a jump into a trampoline that makes an event happen at `address`, on any processor.
 
     The trampoline runs `before`, makes the event, with the state as before the instruction at `address`, runs `after`
     and goes on at `resume`; None: `after` leaves by itself. `before` may leave in the middle, by a conditional jump:
     then `address` would not have been reached either.
 
-    `start`, `length`: whole instructions that the jump overwrites; behind its five bytes the rest is dead. What
-    `before` and `after` hold beyond them stays in place as well. `pun`: the jump's top byte, which must be this (below
-    0x80, mostly 0x5d, `pop %rbp`): it is the first byte of an instruction that stays in place and can still be
-    executed, so that only `length` = 4 bytes are written.
+    `start`, `length`: whole instructions that the jump overwrites. `pun`: see `JumpSite`.
 
     `live`: it may be written while goroutines exist, since none can be parked between the overwritten instructions;
     else `reason_not_live`. Threads that stand there are another matter. A goroutine parked between `before` and
     `address` goes on in the function and passes `address` without event, once.
 
-    `scratch`: R12, R13 and the flags mean nothing at `address`. `nosplit`: the function does not check its stack.
+    `scratch`: the registers that a hook uses and the flags mean nothing at `address`. `nosplit`: the function does not
+    check its stack.
     """
 
     address: int
     start: int
     length: int
-    before: Displaced
-    after: Displaced
+    before: Moved
+    after: Moved
     resume: int | None
     pun: int | None
     live: bool
@@ -44,6 +46,16 @@ class JumpSite(Struct, frozen=True):
     def end(self) -> int:
         """Behind the overwritten instructions."""
         return self.start + self.length
+
+
+class JumpSite(Site[Displaced], frozen=True):
+    """On x86-64 the jump takes five bytes. `scratch` is R12 and R13.
+
+    `start`, `length`: whole instructions that the jump overwrites; behind its five bytes the rest is dead. What
+    `before` and `after` hold beyond them stays in place as well. `pun`: the jump's top byte, which must be this (below
+    0x80, mostly 0x5d, `pop %rbp`): it is the first byte of an instruction that stays in place and can still be
+    executed, so that only `length` = 4 bytes are written.
+    """
 
     @property
     def moved_end(self) -> int:
