@@ -21,6 +21,7 @@ from _pytest.mark import ParameterSet
 from cli import Finished, gotap
 from gotap.process.processor import has_fsgsbase
 from kernel_access import needs_bpf
+from torture_program import torture
 
 MECHANISMS = ("uprobe", "springboard", "hook")
 
@@ -40,6 +41,16 @@ def via(mechanism: str) -> tuple[str, ...]:
 @functools.cache
 def _has_option() -> bool:
     return b"--via" in gotap("trace", "--help").out
+
+
+@functools.cache
+def unavailable(mechanism: str) -> str:
+    """Why a mechanism cannot be used on this host at all, as gotap says it of a static program; "" if it can."""
+    with torture(noises=(), loaded=False) as target:
+        script = "main.mark:entry { @ = count() }"
+        words = ("trace", "-p", str(target.pid), *via(mechanism), "--json", "--duration", "10ms", script)
+        done = gotap(*words, timeout=120)  # the machine may be busy
+        return "" if done.code == 0 else told(done)
 
 
 def told(done: Finished) -> str:
