@@ -1,0 +1,83 @@
+"""Content-addressed folders under gotap's cache: what is there is complete, and never changes.
+
+The go command's index of a package's folder is keyed by names, sizes and times of its files, not by their content
+(modindex.dirHash, Go 1.21 to 1.27): so a file's time derives from its content, and lies in the past, since what is
+younger than two seconds is not indexed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from gotap.weave.errors import CacheError
+
+#: 2001-09-09; what is added is less than 16 years.
+_EPOCH, _SPAN = 1_000_000_000, 500_000_000
+
+
+def cache_folder() -> Path:
+    """$GOTAP_CACHE, or the folder `gotap` of the user's caches."""
+    if own := os.environ.get("GOTAP_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "gotap"
+
+
+def digest(*parts: bytes | str) -> str:
+    """Of all parts and of where one ends."""
+    whole = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        whole.update(len(data).to_bytes(8, "little"))
+        whole.update(data)
+    return whole.hexdigest()
+
+
+def made(folder: Path, make: Callable[[Path], None]) -> Path:
+    """The folder, which `make` fills if it is not there: elsewhere first, so that nobody sees a half.
+
+    Raises CacheError. Others may make the same at the same time: the first one's is taken.
+    """
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    try:
+        make(fresh)
+        fresh.chmod(0o755)
+        with contextlib.suppress(OSError):
+            fresh.rename(folder)
+        if not folder.is_dir():
+            raise CacheError(f"{folder} cannot be made: something else is there", f"remove {folder}")
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def write(path: Path, content: bytes) -> None:
+    """A file whose time tells its content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    time = _EPOCH + int(hashlib.sha256(content).hexdigest()[:12], 16) % _SPAN
+    os.utime(path, (time, time))
+
+
+def _unusable(folder: Path, error: OSError) -> CacheError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "make room there" if full else "make it writable"
+    return CacheError(
+        f"gotap's cache {folder.parent} cannot be written: {error.strerror}",
+        f"{remedy}, or set GOTAP_CACHE to another folder",
+    )
