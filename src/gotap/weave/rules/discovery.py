@@ -1,0 +1,108 @@
+"""Which rules a module asks for: the files next to go.mod, and those of the packages that tool files name.
+
+The order is that of Orchestrion: what a tool file's packages bring, then what a file extends, then its own aspects.
+Nothing is read twice, so files and packages may name each other in circles.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+
+from msgspec import Struct
+
+from gotap.weave.rules.errors import MissingRules
+from gotap.weave.rules.model import Aspect
+from gotap.weave.rules.reading import Extension, read_rules
+from gotap.weave.rules.toolfile import NAMES as TOOL_FILES
+from gotap.weave.rules.toolfile import ToolImport, read_tool_file
+
+RULE_FILES = ("gotap.yaml", "orchestrion.yml")
+
+#: Import path → the folder that holds the package; paths that no module at hand provides are left out.
+Locate = Callable[[Collection[str]], Mapping[str, str]]
+
+#: Orchestrion's tool files import the tool itself. It holds no file of rules: what it does by itself is built in.
+_BUILT_IN = "github.com/DataDog/orchestrion"
+
+_ASPECTS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "aspects")
+
+
+class Rules(Struct, frozen=True):
+    """`files`: all that was read, in that order; they decide over the result. `imports`: those of all tool files."""
+
+    aspects: tuple[Aspect, ...]
+    files: tuple[str, ...]
+    imports: tuple[ToolImport, ...]
+
+
+def discover(folder: str, locate: Locate) -> Rules:
+    """The rules of the module whose go.mod lies in `folder`, gotap's own excepted. InvalidRule."""
+    search = _Search(locate)
+    search.package(folder)
+    return Rules(tuple(search.aspects), tuple(search.files), tuple(search.imports))
+
+
+def own_rules() -> Rules:
+    """What gotap weaves into every program, in the same vocabulary."""
+    files = [os.path.join(_ASPECTS, name) for name in sorted(os.listdir(_ASPECTS)) if name.endswith(".yaml")]
+    return Rules(tuple(aspect for file in files for aspect in read_rules(file).aspects), tuple(files), ())
+
+
+class _Search:
+    def __init__(self, locate: Locate) -> None:
+        self.locate = locate
+        self.aspects: list[Aspect] = []
+        self.files: list[str] = []
+        self.imports: list[ToolImport] = []
+        self.seen: set[str] = set()  # real paths, so that a link does not bring the same rules again
+
+    def package(self, folder: str) -> None:
+        """A folder's tool files and files of rules, those that it has."""
+        for name in TOOL_FILES:
+            self.tool_file(os.path.join(folder, name))
+        for name in RULE_FILES:
+            path = os.path.join(folder, name)
+            if os.path.lexists(path):
+                self.rule_file(path)
+
+    def tool_file(self, path: str) -> None:
+        if not os.path.lexists(path) or not self.first_visit(path):
+            return
+        imports = [item for item in read_tool_file(path) if item.path != _BUILT_IN]
+        self.imports.extend(imports)
+        folders = self.locate([item.path for item in imports]) if imports else {}
+        for item in imports:
+            if item.path not in folders:
+                raise MissingRules(
+                    item.file, item.line, f"no module of this build provides the package {item.path!r}",
+                    f"Run `go get {item.path}`, or write its version behind the import: `// v1.2.3`",
+                )  # fmt: skip
+            self.package(folders[item.path])
+
+    def rule_file(self, path: str) -> None:
+        if not self.first_visit(path):
+            return
+        rules = read_rules(path)
+        for extension in rules.extends:
+            self.extension(extension)
+        self.aspects.extend(rules.aspects)
+
+    def extension(self, extension: Extension) -> None:
+        if os.path.isdir(extension.path):
+            self.package(extension.path)
+        elif os.path.lexists(extension.path):
+            self.rule_file(extension.path)
+        else:
+            raise MissingRules(
+                extension.file, extension.line, f"`extends` names {extension.path}, which does not exist",
+                "Correct the path: it is relative to the folder of the file that names it",
+            )  # fmt: skip
+
+    def first_visit(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        if real in self.seen:
+            return False
+        self.seen.add(real)
+        self.files.append(path)
+        return True
