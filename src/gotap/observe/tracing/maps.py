@@ -78,7 +78,7 @@ class WorkMaps:
         self._hash(sf.HEADS, sf.GOROUTINE_KEY_SIZE, setting.head_size, GOROUTINES)
         self._map(sf.HEAD_TEMPLATE, MapType.ARRAY, 4, setting.head_size, 1)
         self._map(sf.HEAD_COUNT, MapType.ARRAY, 4, 16, 1)
-        self.maps[sf.HEAD_COUNT].update(bytes(4), struct.pack("<QQ", 0, self.maps[sf.HEADS].max_entries // 2))
+        self._count_heads()
         if setting.unwinder:
             self._map(sf.UNWINDERS, MapType.PROG_ARRAY, 4, 4, 1 + programs)
 
@@ -108,6 +108,19 @@ class WorkMaps:
         """The counters of a probe, see script_frame.Counter."""
         words = self.maps[sf.COUNTERS].lookup_sum(struct.pack("<I", probe))
         return [] if words is None else [int(word) for word in words]
+
+    def forget_calls(self) -> None:
+        """What is known of open calls goes: nobody is going to end them. No program of the script may run."""
+        names = [name for name in self.maps if name in (sf.CALLS, sf.HEADS) or name.startswith(sf.KEPT)]
+        for name in names:
+            for key in list(self.maps[name].keys()):
+                self.maps[name].delete(key)
+        if names:
+            self._count_heads()
+
+    def _count_heads(self) -> None:
+        """There are none, and half of all may stay though they have no open call."""
+        self.maps[sf.HEAD_COUNT].update(bytes(4), struct.pack("<QQ", 0, self.maps[sf.HEADS].max_entries // 2))
 
     def set_unwinder(self, index: int, program: Program) -> None:
         """Where tail calls by this number go; the map keeps the program."""

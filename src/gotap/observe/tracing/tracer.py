@@ -143,6 +143,8 @@ class Tracer:
 
     def load(self, executable: Executable | None, meanwhile: Meanwhile = None) -> None:
         """The first half of `attach`: programs are in the kernel and run nowhere."""
+        if self._number:
+            self.work.forget_calls()  # of the process before
         self._number = self.servers.number if self.servers is not None else self._number + 1
         sources = (self._source(part, self._code(part, number, executable)) for number, part in enumerate(self._parts))
         programs = self.machine.load(sources, meanwhile)
