@@ -1,0 +1,173 @@
+package gotaprt
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// poster sends requests over one HTTP/1.1 connection, which it keeps. net/http would be instrumented, and is not in
+// every program.
+type poster struct {
+	settings exportSettings
+	address  string // host:port
+	head     string // what stands in each request before the length
+	tls      *tls.Config
+	conn     net.Conn
+	reader   *bufio.Reader
+}
+
+// result is what became of a request. again: the same request may be sent once more, after wait.
+type result struct {
+	problem string
+	wait    time.Duration
+	again   bool
+}
+
+var errAuthorities = errors.New("OTEL_EXPORTER_OTLP_CERTIFICATE names a file without certificates in PEM")
+
+func newPoster(settings exportSettings) (*poster, error) {
+	u := settings.url
+	p := &poster{settings: settings}
+	port := u.Port()
+	if u.Scheme == "https" {
+		p.tls = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
+		if err := p.trust(); err != nil {
+			return nil, err
+		}
+		if port == "" {
+			port = "443"
+		}
+	} else if port == "" {
+		port = "80"
+	}
+	p.address = net.JoinHostPort(u.Hostname(), port)
+	var head strings.Builder
+	head.WriteString("POST " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\n")
+	fields := map[string]bool{"content-type": true, "content-length": true, "host": true, "connection": true,
+		"transfer-encoding": true, "content-encoding": true, "accept-encoding": true}
+	for _, pair := range settings.headers {
+		if name := strings.ToLower(pair[0]); !fields[name] {
+			fields[name] = true
+			head.WriteString(pair[0] + ": " + pair[1] + "\r\n")
+		}
+	}
+	if !fields["user-agent"] {
+		head.WriteString("User-Agent: gotap/" + Version + "\r\n")
+	}
+	head.WriteString("Content-Type: application/x-protobuf\r\nContent-Length: ")
+	p.head = head.String()
+	return p, nil
+}
+
+// trust reads the PEM files of the settings.
+func (p *poster) trust() error {
+	if p.settings.authorities != "" {
+		text, err := os.ReadFile(p.settings.authorities)
+		if err != nil {
+			return err
+		}
+		p.tls.RootCAs = x509.NewCertPool()
+		if !p.tls.RootCAs.AppendCertsFromPEM(text) {
+			return errAuthorities
+		}
+	}
+	if p.settings.certificate != "" {
+		pair, err := tls.LoadX509KeyPair(p.settings.certificate, p.settings.key)
+		if err != nil {
+			return err
+		}
+		p.tls.Certificates = []tls.Certificate{pair}
+	}
+	return nil
+}
+
+// post sends a body and waits for the answer until the deadline. A kept connection that the server has closed in the
+// meantime is renewed once.
+func (p *poster) post(body []byte, deadline time.Time) result {
+	kept := p.conn != nil
+	answer, err := p.exchange(body, deadline)
+	if kept && err != nil && !answer.begun && time.Now().Before(deadline) {
+		answer, err = p.exchange(body, deadline)
+	}
+	if err != nil {
+		return result{problem: p.settings.url.Host + ": " + err.Error(), again: true}
+	}
+	problem := p.settings.url.Host + " answered " + strconv.Itoa(answer.status)
+	switch answer.status {
+	case 429, 502, 503, 504: // opentelemetry-proto, docs/specification.md, Retryable Response Codes
+		return result{problem: problem, wait: answer.retryAfter, again: true}
+	}
+	if answer.status < 200 || answer.status > 299 {
+		return result{problem: problem}
+	}
+	if rejected := rejectedSpans(answer.body); rejected > 0 {
+		return result{problem: problem + ", but rejected " + strconv.FormatUint(rejected, 10) + " spans"}
+	}
+	return result{}
+}
+
+func (p *poster) exchange(body []byte, deadline time.Time) (answer answer, err error) {
+	defer func() {
+		if err != nil || !answer.keep {
+			p.close()
+		}
+	}()
+	if p.conn == nil {
+		if err = p.connect(deadline); err != nil {
+			return answer, err
+		}
+	}
+	if err = p.conn.SetDeadline(deadline); err != nil {
+		return answer, err
+	}
+	message := append([]byte(p.head+strconv.Itoa(len(body))+"\r\n\r\n"), body...)
+	if _, err = p.conn.Write(message); err != nil {
+		// A server that does not want the whole request may have said so before it closed the connection.
+		if answer, early := readAnswer(p.reader); early == nil {
+			answer.keep = false
+			return answer, nil
+		}
+		return answer, err
+	}
+	return readAnswer(p.reader)
+}
+
+func (p *poster) connect(deadline time.Time) error {
+	dialer := net.Dialer{Deadline: deadline, KeepAlive: 30 * time.Second}
+	conn, err := dialer.Dial("tcp", p.address)
+	if err != nil {
+		return err
+	}
+	if p.tls != nil {
+		secured := tls.Client(conn, p.tls)
+		secured.SetDeadline(deadline)
+		if err := secured.Handshake(); err != nil {
+			conn.Close()
+			return err
+		}
+		conn = secured
+	}
+	p.conn, p.reader = conn, bufio.NewReader(conn)
+	return nil
+}
+
+func (p *poster) close() {
+	if p.conn != nil {
+		p.conn.Close()
+		p.conn, p.reader = nil, nil
+	}
+}
+
+// rejectedSpans reads ExportTraceServiceResponse.partial_success.rejected_spans; 0 where there is none.
+func rejectedSpans(body []byte) uint64 {
+	partial, _ := protobufField(body, 1)
+	_, rejected := protobufField(partial, 1)
+	return rejected
+}

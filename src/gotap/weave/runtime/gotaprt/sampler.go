@@ -1,0 +1,36 @@
+package gotaprt
+
+import "encoding/binary"
+
+// always is the threshold below which every trace lies.
+const always uint64 = 1 << 63
+
+// sampler decides which spans are recorded: those of traces whose id, its last 8 bytes read big-endian and halved, is
+// below the threshold, as in the SDK of OpenTelemetry (sdk/trace/sampling.go, traceIDRatioSampler, v1.40), so that all
+// services of a trace agree. parentBased: a span that has a parent does as the parent does.
+type sampler struct {
+	threshold   uint64
+	parentBased bool
+}
+
+func (s sampler) root(traceID [16]byte) bool {
+	return binary.BigEndian.Uint64(traceID[8:])>>1 < s.threshold
+}
+
+func (s sampler) child(parent *identity) bool {
+	if s.parentBased {
+		return parent.sampled
+	}
+	return s.root(parent.traceID)
+}
+
+// samplers are the values of OTEL_TRACES_SAMPLER; those whose name ends in traceidratio take their threshold from
+// OTEL_TRACES_SAMPLER_ARG.
+var samplers = map[string]sampler{
+	"always_on":                {always, false},
+	"always_off":               {0, false},
+	"traceidratio":             {always, false},
+	"parentbased_always_on":    {always, true},
+	"parentbased_always_off":   {0, true},
+	"parentbased_traceidratio": {always, true},
+}
