@@ -112,10 +112,12 @@ class _Check:
     def names(self, action: _Action) -> None:
         """Fields of the root and of `.Function`, and functions; what `.` is inside of with and range is not known."""
         moved = any(block.word in ("with", "range", "define") for block in self.open)
+        before = ""
         for kind, text in action.tokens:
+            of_result, before = before == ")", text  # `(index $list 0).Key`: a field of what the call gave
             if kind == "word" and text not in _WORDS | _FUNCTIONS:
                 self.fail(action.line, f"there is no function {text!r}", suggestion(text, _FUNCTIONS))
-            if kind != "chain":
+            if kind != "chain" or of_result:
                 continue
             root, *fields = text.split(".")
             if root not in ("", "$") or (root == "" and moved):
