@@ -1,0 +1,3 @@
+module weavehelper
+
+go 1.21

@@ -1,0 +1,119 @@
+"""What the helper is asked and what it answers, as JSON; program/protocol.go is the other side.
+
+Import paths are those of `go list`: variants for tests carry ` [p.test]`. Lines count from 1, columns in bytes from 1,
+offsets in bytes from 0, all in files as they are on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct, field
+
+from gotap.weave.rules.model import Aspect
+
+
+class PackageFacts(Struct, frozen=True):
+    """One entry of `go list -deps`. `files`: absolute paths; `imports`: resolved; `lang`: `go1.21`; "": newest."""
+
+    import_path: str
+    name: str
+    dir: str
+    files: Sequence[str]
+    import_map: Mapping[str, str] = field(default_factory=dict)
+    imports: Sequence[str] = ()
+    module: str = ""
+    lang: str = ""
+    std: bool = False
+    main: bool = False
+    test_main: bool = False
+    for_test: str = ""
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """`packages`: all of the build, since types are needed; `targets`: those that may be changed, and among them
+    `internal`: those into which only aspects with `tracer_internal` are woven. `version`: what templates get as
+    Version. `main_modules`: whose packages `package-filter` means by `root`. `goarch`: decides the sizes of types.
+    """
+
+    goversion: str
+    goroot: str
+    packages: Sequence[PackageFacts]
+    targets: Sequence[str]
+    aspects: Sequence[Aspect]
+    internal: Sequence[str] = ()
+    main_modules: Sequence[str] = ()
+    configuration: Mapping[str, str] = field(default_factory=dict)
+    goarch: str = ""
+    version: str = ""
+
+
+class Edit(Struct, frozen=True):
+    """`delete` bytes at `offset` give way to `insert`: one line, but for what stands at a file's end. Edits of a file
+    are sorted and do not overlap; several at one offset are written in their order. `advice`: its index in the aspect.
+    """
+
+    package: str
+    file: str
+    offset: int
+    delete: int
+    insert: str
+    aspect: str
+    advice: int
+
+
+class Match(Struct, frozen=True):
+    aspect: str
+    advice: int
+    package: str
+    file: str
+    line: int
+    column: int
+    what: str
+
+
+class Unmatched(Struct, frozen=True):
+    aspect: str
+    reason: str
+
+
+class Reference(Struct, frozen=True, rename={"path": "import"}):
+    """`package` gets code that imports `path`, or needs it linked, for an aspect's sake."""
+
+    package: str
+    path: str
+    aspect: str
+
+
+class Language(Struct, frozen=True):
+    """`package` gets code of that language version, which is newer than its own."""
+
+    package: str
+    lang: str
+    aspect: str
+
+
+class Failure(Struct, frozen=True):
+    """A rule that cannot be followed, at the rule's line; `file` is empty where no place of the program is to blame."""
+
+    aspect: str
+    rule_file: str
+    rule_line: int
+    file: str
+    line: int
+    column: int
+    message: str
+
+
+class Answer(Struct, frozen=True):
+    """`imports` and `links`: packages that woven code imports or only needs linked. `bodiless`: packages that get
+    declarations of functions without bodies, which Go compiles only beside an assembly file, an empty one too."""
+
+    edits: tuple[Edit, ...]
+    matches: tuple[Match, ...]
+    unmatched: tuple[Unmatched, ...]
+    links: tuple[Reference, ...]
+    imports: tuple[Reference, ...]
+    languages: tuple[Language, ...]
+    bodiless: tuple[str, ...]
+    errors: tuple[Failure, ...]
