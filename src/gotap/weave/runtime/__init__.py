@@ -12,6 +12,6 @@ NAME = "gotaprt"
 
 @cache
 def sources() -> Mapping[str, bytes]:
-    """The package's Go files by name, for GOROOT/src/gotaprt: one of them imports what only the standard library may."""
+    """The package's Go files by name, for GOROOT/src/gotaprt: one imports what only the standard library may."""
     folder = Path(__file__).parent / NAME
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.go"))}

@@ -3,6 +3,7 @@ package gotaprt
 import (
 	"encoding/binary"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -62,6 +63,7 @@ type encoder struct {
 	span     []byte
 	part     []byte
 	value    []byte
+	epoch    int64 // when `began` was, in nanoseconds since 1970, by the clock as it is now set
 }
 
 func newEncoder(resource []attribute) encoder {
@@ -77,6 +79,8 @@ func newEncoder(resource []attribute) encoder {
 
 // request gives an ExportTraceServiceRequest of finished spans; it is valid until the next one.
 func (e *encoder) request(records []*record) []byte {
+	now := time.Now()
+	e.epoch = now.UnixNano() - int64(now.Sub(began))
 	e.spans = append(e.spans[:0], e.scope...)
 	for _, r := range records {
 		e.encodeSpan(r)
@@ -98,9 +102,8 @@ func (e *encoder) encodeSpan(r *record) {
 	}
 	to = appendText(to, 5, r.name)
 	to = appendVarint(to, 6, uint64(r.kind))
-	start := r.start.UnixNano()
-	to = appendFixed64(to, 7, uint64(start))
-	to = appendFixed64(to, 8, uint64(start+int64(r.duration)))
+	to = appendFixed64(to, 7, uint64(e.epoch+int64(r.start)))
+	to = appendFixed64(to, 8, uint64(e.epoch+int64(r.end)))
 	for i := range r.attributes {
 		to = e.appendAttribute(to, 9, &r.attributes[i])
 	}

@@ -13,12 +13,24 @@ func random() uint64 {
 	return maphash.Bytes(maphash.MakeSeed(), nil)
 }
 
-func newTraceID() (id [16]byte) {
-	for id == [16]byte{} {
-		binary.BigEndian.PutUint64(id[:8], random())
-		binary.BigEndian.PutUint64(id[8:], random())
+// newTrace gives the ids of a trace and of its root. The second is computed from the first, which is as unique and
+// spares a random number.
+func newTrace() (trace [16]byte, root [8]byte) {
+	high, low := random(), random()
+	if high == 0 && low == 0 {
+		low = 1
 	}
-	return id
+	binary.BigEndian.PutUint64(trace[:8], high)
+	binary.BigEndian.PutUint64(trace[8:], low)
+	// The finalizer of SplitMix64 (Steele, Lea, Flood 2014) is a bijection, so of 2^64 numbers one only gives 0.
+	mixed := high ^ low
+	mixed = (mixed ^ mixed>>30) * 0xbf58476d1ce4e5b9
+	mixed = (mixed ^ mixed>>27) * 0x94d049bb133111eb
+	if mixed ^= mixed >> 31; mixed == 0 {
+		mixed = 1
+	}
+	binary.BigEndian.PutUint64(root[:], mixed)
+	return trace, root
 }
 
 func newSpanID() (id [8]byte) {

@@ -111,7 +111,9 @@ func Headers(ctx context.Context, s *Span) (traceParent, traceState string) {
 		s = Current()
 	}
 	if s == nil {
-		return formatTraceParent(&identity{traceID: newTraceID(), spanID: newSpanID()}), ""
+		var unknown identity
+		unknown.traceID, unknown.spanID = newTrace()
+		return formatTraceParent(&unknown), ""
 	}
 	return formatTraceParent(&s.identity), s.traceState
 }
