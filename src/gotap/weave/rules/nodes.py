@@ -20,6 +20,9 @@ SIZE_LIMIT = 4 << 20
 #: Join points and lists that lie in one another; an anchor that contains its own alias would be endless.
 DEPTH_LIMIT = 100
 
+#: Values of a file as often as they are read: aliases in aliases make a short file describe any number of them.
+VALUE_LIMIT = 100_000
+
 _NULL = frozenset(["", "~", "null", "Null", "NULL"])
 _TRUE = frozenset(["true", "True", "TRUE"])
 _FALSE = frozenset(["false", "False", "FALSE"])
@@ -29,17 +32,30 @@ _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's reader where PyYAML was built with it
 
 
+class _Document:
+    """What the nodes of a file share. `values`: how many have been looked at."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.values = 0
+
+
 class Node:
     """One value of a file. `line` counts from one."""
 
-    def __init__(self, file: str, node: yaml.Node, depth: int = 0) -> None:
-        self.file = file
+    def __init__(self, document: _Document, node: yaml.Node, depth: int = 0) -> None:
+        self.file = document.file
         self.line: int = node.start_mark.line + 1
+        self._document = document
         self._node = node
         self._depth = depth
+        document.values += 1
         if depth > DEPTH_LIMIT:
             self.fail(NotYaml, f"values lie more than {DEPTH_LIMIT} deep in one another",
                       "An anchor that contains its own alias never ends; write the value out")  # fmt: skip
+        if document.values > VALUE_LIMIT:
+            self.fail(NotYaml, f"there are more than {VALUE_LIMIT} values, each counted wherever an alias repeats it",
+                      "Split the file, or use fewer aliases")  # fmt: skip
 
     def fail(self, kind: type[InvalidRule], message: str, remedy: str) -> NoReturn:
         raise kind(self.file, self.line, message, remedy)
@@ -157,11 +173,28 @@ class Node:
         return None
 
     def _child(self, node: yaml.Node) -> Node:
-        return Node(self.file, node, self._depth + 1)
+        return Node(self._document, node, self._depth + 1)
 
 
 def compose(file: str) -> Node | None:
     """The file's only document; None when it is empty. UnreadableRules, NotYaml."""
+    text = _text(file)
+    try:
+        _check_depth(file, text)
+        root: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        remedy = "Check indentation, colons and quotes at and above that line"
+        raise NotYaml(file, mark.line + 1 if mark else 0, f"is not YAML: {problem}", remedy) from error
+    except yaml.YAMLError as error:  # a character that YAML forbids
+        raise NotYaml(file, 0, f"is not YAML: {' '.join(str(error).split())}", "Remove that character") from error
+    if root is None or (isinstance(root, yaml.ScalarNode) and not root.style and root.value in _NULL):
+        return None
+    return Node(_Document(file), root)
+
+
+def _text(file: str) -> str:
     try:
         with open(file, "rb") as stream:
             data = stream.read(SIZE_LIMIT + 1)
@@ -172,17 +205,21 @@ def compose(file: str) -> Node | None:
         remedy = "Split it, and name the parts in `extends:`"
         raise UnreadableRules(file, 0, f"is larger than {SIZE_LIMIT >> 20} MiB", remedy)
     try:
-        root: yaml.Node | None = yaml.compose(data.decode("utf-8-sig"), Loader=_LOADER)
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UnreadableRules(file, line, "is not UTF-8", "Save the file as UTF-8") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = ", ".join(part for part in (error.context, error.problem) if part)
-        remedy = "Check indentation, colons and quotes at and above that line"
-        raise NotYaml(file, mark.line + 1 if mark else 0, f"is not YAML: {problem}", remedy) from error
-    except yaml.YAMLError as error:  # a character that YAML forbids
-        raise NotYaml(file, 0, f"is not YAML: {' '.join(str(error).split())}", "Remove that character") from error
-    except RecursionError:
-        raise NotYaml(file, 0, "values lie too deep in one another", "Write them flatter") from None
-    return None if root is None else Node(file, root)
+
+
+def _check_depth(file: str, text: str) -> None:
+    """libyaml's composer calls itself for each level and overflows the C stack; its parser of events does not."""
+    depth = 0
+    events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > DEPTH_LIMIT:
+            line = event.start_mark.line + 1
+            raise NotYaml(file, line, f"values lie more than {DEPTH_LIMIT} deep in one another", "Write them flatter")
