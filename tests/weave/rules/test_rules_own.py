@@ -21,12 +21,12 @@ def test_they_are_read() -> None:
 
 def test_what_the_runtime_imports_is_changed_by_internal_aspects_only() -> None:
     internal = {name for name, aspect in own().items() if aspect.tracer_internal}
-    assert {"value", "inheritance", "end", "os.Exit"} <= internal
+    assert {"goroutine.value", "goroutine.inheritance", "goroutine.end", "exit.flush"} <= internal
     assert "//gotap:span" not in internal
 
 
 def test_functions_of_the_scheduler_get_neither_defer_nor_literal() -> None:
-    for name in ("value", "inheritance", "end"):
+    for name in ("goroutine.value", "goroutine.inheritance", "goroutine.end"):
         for advice in own()[name].advice:
             text = "" if isinstance(advice, model.AddStructField | model.AddBlankImport) else advice.template.text
             assert "defer" not in text.split()

@@ -62,8 +62,7 @@ JOIN_POINTS: dict[str, model.JoinPoint] = {
     "{value-declaration: 'map[string] [] *net/http.Request'}": model.ValueDeclaration(
         type="map[string][]*net/http.Request"
     ),
-    "{value-declaration: '<-chan  error'}": model.ValueDeclaration(type="<-chan error"),
-    "{value-declaration: 'chan<- [4]byte'}": model.ValueDeclaration(type="chan<- [4]byte"),
+    "{value-declaration: 'chan  []error'}": model.ValueDeclaration(type="chan []error"),
     "{declaration-of: example.com/a-b/c.Größe}": model.DeclarationOf(name="example.com/a-b/c.Größe"),
     "{function-body: {function: [{name: ''}]}}": model.FunctionBody(of=model.Function(options=(model.Name(name=""),))),
 }
@@ -78,6 +77,7 @@ OPTIONS: dict[str, model.FunctionOption] = {
     "{signature: {args: [context.Context, int], returns: [error]}}": model.Signature(
         args=("context.Context", "int"), returns=("error",)
     ),
+    "{signature-contains: {args: [...string]}}": model.SignatureContains(args=("...string",)),
     "{signature-contains: {returns: [error]}}": model.SignatureContains(returns=("error",)),
     "{result-implements: io.Reader}": model.ResultImplements(type="io.Reader"),
     "{final-result-implements: error}": model.FinalResultImplements(type="error"),

@@ -21,7 +21,7 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 _NOT_IN_PATHS = re.compile(r"[\s!\"#$%&'()*,:;<=>?\[\\\]^`{|}\ufffd\x00-\x1f\x7f]")
 
 _LANGUAGE = re.compile(r"go1\.\d{1,3}")
-_MODIFIER = re.compile(r"\*|\[\d*\]|<-\s*chan\s+|chan\s*<-\s*|chan\s+")
+_MODIFIER = re.compile(r"\*|\[\]|\.\.\.|chan\s+(?!<-)")
 
 _NAME_REMEDY = "Write a Go name, such as `net/http.Get`: the import path in full, a dot, the identifier"
 _TYPE_REMEDY = "Write a Go type with its import path in full, such as `*net/http.Request`, `error` or `[]string`"
@@ -77,7 +77,7 @@ def language(node: Node, what: str) -> str:
 
 
 def type_text(node: Node, what: str) -> str:
-    """A type: names, pointers, slices, arrays, channels, maps, `interface{}` (which becomes `any`); no spare spaces."""
+    """A type: names, `*`, `[]`, `...`, `chan`, `map[K]`; `interface{}` becomes `any`; no spare spaces."""
     return _Type(node, what).parse()
 
 
@@ -89,37 +89,24 @@ class _Type:
         self.text = node.text(what).strip()
 
     def parse(self) -> str:
-        parsed, rest = self.type(self.text)
-        if rest:
-            self.fail()
-        return parsed
+        return self.type(self.text)
 
     def fail(self) -> NoReturn:
-        self.node.fail(InvalidGoName, f"{self.what} {self.text!r} is no type", _TYPE_REMEDY)
+        self.node.fail(InvalidGoName, f"{self.what} {self.text!r} is no type that rules know", _TYPE_REMEDY)
 
-    def type(self, text: str) -> tuple[str, str]:
-        """The type that `text` begins with, and what follows it."""
+    def type(self, text: str) -> str:
         modifier = _MODIFIER.match(text)
         if modifier:
-            inner, rest = self.type(text[modifier.end() :].lstrip())
-            word = " ".join(modifier.group().replace("<-", " <- ").split()).replace("<- chan", "<-chan")
-            word = word.replace("chan <-", "chan<-")
-            return word + (" " if "chan" in word else "") + inner, rest
+            inner = self.type(text[modifier.end() :].lstrip())
+            return "chan " + inner if modifier.group().startswith("chan") else modifier.group() + inner
         if text.startswith("map["):
-            key, rest = self.type(text[4:].lstrip())
-            if not rest.startswith("]"):
+            key, bracket, value = text[4:].partition("]")
+            if not bracket:
                 self.fail()
-            value, rest = self.type(rest[1:].lstrip())
-            return f"map[{key}]{value}", rest
-        empty = re.match(r"interface\s*\{\s*\}", text)
-        if empty:
-            return "any", text[empty.end() :]
-        return self.named(text)
-
-    def named(self, text: str) -> tuple[str, str]:
-        end = text.find("]")  # of a map's key
-        name, rest = (text, "") if end < 0 else (text[:end].rstrip(), text[end:])
-        path, dot, last = name.rpartition(".")
-        if not is_identifier(last) or (dot and not is_import_path(path)):
+            return f"map[{self.type(key.strip())}]{self.type(value.lstrip())}"
+        if re.fullmatch(r"interface\s*\{\s*\}", text):
+            return "any"
+        path, dot, name = text.rpartition(".")
+        if not is_identifier(name) or (dot and not is_import_path(path)):
             self.fail()
-        return name, rest
+        return text
