@@ -187,6 +187,7 @@ def _unknown(command: str, targets: set[str]) -> str:
         return f"there is no `gotap {name}`"
     known = generate.options_of(name)
     own = rest[: rest.index("--")] if "--" in rest else rest
+    own = [] if name == "go" else own  # whose words are those of another command
     options = [word.partition("=")[0] for word in own if word.startswith("-")]
     return next((f"`gotap {name}` has no option {option}" for option in options if option not in known), "")
 

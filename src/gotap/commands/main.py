@@ -23,6 +23,8 @@ COMMANDS = {
     "attach": ("gotap.commands.attach", "watch what already runs"),
     "trace": ("gotap.commands.trace", "ask a live Go program: calls, arguments, results, latency"),
     "detach": ("gotap.commands.detach", "take out of a process what a gotap has put into its code"),
+    "go": ("gotap.commands.go", "the go command, with instrumentation compiled in"),
+    "weave": ("gotap.commands.weave", "what `gotap go build` would compile in, and where"),
     "inspect": ("gotap.commands.inspect", "can it be observed, by what, if not why, and what to change"),
     "ps": ("gotap.commands.ps", "all programs that run, with what can be watched of each"),
     "doctor": ("gotap.commands.doctor", "what this host allows, each with the remedy when it is missing"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -102,6 +102,14 @@ def list_closure(toolchain: Toolchain, packages: Sequence[str], directory: str) 
     if done.returncode:
         raise ListError(f"`go list` fails: {done.stderr.strip()}", "check the Go installation")
     return set(done.stdout.split())
+
+
+def locate(toolchain: Toolchain, packages: Collection[str], directory: str) -> dict[str, str]:
+    """Folders of packages by import path, of those that the build's modules provide."""
+    words = [toolchain.go, "list", "-e", "-find", "-tags=tools", "-f={{.ImportPath}}\t{{.Dir}}", "--", *packages]
+    done = subprocess.run(words, cwd=directory, capture_output=True, text=True, errors="replace")
+    found = (line.partition("\t") for line in done.stdout.splitlines())
+    return {path: folder for path, _, folder in found if folder}
 
 
 def _objects(text: str) -> Iterator[Any]:

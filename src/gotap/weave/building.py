@@ -1,0 +1,39 @@
+"""The go command that builds what was planned: the user's own words, with another GOROOT and an overlay."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from gotap.weave.arguments import CommandLine
+from gotap.weave.overlay import overlay
+from gotap.weave.plan import Plan
+
+
+def command(plan: Plan, words: Sequence[str], line: CommandLine) -> tuple[list[str], dict[str, str]]:
+    """Words and environment. The command is the user's own unless something is woven. Raises CacheError."""
+    environment = dict(os.environ)
+    if plan.goroot is None:
+        return [plan.toolchain.go, *words], environment
+    if "GOROOT" in environment:  # else the command finds it by where it is, and the programs it runs do not see it
+        environment["GOROOT"] = str(plan.goroot)
+    changed = {one.path: one.after for one in plan.files if not one.standard}
+    head, rest = list(words[1 : len(words) - len(line.rest)]), list(line.rest)
+    directory = _take(head, "C")
+    if changed:
+        _take(head, "overlay")
+        head.insert(0, f"-overlay={overlay(changed, plan.overlay)}")
+    return [str(plan.goroot / "bin" / "go"), words[0], *directory, *head, *rest], environment
+
+
+def _take(words: list[str], name: str) -> list[str]:
+    """The words of a flag with a value, taken out."""
+    taken: list[str] = []
+    at = 0
+    while at < len(words):
+        plain = words[at].removeprefix("-").removeprefix("-") if words[at].startswith("-") else ""
+        count = 2 if plain == name else 1 if plain.startswith(f"{name}=") else 0
+        taken += words[at : at + count]
+        del words[at : at + count]
+        at += not count
+    return taken

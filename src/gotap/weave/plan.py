@@ -1,0 +1,193 @@
+"""What is to be built otherwise, and how: rules, packages, matches, changed files. Nothing outside of gotap's cache is
+written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from gotap import __version__
+from gotap.weave.arguments import CommandLine, split_goflags
+from gotap.weave.cache import cache_folder
+from gotap.weave.edits import Edit, apply
+from gotap.weave.errors import NotComposable, RuleError
+from gotap.weave.goroot import shadow_goroot
+from gotap.weave.helper.helper import Helper
+from gotap.weave.helper.protocol import Answer, Match, PackageFacts, Request, Unmatched
+from gotap.weave.listing import Package, list_closure, list_packages, locate
+from gotap.weave.overlay import own_overlay
+from gotap.weave.rules.discovery import Rules, discover, own_rules
+from gotap.weave.runtime import NAME as RUNTIME
+from gotap.weave.runtime import sources
+from gotap.weave.toolchain import Toolchain, find_toolchain
+
+#: gotap's own rules that serve others: woven only where something else is.
+_BASE = ("goroutine.yaml", "exit.yaml", "orchestrion.yaml")
+
+
+class File(Struct, frozen=True):
+    """A Go file that changes. `package`: import path; `standard`: of the standard library."""
+
+    path: str
+    package: str
+    standard: bool
+    before: bytes
+    after: bytes
+
+
+class Plan(Struct, frozen=True):
+    """`goroot`: to build with; None: nothing is woven, so that the user's own go does. `overlay`: what the user
+    replaces besides."""
+
+    toolchain: Toolchain
+    files: tuple[File, ...]
+    matches: tuple[Match, ...]
+    unmatched: tuple[Unmatched, ...]
+    rules: Rules
+    goroot: Path | None
+    overlay: Mapping[str, str]
+
+
+def plan(line: CommandLine, directory: str) -> Plan:
+    """How a command is carried out in a directory. Raises what gotap.weave.errors has, and InvalidRule."""
+    toolchain = find_toolchain(directory)
+    overlay = _overlay_of(line, toolchain, directory)
+    packages = list_packages(toolchain, line, directory)
+    rules = _rules(toolchain, packages, directory)
+    runtime = {f"src/{RUNTIME}/{name}": content for name, content in sources().items()}
+    base = shadow_goroot(toolchain, runtime)
+    inner = _runtime_closure(toolchain, base, directory)
+    answer = _ask(toolchain, packages, rules, inner)
+    if not _serves(answer, rules):
+        return Plan(toolchain, (), (), answer.unmatched, rules, None, overlay)
+    files = tuple(_changed(answer, {one.import_path: one for one in packages}))
+    _refuse(line, files, overlay)
+    goroot = Path(toolchain.goroot)
+    changed = {str(Path(one.path).relative_to(goroot)): one.after for one in files if one.standard}
+    root = shadow_goroot(toolchain, {**runtime, **changed})
+    return Plan(toolchain, files, answer.matches, answer.unmatched, rules, root, overlay)
+
+
+def _overlay_of(line: CommandLine, toolchain: Toolchain, directory: str) -> Mapping[str, str]:
+    named = line.value("overlay")
+    if named is None:
+        flags = [flag.value for flag in split_goflags(toolchain.variables["GOFLAGS"]) if flag.name == "overlay"]
+        named = flags[-1] if flags else None
+    return own_overlay(os.path.join(directory, named)) if named else {}
+
+
+def _rules(toolchain: Toolchain, packages: Sequence[Package], directory: str) -> Rules:
+    """gotap's own, then those of the main modules, by the order of their folders."""
+    own = own_rules()
+    folders = {one.module.dir for one in packages if one.module is not None and one.module.main and one.module.dir}
+
+    def where(paths: Collection[str]) -> Mapping[str, str]:
+        return locate(toolchain, paths, directory)
+
+    found = [own, *(discover(folder, where) for folder in sorted(folders))]
+    return Rules(
+        tuple(aspect for one in found for aspect in one.aspects),
+        tuple(file for one in found for file in one.files),
+        tuple(item for one in found for item in one.imports),
+    )
+
+
+def _runtime_closure(toolchain: Toolchain, base: Path, directory: str) -> set[str]:
+    """The injected runtime and all that it imports: what ordinary rules do not touch."""
+    shadow = Toolchain(str(base / "bin" / "go"), toolchain.variables)
+    return list_closure(shadow, [RUNTIME], directory)
+
+
+def _ask(toolchain: Toolchain, packages: Sequence[Package], rules: Rules, inner: Collection[str]) -> Answer:
+    variants = {one.for_test for one in packages if one.for_test}
+    known = [one for one in packages if not one.is_test_main]
+    weavable = [one for one in known if _is_weavable(one, toolchain) and one.import_path not in variants]
+    request = Request(
+        goversion=toolchain.version,
+        goroot=toolchain.goroot,
+        goarch=toolchain.variables["GOARCH"],
+        version=__version__,
+        packages=[_facts(one) for one in known],
+        targets=[one.import_path for one in weavable],
+        internal=[one.import_path for one in weavable if one.path in inner],
+        main_modules=sorted({one.module.path for one in packages if one.module is not None and one.module.main}),
+        aspects=rules.aspects,
+    )
+    answer = Helper.built(toolchain.go, toolchain.version, cache_folder() / "helper").ask(request)
+    if answer.errors:
+        raise rule_error(answer)
+    return answer
+
+
+def _is_weavable(package: Package, toolchain: Toolchain) -> bool:
+    """Whether its files can be replaced: not in the module cache, where the go command refuses it (Go 1.25)."""
+    if package.path == "unsafe" or not package.files():
+        return False
+    cache = os.path.join(toolchain.variables["GOMODCACHE"], "")
+    return package.standard or not package.dir.startswith(cache)
+
+
+def _facts(one: Package) -> PackageFacts:
+    module = one.module
+    return PackageFacts(
+        import_path=one.import_path,
+        name=one.name,
+        dir=one.dir,
+        files=one.files(),
+        import_map=one.import_map,
+        imports=list(one.imports),
+        module=module.path if module is not None else "",
+        lang=f"go{module.go_version}" if module is not None and module.go_version else "",
+        std=one.standard,
+        main=module is not None and module.main,
+        test_main=one.is_test_main,
+        for_test=one.for_test,
+    )
+
+
+def rule_error(answer: Answer) -> RuleError:
+    """All that is wrong, each at the rule's line and the user's."""
+    lines = []
+    for one in answer.errors:
+        at = f" at {one.file}:{one.line}:{one.column}" if one.file else ""
+        lines.append(f"{one.rule_file}:{one.rule_line}: {one.aspect}: {one.message}{at}")
+    return RuleError("\n".join(lines), "mend the rule, or take it out")
+
+
+def _serves(answer: Answer, rules: Rules) -> bool:
+    """Whether anything is woven but what only serves other rules."""
+    base = {one.id for one in rules.aspects if os.path.basename(one.file) in _BASE}
+    return any(match.aspect not in base for match in answer.matches)
+
+
+def _changed(answer: Answer, packages: Mapping[str, Package]) -> Iterator[File]:
+    """Files with their edits. A file that two variants of a package share is changed in the same way in both."""
+    edits: dict[str, dict[str, list[Edit]]] = {}
+    for one in answer.edits:
+        edits.setdefault(one.file, {}).setdefault(one.package, []).append(Edit(one.offset, one.delete, one.insert))
+    for path, variants in sorted(edits.items()):
+        (package, own), *others = variants.items()
+        if any(other != own for _, other in others):
+            names = " and ".join(variants)
+            raise RuleError(f"rules change {path} in {names} each in another way", "make the rules more general")
+        before = Path(path).read_bytes()
+        found = packages[package]
+        yield File(path, found.path, found.standard, before, apply(before, own))
+
+
+def _refuse(line: CommandLine, files: Sequence[File], overlay: Mapping[str, str]) -> None:
+    """What cannot be had together, before anything is built. Raises NotComposable."""
+    own = [one.path for one in files if not one.standard]
+    for path in own:
+        if path in overlay:
+            raise NotComposable(f"the overlay replaces {path}, which rules change too", "take one of them out")
+    covered = [name for name in ("cover", "coverpkg", "coverprofile", "covermode") if line.value(name) is not None]
+    if own and covered:
+        raise NotComposable(
+            f"-{covered[0]} and {os.path.relpath(own[0])}: the go command covers files as they are on disk, without "
+            "what is woven into them (golang/go#73802)",
+            f"leave -{covered[0]} out, or run `go {line.verb}` without gotap",
+        )

@@ -1,0 +1,174 @@
+"""`gotap go build` and its kin on real modules: what programs send, and that nothing else about them is another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
+
+from cli import attributes
+from otlp_server import collector
+from weavecases import SPANS, go, module, run, spans, tree, weave
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("GOTAP_CACHE", str(tmp_path_factory.mktemp("gotap cache ä")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A path with a space and letters of another alphabet."""
+    return module(tmp_path / "mein Prögramm", {"main.go": SPANS})
+
+
+def test_functions_with_the_directive_are_spans(app: Path) -> None:
+    before = tree(app)
+    done = go(app, "build", "-o", str(app.parent / "woven"), ".")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert tree(app) == before
+    with collector() as otlp:
+        ended = run(app.parent / "woven", to=otlp)
+        assert ended.code == 7, ended.err
+        found = {}
+        for span in spans(otlp):
+            found.setdefault(span.name, []).append(span)
+    assert {name: len(all) for name, all in found.items()} == {
+        "main.work": 3, "inside": 2, "main.(*stack).push": 1, "main.falls": 1,
+    }  # fmt: skip
+    works = {span.span_id: span for span in found["main.work"]}
+    assert all(attributes(span.attributes)["customer"] == "42" for span in works.values())
+    assert all(span.trace_id == works[span.parent_span_id].trace_id for span in found["inside"])
+    failed = [span for span in works.values() if span.status.code == Status.STATUS_CODE_ERROR]
+    assert [span.status.message for span in failed] == ["three"]
+    assert found["main.falls"][0].status.code == Status.STATUS_CODE_ERROR
+
+
+def test_places_and_panics_are_those_of_the_plain_program(app: Path) -> None:
+    programs = {}
+    for woven in (False, True):
+        path = app.parent / f"woven{woven}"
+        assert go(app, "build", "-o", str(path), ".", woven=woven).code == 0
+        programs[woven] = run(path, "boom")
+    assert programs[True].out == programs[False].out
+    assert programs[True].code == programs[False].code == 2
+    assert traces(programs[True].err) == traces(programs[False].err)
+
+
+def traces(text: str) -> list[str]:
+    """Functions and places of a goroutine's stack; offsets in functions and addresses are those of other code."""
+    lines = [line.split(" +0x")[0].split("(0x")[0].split("({0x")[0] for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("goroutine ")]
+
+
+def test_a_second_build_is_the_same_and_a_plain_one_what_it_was(app: Path) -> None:
+    def built(name: str, *, woven: bool) -> bytes:
+        path = app.parent / name
+        assert go(app, "build", "-o", str(path), ".", woven=woven).code == 0
+        return path.read_bytes()
+
+    plain = built("plain", woven=False)
+    one = built("one", woven=True)
+    assert built("two", woven=True) == one != plain
+    assert built("again", woven=False) == plain
+
+
+def test_run_and_test(app: Path) -> None:
+    test = """package main
+
+import (
+	"context"
+	"testing"
+)
+
+func TestWork(t *testing.T) {
+	if n, err := work(context.Background(), 2); n != 4 || err != nil {
+		t.Fatal(n, err)
+	}
+}
+"""
+    module(app, {"main_test.go": test})
+    with collector() as otlp:
+        ended = go(app, "run", ".", OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url)
+        assert (ended.code, "exit status 7" in ended.err) == (1, True)
+        assert len(spans(otlp)) == 7
+    with collector() as otlp:
+        ended = go(app, "test", "-count=1", "-v", ".", OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url)
+        assert ended.code == 0, ended.out + ended.err
+        assert "--- PASS: TestWork" in ended.out
+        assert [span.name for span in spans(otlp)] == ["inside", "main.work"]
+
+
+RULES = """aspects:
+  - id: loud prints
+    join-point:
+      function-call: fmt.Println
+    advice:
+      - wrap-expression:
+          imports:
+            fmt: fmt
+          template: |-
+            func() (int, error) { fmt.Print("loud: "); return {{ . }} }()
+"""
+
+
+def test_rules_of_the_module(tmp_path: Path) -> None:
+    text = 'package main\n\nimport "fmt"\n\nfunc main() {\n\tfmt.Println("hello")\n}\n'
+    app = module(tmp_path / "app", {"main.go": text, "orchestrion.yml": RULES})
+    assert go(app, "run", ".").out == "loud: hello\n"
+    listed = weave(app, "--list", ".")
+    assert "loud prints" in listed.out
+    assert "main.go:6:2" in listed.out
+    diff = weave(app, "--diff", ".")
+    assert (diff.code, diff.err) == (0, "")
+    assert diff.out.startswith("--- a/main.go\n+++ b/main.go\n")
+    assert '-\tfmt.Println("hello")\n' in diff.out
+    explained = weave(app, "--explain", "main.go:6", ".")
+    assert explained.out.startswith("loud prints  (orchestrion.yml:2): ")
+    assert weave(app, "--explain", "main.go:1", ".").out == "nothing is woven at main.go:1\n"
+
+
+def test_what_has_nothing_to_weave_is_built_as_ever(tmp_path: Path) -> None:
+    app = module(tmp_path / "app", {"main.go": "package main\n\nfunc main() { println(1) }\n"})
+    programs = []
+    for woven in (False, True):
+        assert go(app, "build", "-o", "out", ".", woven=woven).code == 0
+        programs.append((app / "out").read_bytes())
+    assert programs[0] == programs[1]
+
+
+NO_PACKAGE = 'package main\n\nimport _ "example.com/none"\n\nfunc main() {}\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "said"),
+    [
+        ({"main.go": NO_PACKAGE}, ["build", "."], "example.com/none"),
+        ({"main.go": SPANS, "gotap.yaml": "aspects:\n  - id: x\n    join-point: {nowhere: y}\n    advice: []\n"},
+         ["build", "."], "gotap.yaml:3"),
+        ({"main.go": SPANS}, ["test", "-cover", "."], "-cover"),
+        ({"main.go": SPANS}, ["build", "-overlay=none.json", "."], "none.json"),
+    ],
+    ids=["a package that is not there", "an unknown join point", "coverage", "an overlay that is not there"],
+)  # fmt: skip
+def test_what_cannot_be_done_is_told_before_anything_is_built(
+    files: dict[str, str], words: list[str], said: str, tmp_path: Path
+) -> None:
+    app = module(tmp_path / "app", files)
+    before = tree(app)
+    done = go(app, *words)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("gotap: ")
+    assert said in done.err
+    assert tree(app) == before
+
+
+def test_verbs_that_build_nothing_are_gos_own(tmp_path: Path) -> None:
+    app = module(tmp_path / "app", {"main.go": SPANS})
+    assert go(app, "env", "GOMOD").out == f"{app}/go.mod\n"
+    assert go(app, "vet", ".").code == 0
+    assert go(app, "nonsense").code == 2
