@@ -73,25 +73,19 @@ func (c functionCall) matches(at place) bool {
 	if identifier == nil || identifier.Name != c.name {
 		return false
 	}
-	object := at.file.target.types().Uses[identifier]
-	if object == nil {
-		return false
+	info := at.file.target.types()
+	if qualifier := qualifierOf(call); qualifier != nil {
+		imported, ok := info.Uses[qualifier].(*types.PkgName)
+		return ok && c.path == publicPath(imported.Imported().Path())
 	}
-	if _, isVariable := object.(*types.Var); isVariable && !packageLevel(object) {
-		return false
-	}
-	if function, isFunction := object.(*types.Func); isFunction && function.Type().(*types.Signature).Recv() != nil {
-		return false
+	object := info.Uses[identifier]
+	if object == nil || object.Pkg() != nil && object.Parent() != object.Pkg().Scope() {
+		return false // a method, a field, or something local
 	}
 	if object.Pkg() == nil || object.Pkg() == at.file.target.pkg {
 		return c.path == ""
 	}
-	return publicPath(object.Pkg().Path()) == c.path
-}
-
-// packageLevel tells whether an object is declared outside of functions.
-func packageLevel(object types.Object) bool {
-	return object.Pkg() != nil && object.Parent() == object.Pkg().Scope()
+	return publicPath(object.Pkg().Path()) == c.path // by a dot import
 }
 
 // calledName is the name of what is called: of `f(…)`, `p.f(…)`, `f[T](…)`.
@@ -103,6 +97,16 @@ func calledName(call *ast.CallExpr) *ast.Ident {
 		return called.Sel
 	}
 	return nil
+}
+
+// qualifierOf is the x of a call of `x.f`, nil for other calls.
+func qualifierOf(call *ast.CallExpr) *ast.Ident {
+	selector, ok := uninstantiated(unparen(call.Fun)).(*ast.SelectorExpr)
+	if !ok {
+		return nil
+	}
+	qualifier, _ := unparen(selector.X).(*ast.Ident)
+	return qualifier
 }
 
 // A methodCall is a call of a method through a value whose static type is the receiver or a pointer to it.
@@ -237,7 +241,7 @@ func (v valueDeclaration) matches(at place) bool {
 		return true
 	}
 	object := at.file.target.types().Defs[spec.Names[0]]
-	return object != nil && object.Type() != nil && v.name.matches(object.Type(), at.file.target.path)
+	return object != nil && object.Type() != nil && v.name.matches(types.Default(object.Type()), at.file.target.path)
 }
 
 // A declarationOf is the declaration of one function, variable or constant of a package.
