@@ -1,0 +1,269 @@
+"""gotap's own aspects in real programs: who inherits a goroutine's span, when that is dropped, and which panics count.
+
+The program is one; what it does is its first argument. It sends what happened to a collector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from cli import attributes
+from gobuild import NEWEST
+from otlp_server import collector
+from weavecases import go, module, run, spans
+
+RELEASES = ("1.21.13", pytest.param("1.24.13", marks=pytest.mark.matrix), NEWEST)
+
+MAIN = """package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+)
+
+//gotap:span
+func leaf() {}
+
+//gotap:span
+func parent(inside func()) { inside() }
+
+// each runs a function on n goroutines, all of which are alive at once, and waits until they have ended.
+func each(n int, f func()) {
+	var ready, ended sync.WaitGroup
+	ready.Add(n)
+	ended.Add(n)
+	for i := 0; i < n; i++ {
+		go func() {
+			defer ended.Done()
+			ready.Done()
+			ready.Wait()
+			f()
+		}()
+	}
+	ended.Wait()
+}
+
+func nothing() {}
+
+var ways = map[string]func(){
+	"children": func() { parent(func() { each(2, func() { each(1, leaf) }) }) },
+	"others":   func() { parent(func() { each(100, nothing) }); each(100, leaf) },
+	"exits":    func() { parent(func() { each(100, runtime.Goexit) }); each(100, leaf) },
+	"many":     many,
+	"panics":   panics,
+}
+
+// many starts goroutines in a span each, and tells by how many bytes the heap has grown.
+func many() {
+	var before, after runtime.MemStats
+	round := func() { each(50, func() { each(50, nothing) }) }
+	parent(round)
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := 0; i < 200; i++ {
+		parent(round)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	fmt.Println(int64(after.HeapAlloc) - int64(before.HeapAlloc))
+}
+
+//gotap:span
+func fails() error { return errors.New("x") }
+
+//gotap:span
+func falls() { panic("x") }
+
+//gotap:span
+func fallsDeep(n int) (int, error) {
+	var frame [512]byte
+	if n == 0 {
+		var none *int
+		return *none, errors.New("never")
+	}
+	frame[n%512] = 1
+	m, err := fallsDeep(n - 1)
+	return m + int(frame[0]), err
+}
+
+//gotap:span
+func recovers() error {
+	defer func() { recover() }()
+	panic("x")
+}
+
+//gotap:span
+func recoversAndFails() (err error) {
+	defer func() { err = fmt.Errorf("%v", recover()) }()
+	panic("x")
+}
+
+//gotap:span
+func cleans() {}
+
+//gotap:span
+func fallsAgain() {
+	defer func() {
+		cleans()
+		panic("y")
+	}()
+	panic("x")
+}
+
+//gotap:span
+func exits() { runtime.Goexit() }
+
+//gotap:span
+func succeeds() (error, int) { return errors.New("not the last"), 0 }
+
+func panics() {
+	guard := func(f func()) {
+		defer func() {
+			cleans()
+			recover()
+			cleans()
+		}()
+		f()
+	}
+	fails()
+	guard(falls)
+	guard(func() { fallsDeep(200) })
+	recovers()
+	recoversAndFails()
+	guard(fallsAgain)
+	each(1, exits)
+	succeeds()
+}
+
+func main() { ways[os.Args[1]]() }
+"""
+
+PULL = """//go:build go1.23
+
+package main
+
+import "iter"
+
+func init() {
+	ways["coroutines"] = func() {
+		parent(func() {
+			for i := 0; i < 100; i++ {
+				next, stop := iter.Pull(func(yield func(int) bool) { leaf(); yield(1) })
+				next()
+				defer stop()
+			}
+		})
+		each(100, cleans)
+	}
+}
+"""
+
+CLEANUP = """//go:build go1.25
+
+package main
+
+import "runtime"
+
+func init() {
+	ways["cleanups"] = func() {
+		done := make(chan bool)
+		parent(func() { runtime.AddCleanup(new([64]byte), func(int) { leaf(); close(done) }, 0) })
+		for runtime.GC(); ; runtime.GC() {
+			select {
+			case <-done:
+				return
+			default:
+				runtime.Gosched()
+			}
+		}
+	}
+}
+"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("GOTAP_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: None) -> Path:
+    folder = tmp_path_factory.mktemp("app")
+    module(folder, {"main.go": MAIN, "pull.go": PULL, "cleanup.go": CLEANUP})
+    done = go(folder, "build", "-o", "app", ".", GOTOOLCHAIN=f"go{request.param}")
+    assert done.code == 0, done.err
+    return folder / "app"
+
+
+def sent(program: Path, way: str) -> list[Span]:
+    with collector() as otlp:
+        ended = run(program, way, to=otlp)
+        if f"ways[{way}]" in ended.err or "nil pointer" in ended.err:
+            pytest.skip(f"this release of Go has no {way}")
+        assert ended.code == 0, ended.err
+        return spans(otlp)
+
+
+def is_root(span: Span) -> bool:
+    return not span.parent_span_id and not span.links
+
+
+def test_children_and_their_children_inherit_the_span(program: Path) -> None:
+    found = sent(program, "children")
+    (parent,) = (span for span in found if span.name == "main.parent")
+    leaves = [span for span in found if span.name == "main.leaf"]
+    assert len(leaves) == 2
+    assert all(leaf.parent_span_id == parent.span_id for leaf in leaves)
+
+
+@pytest.mark.parametrize("way", ["others", "exits"])
+def test_a_goroutine_that_is_used_again_knows_nothing_of_the_one_before(program: Path, way: str) -> None:
+    leaves = [span for span in sent(program, way) if span.name == "main.leaf"]
+    assert len(leaves) == 100
+    assert all(is_root(leaf) for leaf in leaves)
+
+
+def test_coroutines_inherit_and_drop_it_too(program: Path) -> None:
+    found = sent(program, "coroutines")
+    (parent,) = (span for span in found if span.name == "main.parent")
+    leaves = [span for span in found if span.name == "main.leaf"]
+    assert [leaf.parent_span_id for leaf in leaves] == [parent.span_id] * 100
+    assert all(is_root(span) for span in found if span.name == "main.cleans")
+
+
+def test_the_runtime_s_own_goroutines_inherit_nothing(program: Path) -> None:
+    (leaf,) = (span for span in sent(program, "cleanups") if span.name == "main.leaf")
+    assert is_root(leaf)
+
+
+def test_many_goroutines_leave_nothing(program: Path) -> None:
+    ended = run(program, "many", OTEL_TRACES_SAMPLER="always_on", OTEL_BSP_MAX_QUEUE_SIZE="1")
+    assert ended.code == 0, ended.err
+    assert int(ended.out) < 4_000_000, "half a million goroutines; each kept span would be hundreds of bytes"
+
+
+def test_which_panics_count(program: Path) -> None:
+    found = sent(program, "panics")
+    types = {
+        span.name.removeprefix("main."): attributes(span.attributes).get("error.type")
+        for span in found
+        if span.name not in ("main.cleans", "main.fallsDeep")
+    }
+    assert types == {
+        "fails": "*errors.errorString", "falls": "panic", "recovers": None, "recoversAndFails": "*errors.errorString",
+        "fallsAgain": "panic", "exits": None, "succeeds": None,
+    }  # fmt: skip
+    deep = [span for span in found if span.name == "main.fallsDeep"]
+    assert [attributes(span.attributes).get("error.type") for span in deep] == ["panic"] * 201
+    cleans = [span for span in found if span.name == "main.cleans"]
+    assert [span.status.code for span in cleans] == [Status.STATUS_CODE_UNSET] * 7
