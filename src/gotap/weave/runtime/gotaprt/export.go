@@ -3,6 +3,7 @@ package gotaprt
 import (
 	"strconv"
 	"time"
+	_ "unsafe" // go:linkname
 )
 
 // Back-off: the first wait, which doubles, and the longest. Each wait is between half of it and all of it.
@@ -57,6 +58,11 @@ type exporter struct {
 
 // run is the exporter's goroutine. It is started with the program and not with the first span, which may belong to a
 // testing/synctest bubble whose goroutines all have to end. Until there is a span it does nothing at all.
+//
+// Its name makes it one of the runtime's own goroutines (runtime.isSystemGoroutine, Go 1.21 to 1.27): programs do not find
+// it where they count goroutines, in dumps and in profiles, nor do tests that look for goroutines left behind.
+//
+//go:linkname run runtime.gotap_export
 func run() {
 	var e *exporter
 	for {

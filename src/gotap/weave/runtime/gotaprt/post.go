@@ -2,10 +2,6 @@ package gotaprt
 
 import (
 	"bufio"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -15,12 +11,13 @@ import (
 // poster sends requests over one HTTP/1.1 connection, which it keeps. net/http would be instrumented, and is not in
 // every program.
 type poster struct {
-	settings exportSettings
-	address  string // host:port
-	head     string // what stands in each request before the length
-	tls      *tls.Config
-	conn     net.Conn
-	reader   *bufio.Reader
+	settings   exportSettings
+	host, port string
+	head       string // what stands in each request before the length
+	secure     bool
+	pem        [3][]byte // authorities, certificate, key
+	conn       stream
+	reader     *bufio.Reader
 }
 
 // result is what became of a request. again: the same request may be sent once more, after wait.
@@ -30,24 +27,27 @@ type result struct {
 	again   bool
 }
 
-var errAuthorities = errors.New("OTEL_EXPORTER_OTLP_CERTIFICATE names a file without certificates in PEM")
-
 func newPoster(settings exportSettings) (*poster, error) {
 	u := settings.url
-	p := &poster{settings: settings}
-	port := u.Port()
-	if u.Scheme == "https" {
-		p.tls = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
-		if err := p.trust(); err != nil {
-			return nil, err
-		}
-		if port == "" {
-			port = "443"
-		}
-	} else if port == "" {
-		port = "80"
+	p := &poster{settings: settings, host: u.Hostname(), port: u.Port(), secure: u.Scheme == "https"}
+	if p.port == "" {
+		p.port = map[bool]string{false: "80", true: "443"}[p.secure]
 	}
-	p.address = net.JoinHostPort(u.Hostname(), port)
+	if p.secure {
+		if secure == nil {
+			return nil, errNoTLS
+		}
+		for i, path := range []string{settings.authorities, settings.certificate, settings.key} {
+			if path == "" {
+				continue
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return nil, err
+			}
+			p.pem[i] = text
+		}
+	}
 	var head strings.Builder
 	head.WriteString("POST " + u.RequestURI() + " HTTP/1.1\r\nHost: " + u.Host + "\r\n")
 	fields := map[string]bool{"content-type": true, "content-length": true, "host": true, "connection": true,
@@ -64,28 +64,6 @@ func newPoster(settings exportSettings) (*poster, error) {
 	head.WriteString("Content-Type: application/x-protobuf\r\nContent-Length: ")
 	p.head = head.String()
 	return p, nil
-}
-
-// trust reads the PEM files of the settings.
-func (p *poster) trust() error {
-	if p.settings.authorities != "" {
-		text, err := os.ReadFile(p.settings.authorities)
-		if err != nil {
-			return err
-		}
-		p.tls.RootCAs = x509.NewCertPool()
-		if !p.tls.RootCAs.AppendCertsFromPEM(text) {
-			return errAuthorities
-		}
-	}
-	if p.settings.certificate != "" {
-		pair, err := tls.LoadX509KeyPair(p.settings.certificate, p.settings.key)
-		if err != nil {
-			return err
-		}
-		p.tls.Certificates = []tls.Certificate{pair}
-	}
-	return nil
 }
 
 // post sends a body and waits for the answer until the deadline. A kept connection that the server has closed in the
@@ -140,15 +118,14 @@ func (p *poster) exchange(body []byte, deadline time.Time) (answer answer, err e
 }
 
 func (p *poster) connect(deadline time.Time) error {
-	dialer := net.Dialer{Deadline: deadline, KeepAlive: 30 * time.Second}
-	conn, err := dialer.Dial("tcp", p.address)
+	conn, err := dial(p.host, p.port, deadline)
 	if err != nil {
 		return err
 	}
-	if p.tls != nil {
-		secured := tls.Client(conn, p.tls)
-		secured.SetDeadline(deadline)
-		if err := secured.Handshake(); err != nil {
+	if p.secure {
+		conn.SetDeadline(deadline)
+		secured, err := secure(conn, p.host, p.pem[0], p.pem[1], p.pem[2])
+		if err != nil {
 			conn.Close()
 			return err
 		}

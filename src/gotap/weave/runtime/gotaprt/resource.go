@@ -2,9 +2,7 @@ package gotaprt
 
 import (
 	"bytes"
-	"crypto/sha1"
 	"encoding/binary"
-	"encoding/hex"
 	"os"
 	"runtime"
 	"strconv"
@@ -13,7 +11,7 @@ import (
 )
 
 // instances is the namespace that OpenTelemetry gives for service.instance.id (docs/registry/attributes/service.md).
-const instances = "4d63009a8d0f11eeaad74c796ed8e320"
+const instances = "\x4d\x63\x00\x9a\x8d\x0f\x11\xee\xaa\xd7\x4c\x79\x6e\xd8\xe3\x20"
 
 // architectures are Go's names by those of host.arch, where they differ.
 var architectures = map[string]string{"arm": "arm32", "386": "x86", "ppc": "ppc32"}
@@ -103,8 +101,7 @@ func instanceID(boot, started string) string {
 	if boot == "" || started == "" {
 		return ""
 	}
-	namespace, _ := hex.DecodeString(instances)
-	digest := sha1.Sum(append(namespace, boot+"/"+strconv.Itoa(os.Getpid())+"/"+started...))
+	digest := sha1(instances + boot + "/" + strconv.Itoa(os.Getpid()) + "/" + started)
 	digest[6] = digest[6]&0x0f | 0x50
 	digest[8] = digest[8]&0x3f | 0x80
 	text := hexadecimal(digest[:16])

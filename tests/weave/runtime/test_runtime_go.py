@@ -1,0 +1,75 @@
+"""The Go runtime's tests of itself, which know its inside: vectors, parents, sampling; with the race detector too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import gotap
+from gobuild import MissingTool
+from gotap.weave.runtime import NAME, sources
+from gotaprt_programs import HERE, RELEASES
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """The package as a module of its own, with its tests; without what only the standard library may import."""
+    folder = tmp_path / NAME
+    folder.mkdir()
+    for name, text in sources().items():
+        if b'"internal/' not in text:
+            (folder / name).write_bytes(text)
+    for path in (HERE / "gotests").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "go.mod").write_text(f"module {NAME}\n\ngo 1.21\n")
+    return folder
+
+
+def go(package: Path, release: str, *words: str) -> str:
+    """What a go command prints, which has to succeed. Its programs export nothing: the tests read the queue."""
+    own = {"GOTOOLCHAIN": f"go{release}", "GOFLAGS": "-buildvcs=false", "OTEL_TRACES_EXPORTER": "none"}
+    done = subprocess.run(["go", *words], cwd=package, env={**os.environ, **own}, capture_output=True, text=True)
+    if "cgo" in done.stderr and "-race" in words:
+        raise MissingTool("the race detector needs a C compiler")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_package_s_own_tests(package: Path, release: str) -> None:
+    go(package, release, "vet", ".")
+    said = go(package, release, "test", "-v", ".")
+    assert said.count("--- PASS") >= 18
+
+
+def test_under_the_race_detector(package: Path) -> None:
+    go(package, "1.26.8", "test", "-race", "-count=2", ".")
+
+
+@pytest.mark.parametrize("target", ["windows/amd64", "darwin/arm64", "linux/386", "js/wasm"])
+def test_it_compiles_for_others(package: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, _, processor = target.partition("/")
+    monkeypatch.setenv("GOOS", system)
+    monkeypatch.setenv("GOARCH", processor)
+    go(package, "1.26.8", "vet", "-tags=nothing", ".") if system == "linux" else go(package, "1.26.8", "build", ".")
+
+
+def test_sources_are_formatted(package: Path) -> None:
+    done = subprocess.run(["gofmt", "-l", "."], cwd=package, capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    done = subprocess.run(["gofmt", "-l", str(HERE)], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+
+
+def test_it_imports_nothing_that_is_woven(package: Path) -> None:
+    """net/http and database/sql import the package, and user code anything of it."""
+    imported = set(go(package, "1.26.8", "list", "-deps", ".").split())
+    forbidden = {"net/http", "database/sql", "log", "log/slog", "os/exec", "encoding/json", "text/template", "plugin"}
+    assert not imported & forbidden
+
+
+def test_the_version_is_gotap_s() -> None:
+    assert f'const Version = "{gotap.__version__}"'.encode() in sources()["version.go"]
