@@ -172,3 +172,78 @@ def test_verbs_that_build_nothing_are_gos_own(tmp_path: Path) -> None:
     assert go(app, "env", "GOMOD").out == f"{app}/go.mod\n"
     assert go(app, "vet", ".").code == 0
     assert go(app, "nonsense").code == 2
+
+
+LIBRARY = """package lib
+
+import "context"
+
+//gotap:span
+func Double(ctx context.Context, n int) int { return 2 * n }
+"""
+CALLER = """package main
+
+import (
+	"context"
+	"fmt"
+
+	"example.com/lib"
+)
+
+func main() { fmt.Println(lib.Double(context.Background(), 21)) }
+"""
+REQUIRED = "module example.com/app\n\ngo 1.21\n\nrequire example.com/lib v1.0.0\n"
+VENDORED = {
+    "go.mod": REQUIRED, "main.go": CALLER, "vendor/example.com/lib/lib.go": LIBRARY,
+    "vendor/modules.txt": "# example.com/lib v1.0.0\n## explicit; go 1.21\nexample.com/lib\n",
+}  # fmt: skip
+REPLACED = {
+    "go.mod": REQUIRED + "\nreplace example.com/lib => ./lib\n", "main.go": CALLER, "lib/lib.go": LIBRARY,
+    "lib/go.mod": "module example.com/lib\n\ngo 1.21\n",
+}  # fmt: skip
+WORKSPACE = {
+    "go.mod": REQUIRED, "main.go": CALLER, "lib/lib.go": LIBRARY, "lib/go.mod": "module example.com/lib\n\ngo 1.21\n",
+    "go.work": "go 1.21\n\nuse (\n\t.\n\t./lib\n)\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("files", [VENDORED, REPLACED, WORKSPACE], ids=["vendored", "replaced", "workspace"])
+def test_packages_of_other_modules_that_are_at_hand(files: dict[str, str], tmp_path: Path) -> None:
+    app = module(tmp_path / "app", files)
+    before = tree(app)
+    with collector() as otlp:
+        ended = go(app, "run", ".", OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url)
+        assert (ended.code, ended.out) == (0, "42\n"), ended.err
+        assert [span.name for span in spans(otlp)] == ["lib.Double"]
+    assert tree(app) == before
+
+
+WAYS = (["-race"], ["-buildmode=pie"], ["-trimpath"], ["-tags=one", "-ldflags=-s -w"])
+
+
+@pytest.mark.parametrize("flags", WAYS, ids=" ".join)
+def test_ways_to_build(flags: list[str], app: Path) -> None:
+    program = app.parent / "woven"
+    done = go(app, "build", *flags, "-o", str(program), ".", CGO_ENABLED="1")
+    assert done.code == 0, done.err
+    with collector() as otlp:
+        assert run(program, to=otlp).code == 7
+        assert len(spans(otlp)) == 7
+
+
+@pytest.mark.parametrize("version", ["1.21.13", "1.27.4", *(pytest.param(one, marks=pytest.mark.matrix) for one in
+                                     ("1.22.12", "1.23.12", "1.24.13", "1.25.10"))])  # fmt: skip
+def test_every_release(version: str, app: Path) -> None:
+    program = app.parent / "woven"
+    done = go(app, "build", "-o", str(program), ".", GOTOOLCHAIN=f"go{version}")
+    assert done.code == 0, done.err
+    with collector() as otlp:
+        ended = run(program, to=otlp)
+        assert ended.code == 7
+        assert len(spans(otlp)) == 7
+
+
+def test_releases_that_rules_were_not_checked_with(app: Path) -> None:
+    done = go(app, "build", ".", GOTOOLCHAIN="go1.20.14")
+    assert done.code == 1
+    assert "go1.20.14 is not a release that weaving was checked with: Go 1.21 to 1.27" in done.err

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from gotap import __version__
 from gotap.weave.arguments import CommandLine, split_goflags
-from gotap.weave.cache import cache_folder
+from gotap.weave.asking import ask
+from gotap.weave.cache import cache_folder, made
 from gotap.weave.edits import Edit, apply
 from gotap.weave.errors import NotComposable, RuleError
 from gotap.weave.goroot import shadow_goroot
-from gotap.weave.helper.helper import Helper
-from gotap.weave.helper.protocol import Answer, Match, PackageFacts, Request, Unmatched
+from gotap.weave.helper.protocol import Answer, Match, Unmatched
 from gotap.weave.listing import Package, list_closure, list_packages, locate
 from gotap.weave.overlay import own_overlay
 from gotap.weave.rules.discovery import Rules, discover, own_rules
@@ -60,7 +59,7 @@ def plan(line: CommandLine, directory: str) -> Plan:
     runtime = {f"src/{RUNTIME}/{name}": content for name, content in sources().items()}
     base = shadow_goroot(toolchain, runtime)
     inner = _runtime_closure(toolchain, base, directory)
-    answer = _ask(toolchain, packages, rules, inner)
+    answer = ask(toolchain, packages, rules, inner)
     if not _serves(answer, rules):
         return Plan(toolchain, (), (), answer.unmatched, rules, None, overlay)
     files = tuple(_changed(answer, {one.import_path: one for one in packages}))
@@ -96,65 +95,16 @@ def _rules(toolchain: Toolchain, packages: Sequence[Package], directory: str) ->
 
 
 def _runtime_closure(toolchain: Toolchain, base: Path, directory: str) -> set[str]:
-    """The injected runtime and all that it imports: what ordinary rules do not touch."""
+    """The injected runtime and all that it imports: what ordinary rules do not touch. It follows from the tree and from
+    what decides about files of the standard library."""
     shadow = Toolchain(str(base / "bin" / "go"), toolchain.variables)
-    return list_closure(shadow, [RUNTIME], directory)
+    platform = "-".join(toolchain.variables[name] for name in ("GOOS", "GOARCH", "CGO_ENABLED"))
 
+    def fill(fresh: Path) -> None:
+        (fresh / "packages").write_text("\n".join(sorted(list_closure(shadow, [RUNTIME], directory))))
 
-def _ask(toolchain: Toolchain, packages: Sequence[Package], rules: Rules, inner: Collection[str]) -> Answer:
-    variants = {one.for_test for one in packages if one.for_test}
-    known = [one for one in packages if not one.is_test_main]
-    weavable = [one for one in known if _is_weavable(one, toolchain) and one.import_path not in variants]
-    request = Request(
-        goversion=toolchain.version,
-        goroot=toolchain.goroot,
-        goarch=toolchain.variables["GOARCH"],
-        version=__version__,
-        packages=[_facts(one) for one in known],
-        targets=[one.import_path for one in weavable],
-        internal=[one.import_path for one in weavable if one.path in inner],
-        main_modules=sorted({one.module.path for one in packages if one.module is not None and one.module.main}),
-        aspects=rules.aspects,
-    )
-    answer = Helper.built(toolchain.go, toolchain.version, cache_folder() / "helper").ask(request)
-    if answer.errors:
-        raise rule_error(answer)
-    return answer
-
-
-def _is_weavable(package: Package, toolchain: Toolchain) -> bool:
-    """Whether its files can be replaced: not in the module cache, where the go command refuses it (Go 1.25)."""
-    if package.path == "unsafe" or not package.files():
-        return False
-    cache = os.path.join(toolchain.variables["GOMODCACHE"], "")
-    return package.standard or not package.dir.startswith(cache)
-
-
-def _facts(one: Package) -> PackageFacts:
-    module = one.module
-    return PackageFacts(
-        import_path=one.import_path,
-        name=one.name,
-        dir=one.dir,
-        files=one.files(),
-        import_map=one.import_map,
-        imports=list(one.imports),
-        module=module.path if module is not None else "",
-        lang=f"go{module.go_version}" if module is not None and module.go_version else "",
-        std=one.standard,
-        main=module is not None and module.main,
-        test_main=one.is_test_main,
-        for_test=one.for_test,
-    )
-
-
-def rule_error(answer: Answer) -> RuleError:
-    """All that is wrong, each at the rule's line and the user's."""
-    lines = []
-    for one in answer.errors:
-        at = f" at {one.file}:{one.line}:{one.column}" if one.file else ""
-        lines.append(f"{one.rule_file}:{one.rule_line}: {one.aspect}: {one.message}{at}")
-    return RuleError("\n".join(lines), "mend the rule, or take it out")
+    folder = made(cache_folder() / "closures" / f"{base.name}-{platform}", fill)
+    return set((folder / "packages").read_text().split())
 
 
 def _serves(answer: Answer, rules: Rules) -> bool:

@@ -16,7 +16,9 @@ from gotap.weave.errors import NoGo, UnsupportedGo
 #: Releases that gotap's rules about the standard library were checked with.
 FIRST, LAST = (1, 21), (1, 27)
 
-_NAMES = ("GOROOT", "GOVERSION", "GOMOD", "GOWORK", "GOFLAGS", "GOMODCACHE", "GOCACHE", "GOOS", "GOARCH", "GOTOOLDIR")
+_NAMES = (
+    "GOROOT", "GOVERSION", "GOMOD", "GOWORK", "GOFLAGS", "GOMODCACHE", "GOOS", "GOARCH", "GOTOOLDIR", "CGO_ENABLED",
+)  # fmt: skip
 
 
 class Toolchain(Struct, frozen=True):

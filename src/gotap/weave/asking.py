@@ -1,0 +1,137 @@
+"""The helper's answers, kept: what was asked of the same files, rules and Go is not asked again.
+
+The standard library is asked about by itself: it is the same for all programs, while the user's packages change with
+every edit. Files are told apart by path, size and time, as the go command does it for its index; those of GOROOT and of
+the module cache by the release and the version that their folders are named after.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from gotap import __version__
+from gotap.weave.cache import cache_folder, digest, made
+from gotap.weave.errors import RuleError
+from gotap.weave.helper.helper import Helper
+from gotap.weave.helper.protocol import Answer, PackageFacts, Request
+from gotap.weave.listing import Package
+from gotap.weave.rules.discovery import Rules
+from gotap.weave.toolchain import Toolchain
+
+_ANSWER = "answer.json"
+
+
+def ask(toolchain: Toolchain, packages: Sequence[Package], rules: Rules, inner: Collection[str]) -> Answer:
+    """What rules change in packages. `inner`: import paths that only rules for them may touch. Raises RuleError,
+    HelperFailed, HelperNotBuilt, CacheError."""
+    variants = {one.for_test for one in packages if one.for_test}
+    known = [one for one in packages if not one.is_test_main]
+    weavable = [one for one in known if _is_weavable(one, toolchain) and one.import_path not in variants]
+    helper = Helper.built(toolchain.go, toolchain.version, cache_folder() / "helper")
+    parts = []
+    for standard in (True, False):
+        targets = [one for one in weavable if one.standard == standard]
+        needed = [one for one in known if one.standard] if standard else known
+        request = _request(toolchain, needed, targets, rules, inner)
+        parts.append(_answer(helper, request, [] if standard else _identities(needed, toolchain)))
+    answer = _together(parts)
+    if answer.errors:
+        raise _wrong(answer)
+    return answer
+
+
+def _is_weavable(package: Package, toolchain: Toolchain) -> bool:
+    """Whether its files can be replaced: not in the module cache, where the go command refuses it (Go 1.25)."""
+    return package.path != "unsafe" and bool(package.files()) and (
+        package.standard or not _is_cached(package, toolchain))  # fmt: skip
+
+
+def _is_cached(package: Package, toolchain: Toolchain) -> bool:
+    return package.dir.startswith(os.path.join(toolchain.variables["GOMODCACHE"], ""))
+
+
+def _request(
+    toolchain: Toolchain, packages: Sequence[Package], targets: Sequence[Package], rules: Rules, inner: Collection[str]
+) -> Request:
+    return Request(
+        goversion=toolchain.version,
+        goroot=toolchain.goroot,
+        goarch=toolchain.variables["GOARCH"],
+        version=__version__,
+        packages=[_facts(one) for one in packages],
+        targets=[one.import_path for one in targets],
+        internal=[one.import_path for one in targets if one.path in inner],
+        main_modules=sorted({one.module.path for one in packages if one.module is not None and one.module.main}),
+        aspects=rules.aspects,
+    )
+
+
+def _facts(one: Package) -> PackageFacts:
+    module = one.module
+    return PackageFacts(
+        import_path=one.import_path,
+        name=one.name,
+        dir=one.dir,
+        files=one.files(),
+        import_map=one.import_map,
+        imports=list(one.imports),
+        module=module.path if module is not None else "",
+        lang=f"go{module.go_version}" if module is not None and module.go_version else "",
+        std=one.standard,
+        main=module is not None and module.main,
+        test_main=one.is_test_main,
+        for_test=one.for_test,
+    )
+
+
+def _identities(packages: Sequence[Package], toolchain: Toolchain) -> Iterator[str]:
+    """What changes when a file does that the request only names."""
+    for package in packages:
+        if not package.standard and not _is_cached(package, toolchain):
+            for path in package.files():
+                status = os.stat(path)
+                yield f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
+
+
+def _answer(helper: Helper, request: Request, identities: Collection[str] | Iterator[str]) -> Answer:
+    if not request.targets:
+        return Answer((), (), (), (), (), (), (), ())
+    key = digest(str(helper.program), msgspec.json.encode(request), *identities)
+
+    def fill(fresh: Path) -> None:
+        answer = helper.ask(request)
+        if answer.errors:  # nothing that is kept
+            raise _wrong(answer)
+        (fresh / _ANSWER).write_bytes(msgspec.json.encode(answer))
+
+    folder = made(cache_folder() / "answers" / key[:32], fill)
+    return msgspec.json.decode((folder / _ANSWER).read_bytes(), type=Answer)
+
+
+def _together(parts: Sequence[Answer]) -> Answer:
+    """Of an aspect that matches nowhere in one part only nothing is said."""
+    matched = {match.aspect for part in parts for match in part.matches}
+    return Answer(
+        edits=tuple(one for part in parts for one in part.edits),
+        matches=tuple(one for part in parts for one in part.matches),
+        unmatched=tuple({one.aspect: one for part in parts for one in part.unmatched
+                         if one.aspect not in matched}.values()),
+        links=tuple(one for part in parts for one in part.links),
+        imports=tuple(one for part in parts for one in part.imports),
+        languages=tuple(one for part in parts for one in part.languages),
+        bodiless=tuple(one for part in parts for one in part.bodiless),
+        errors=tuple(one for part in parts for one in part.errors),
+    )  # fmt: skip
+
+
+def _wrong(answer: Answer) -> RuleError:
+    """All that is wrong, each at the rule's line and the user's."""
+    lines = []
+    for one in answer.errors:
+        at = f" at {one.file}:{one.line}:{one.column}" if one.file else ""
+        lines.append(f"{one.rule_file}:{one.rule_line}: {one.aspect}: {one.message}{at}")
+    return RuleError("\n".join(lines), "mend the rule, or take it out")
