@@ -141,10 +141,8 @@ def test_https_by_the_tls_of_the_program(release: str, tmp_path: Path) -> None:
 
 def test_https_without_tls_in_the_program_is_told(program: Path) -> None:
     done = run(program, "exit", OTEL_EXPORTER_OTLP_ENDPOINT="https://127.0.0.1:1", OTEL_LOG_LEVEL="error")
-    assert (done.returncode, done.stderr) == (3, (
-        "gotap: spans are not exported: the program does not link crypto/tls, so that it can only export to http:// and "
-        "not to https://\n"
-    ))  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.startswith("gotap: spans are not exported: the program does not link crypto/tls")
 
 
 def test_it_brings_neither_the_c_library_nor_much_else(program: Path) -> None:
@@ -183,9 +181,7 @@ def test_without_a_collector_it_is_quiet_and_ends_at_once(program: Path) -> None
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
     assert time.monotonic() - begin < 0.9, "refused connections are not waited for"
     told = run(program, "exit", **settings(OTEL_LOG_LEVEL="error"))
-    assert told.stderr == (
-        "gotap: 3 spans are dropped: 127.0.0.1:1: connect: connection refused\n"
-    )
+    assert told.stderr == "gotap: 3 spans are dropped: 127.0.0.1:1: connect: connection refused\n"
 
 
 def test_a_collector_that_never_answers_delays_the_end_by_a_second(program: Path) -> None:

@@ -11,8 +11,8 @@ NAME = "gotaprt"
 
 _HERE = Path(__file__).parent
 
-#: Files that packages of the standard library get besides their own, by path below GOROOT/src. They give gotaprt what it
-#: cannot import: TLS where the program has it, and which signals the program handles. Nothing of them is linked into
+#: Files that packages of the standard library get besides their own, by path below GOROOT/src. They give gotaprt what
+#: it cannot import: TLS where the program has it, and which signals the program handles. Nothing of them is linked into
 #: programs without gotaprt, save the loop that hands signals on. The second has to be the last of its package.
 _ADDED = {"crypto/tls/gotap.go": "tls.go", "os/signal/zz_gotap.go": "signal.go"}
 

@@ -99,7 +99,7 @@ func hidden() {
 	}
 	stacks := make([]byte, 1<<16)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	fmt.Println(runtime.NumGoroutine(), strings.Contains(string(stacks), "gotap"))
+	fmt.Println(runtime.NumGoroutine(), strings.Contains(string(stacks), "gotap_export"))
 }
 
 // signals gets ready for signals in the ways named, tells so, and waits for the one that the program handles.

@@ -25,7 +25,6 @@ func dial(host, port string, deadline time.Time) (stream, error) {
 		if file, err = connect(syscall.SOCK_STREAM, to, time.Now().Add(share)); err == nil {
 			return file, nil
 		}
-		err = errors.New(to.String() + ": " + err.Error())
 	}
 	return nil, err
 }
