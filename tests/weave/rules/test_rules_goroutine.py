@@ -21,11 +21,13 @@ RELEASES = ("1.21.13", pytest.param("1.24.13", marks=pytest.mark.matrix), NEWEST
 MAIN = """package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"sync"
+	"time"
 )
 
 //gotap:span
@@ -57,7 +59,24 @@ var ways = map[string]func(){
 	"others":   func() { parent(func() { each(100, nothing) }); each(100, leaf) },
 	"exits":    func() { parent(func() { each(100, runtime.Goexit) }); each(100, leaf) },
 	"many":     many,
+	"collects": collects,
 	"panics":   panics,
+}
+
+//gotap:span
+func collected(ctx context.Context) { runtime.GC() }
+
+// collects waits until nothing keeps the context of a span that has ended and was sent.
+func collects() {
+	collected(context.WithValue(context.Background(), "large", make([]byte, 64<<20)))
+	var heap runtime.MemStats
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		runtime.GC()
+		if runtime.ReadMemStats(&heap); heap.HeapAlloc < 32<<20 {
+			fmt.Println("free")
+			return
+		}
+	}
 }
 
 // many starts goroutines in a span each, and tells by how many bytes the heap has grown.
@@ -165,29 +184,6 @@ func init() {
 }
 """
 
-CLEANUP = """//go:build go1.25
-
-package main
-
-import "runtime"
-
-func init() {
-	ways["cleanups"] = func() {
-		done := make(chan bool)
-		parent(func() { runtime.AddCleanup(new([64]byte), func(int) { leaf(); close(done) }, 0) })
-		for runtime.GC(); ; runtime.GC() {
-			select {
-			case <-done:
-				return
-			default:
-				runtime.Gosched()
-			}
-		}
-	}
-}
-"""
-
-
 @pytest.fixture(autouse=True, scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch = pytest.MonkeyPatch()
@@ -199,7 +195,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module", params=RELEASES)
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: None) -> Path:
     folder = tmp_path_factory.mktemp("app")
-    module(folder, {"main.go": MAIN, "pull.go": PULL, "cleanup.go": CLEANUP})
+    module(folder, {"main.go": MAIN, "pull.go": PULL})
     done = go(folder, "build", "-o", "app", ".", GOTOOLCHAIN=f"go{request.param}")
     assert done.code == 0, done.err
     return folder / "app"
@@ -242,8 +238,10 @@ def test_coroutines_inherit_and_drop_it_too(program: Path) -> None:
 
 
 def test_the_runtime_s_own_goroutines_inherit_nothing(program: Path) -> None:
-    (leaf,) = (span for span in sent(program, "cleanups") if span.name == "main.leaf")
-    assert is_root(leaf)
+    """The collector's workers are started by the first collection, here in a span, and live as long as the program."""
+    with collector() as otlp:
+        ended = run(program, "collects", to=otlp, GOGC="off", OTEL_BSP_SCHEDULE_DELAY="20")
+    assert (ended.code, ended.out) == (0, "free\n"), ended.err
 
 
 def test_many_goroutines_leave_nothing(program: Path) -> None:
