@@ -1,6 +1,6 @@
-"""gotap's own aspects in real programs: who inherits a goroutine's span, when that is dropped, and which panics count.
+"""gotap's own aspects in real programs: what spans are called, who inherits a goroutine's span, which panics count.
 
-The program is one; what it does is its first argument. It sends what happened to a collector.
+The first program does what its argument says, and sends what happened to a collector.
 """
 
 from __future__ import annotations
@@ -60,8 +60,30 @@ var ways = map[string]func(){
 	"exits":    func() { parent(func() { each(100, runtime.Goexit) }); each(100, leaf) },
 	"many":     many,
 	"collects": collects,
+	"names":    outer,
 	"panics":   panics,
 }
+
+//gotap:span name:outer a:1
+func outer() {
+	//dd:span first:value b:2 span.name:inner
+	inner := func() {}
+	//dd:span first:value
+	other := func() {}
+	inner()
+	other()
+	both()
+	new(generic[int]).method()
+}
+
+//gotap:span k:"v w" k2
+//dd:span span.name:unused
+func both() {}
+
+type generic[T any] struct{}
+
+//dd:span
+func (g *generic[T]) method() {}
 
 //gotap:span
 func collected(ctx context.Context) { runtime.GC() }
@@ -250,6 +272,14 @@ def test_many_goroutines_leave_nothing(program: Path) -> None:
     assert int(ended.out) < 4_000_000, "half a million goroutines; each kept span would be hundreds of bytes"
 
 
+def test_names_and_attributes(program: Path) -> None:
+    found = {span.name: attributes(span.attributes) for span in sent(program, "names")}
+    assert found == {
+        "outer": {"a": "1"}, "inner": {"first": "value", "b": "2"}, "value": {"first": "value"},
+        "main.both": {"k": "v w", "k2": ""}, "main.(*generic).method": {},
+    }  # fmt: skip
+
+
 def test_which_panics_count(program: Path) -> None:
     found = sent(program, "panics")
     types = {
@@ -265,3 +295,51 @@ def test_which_panics_count(program: Path) -> None:
     assert [attributes(span.attributes).get("error.type") for span in deep] == ["panic"] * 201
     cleans = [span for span in found if span.name == "main.cleans"]
     assert [span.status.code for span in cleans] == [Status.STATUS_CODE_UNSET] * 7
+
+
+HTTP = """package main
+
+import (
+	"context"
+	"net/http"
+)
+
+//gotap:span
+func handler(r *http.Request) { inner(r.Context()) }
+
+//gotap:span
+func unnamed(context.Context, *http.Request) {}
+
+//gotap:span
+func inner(ctx context.Context) { unnamed(ctx, nil) }
+
+func main() {
+	r, _ := http.NewRequest("GET", "/", nil)
+	before := *r
+	handler(r)
+	if before.Context() != r.Context() {
+		panic("the caller's request was changed")
+	}
+	handler(r.WithContext(context.WithValue(r.Context(), "k", "v")))
+	func() {
+		defer func() { recover() }()
+		handler(nil)
+	}()
+}
+"""
+
+
+def test_contexts_and_requests_are_continued_and_replaced(tmp_path: Path) -> None:
+    app = module(tmp_path, {"main.go": HTTP})
+    done = go(app, "build", "-o", "app", ".")
+    assert done.code == 0, done.err
+    with collector() as otlp:
+        ended = run(app / "app", to=otlp)
+        assert ended.code == 0, ended.err
+        found = spans(otlp)
+    named = {name: [span for span in found if span.name == f"main.{name}"] for name in ("handler", "inner", "unnamed")}
+    assert [len(spans) for spans in named.values()] == [3, 2, 2]
+    assert {span.parent_span_id for span in named["inner"]} < {span.span_id for span in named["handler"]}
+    assert {span.parent_span_id for span in named["unnamed"]} == {span.span_id for span in named["inner"]}
+    errors = [attributes(span.attributes).get("error.type") for span in named["handler"]]
+    assert errors == [None, None, "panic"]
