@@ -105,7 +105,7 @@ func TestSamplers(t *testing.T) {
 	// The trace id's last 8 bytes, halved, against the threshold.
 	for last, want := range map[string]bool{"3fffffffffffffff": true, "4000000000000000": false, "ffffffffffffffff": false, "0000000000000001": true} {
 		id, ok := parseTraceParent("00-" + traceHex[:16] + last + "-" + spanHex + "-01")
-		if !ok || quarter.root(id.traceID) != want || quarter.child(&id) != want {
+		if !ok || quarter.child(&id) != want {
 			t.Error(last)
 		}
 	}
@@ -117,11 +117,11 @@ func TestSamplers(t *testing.T) {
 func TestRandomIDs(t *testing.T) {
 	sampled, seen := 0, map[[8]byte]bool{}
 	for i := 0; i < 20000; i++ {
-		trace, root := newTrace()
-		if (sampler{1 << 61, false}).root(trace) {
+		id := newTrace(sampler{1 << 61, false})
+		if id.sampled {
 			sampled++
 		}
-		seen[newSpanID()], seen[root] = true, true
+		seen[newSpanID()], seen[id.spanID] = true, true
 	}
 	if len(seen) != 40000 || sampled < 4600 || sampled > 5400 {
 		t.Error("ids:", len(seen), "sampled:", sampled)

@@ -13,24 +13,29 @@ func random() uint64 {
 	return maphash.Bytes(maphash.MakeSeed(), nil)
 }
 
-// newTrace gives the ids of a trace and of its root. The second is computed from the first, which is as unique and
-// spares a random number.
-func newTrace() (trace [16]byte, root [8]byte) {
-	high, low := random(), random()
-	if high == 0 && low == 0 {
-		low = 1
+// newTrace gives the ids of a trace and of its root, and whether it is sampled. What can be computed from other bits is not
+// drawn: the root's id, which has to be unique in its trace only, and most of the ids of a trace that nobody will see.
+func newTrace(s sampler) (id identity) {
+	low := random()
+	high := mixed(low)
+	if id.sampled = s.takes(low); id.sampled {
+		high = random()
 	}
-	binary.BigEndian.PutUint64(trace[:8], high)
-	binary.BigEndian.PutUint64(trace[8:], low)
-	// The finalizer of SplitMix64 (Steele, Lea, Flood 2014) is a bijection, so of 2^64 numbers one only gives 0.
-	mixed := high ^ low
-	mixed = (mixed ^ mixed>>30) * 0xbf58476d1ce4e5b9
-	mixed = (mixed ^ mixed>>27) * 0x94d049bb133111eb
-	if mixed ^= mixed >> 31; mixed == 0 {
-		mixed = 1
+	binary.BigEndian.PutUint64(id.traceID[:8], high)
+	binary.BigEndian.PutUint64(id.traceID[8:], low)
+	binary.BigEndian.PutUint64(id.spanID[:], mixed(high^low+1))
+	return id
+}
+
+// mixed gives another number for each number, and never 0: the finalizer of SplitMix64 (Steele, Lea, Flood 2014), which
+// is a bijection, but for the one number that it makes 0 of.
+func mixed(number uint64) uint64 {
+	number = (number ^ number>>30) * 0xbf58476d1ce4e5b9
+	number = (number ^ number>>27) * 0x94d049bb133111eb
+	if number ^= number >> 31; number == 0 {
+		return 1
 	}
-	binary.BigEndian.PutUint64(root[:], mixed)
-	return trace, root
+	return number
 }
 
 func newSpanID() (id [8]byte) {

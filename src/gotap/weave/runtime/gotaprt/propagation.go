@@ -111,8 +111,7 @@ func Headers(ctx context.Context, s *Span) (traceParent, traceState string) {
 		s = Current()
 	}
 	if s == nil {
-		var unknown identity
-		unknown.traceID, unknown.spanID = newTrace()
+		unknown := newTrace(sampler{})
 		return formatTraceParent(&unknown), ""
 	}
 	return formatTraceParent(&s.identity), s.traceState

@@ -132,8 +132,8 @@ func ticksPerSecond() int64 {
 	const clockTicks = 17 // linux/auxvec.h
 	vector, _ := os.ReadFile("/proc/self/auxv")
 	for ; len(vector) >= 16; vector = vector[16:] {
-		if binary.LittleEndian.Uint64(vector) == clockTicks {
-			return int64(binary.LittleEndian.Uint64(vector[8:]))
+		if value := int64(binary.LittleEndian.Uint64(vector[8:])); binary.LittleEndian.Uint64(vector) == clockTicks && value > 0 {
+			return value
 		}
 	}
 	return 100

@@ -13,15 +13,16 @@ type sampler struct {
 	parentBased bool
 }
 
-func (s sampler) root(traceID [16]byte) bool {
-	return binary.BigEndian.Uint64(traceID[8:])>>1 < s.threshold
+// takes decides by the last 8 bytes of a trace's id.
+func (s sampler) takes(low uint64) bool {
+	return low>>1 < s.threshold
 }
 
 func (s sampler) child(parent *identity) bool {
 	if s.parentBased {
 		return parent.sampled
 	}
-	return s.root(parent.traceID)
+	return s.takes(binary.BigEndian.Uint64(parent.traceID[8:]))
 }
 
 // samplers are the values of OTEL_TRACES_SAMPLER; those whose name ends in traceidratio take their threshold from

@@ -86,6 +86,9 @@ func BeginKind(ctx context.Context, kind Kind, name string, attributes ...string
 		return ctx, nil
 	}
 	local := current()
+	if ctx == nil && local.silences() {
+		return nil, nil
+	}
 	parent := FromContext(ctx)
 	if parent != nil && parent.record == nil && (Local.Get == nil || local.silences()) {
 		return ctx, nil
@@ -135,8 +138,7 @@ func begin(ctx context.Context, local *Span, parent *identity, link *Span, kind 
 		id.sampled = sampling.child(parent)
 		id.spanID = newSpanID()
 	} else {
-		id.traceID, id.spanID = newTrace()
-		id.sampled = sampling.root(id.traceID)
+		id = newTrace(sampling)
 	}
 	var s *Span
 	if id.sampled {
