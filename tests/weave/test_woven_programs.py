@@ -141,6 +141,15 @@ def test_what_has_nothing_to_weave_is_built_as_ever(tmp_path: Path) -> None:
     assert programs[0] == programs[1]
 
 
+MISSING = """aspects:
+  - id: needs
+    join-point:
+      function-body: {function: [{name: inner}]}
+    advice:
+      - prepend-statements:
+          imports: {none: example.com/none}
+          template: none.Call()
+"""
 NO_PACKAGE = 'package main\n\nimport _ "example.com/none"\n\nfunc main() {}\n'
 
 
@@ -150,10 +159,12 @@ NO_PACKAGE = 'package main\n\nimport _ "example.com/none"\n\nfunc main() {}\n'
         ({"main.go": NO_PACKAGE}, ["build", "."], "example.com/none"),
         ({"main.go": SPANS, "gotap.yaml": "aspects:\n  - id: x\n    join-point: {nowhere: y}\n    advice: []\n"},
          ["build", "."], "gotap.yaml:3"),
+        ({"main.go": SPANS, "gotap.yaml": MISSING}, ["build", "."], "needs: its text needs the package example"),
         ({"main.go": SPANS}, ["test", "-cover", "."], "-cover"),
         ({"main.go": SPANS}, ["build", "-overlay=none.json", "."], "none.json"),
     ],
-    ids=["a package that is not there", "an unknown join point", "coverage", "an overlay that is not there"],
+    ids=["a package that is not there", "an unknown join point", "a package that a rule needs", "coverage",
+         "an overlay that is not there"],
 )  # fmt: skip
 def test_what_cannot_be_done_is_told_before_anything_is_built(
     files: dict[str, str], words: list[str], said: str, tmp_path: Path
@@ -165,6 +176,18 @@ def test_what_cannot_be_done_is_told_before_anything_is_built(
     assert done.err.startswith("gotap: ")
     assert said in done.err
     assert tree(app) == before
+
+
+def test_the_users_overlay_is_kept(app: Path) -> None:
+    """Also one in GOFLAGS, and with names that are relative to the module."""
+    (app / "other.go").write_text("package main\n\nfunc init() { println(1) }\n")
+    (app / "other.txt").write_text("package main\n\nfunc init() { println(2) }\n")
+    overlay = app / "overlay.json"
+    overlay.write_text('{"Replace": {"other.go": "other.txt"}}')
+    for words, flags in ((["-overlay", "overlay.json"], ""), ([], f"'-overlay={overlay}'")):
+        ended = go(app, "run", *words, ".", GOFLAGS=f"-buildvcs=false {flags}")
+        assert "exit status 7" in ended.err, ended.err
+        assert ended.err.startswith("2\n")
 
 
 def test_verbs_that_build_nothing_are_gos_own(tmp_path: Path) -> None:

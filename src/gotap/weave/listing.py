@@ -104,9 +104,11 @@ def list_closure(toolchain: Toolchain, packages: Sequence[str], directory: str) 
     return set(done.stdout.split())
 
 
-def locate(toolchain: Toolchain, packages: Collection[str], directory: str) -> dict[str, str]:
+def locate(
+    toolchain: Toolchain, packages: Collection[str], directory: str, flags: Sequence[str] = ()
+) -> dict[str, str]:
     """Folders of packages by import path, of those that the build's modules provide."""
-    words = [toolchain.go, "list", "-e", "-find", "-tags=tools", "-f={{.ImportPath}}\t{{.Dir}}", "--", *packages]
+    words = [toolchain.go, "list", "-e", "-find", *flags, "-f={{.ImportPath}}\t{{.Dir}}", "--", *packages]
     done = subprocess.run(words, cwd=directory, capture_output=True, text=True, errors="replace")
     found = (line.partition("\t") for line in done.stdout.splitlines())
     return {path: folder for path, _, folder in found if folder}

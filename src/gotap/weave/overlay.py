@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from gotap.weave.errors import NotComposable
 _FORMAT = "1"
 
 
-def own_overlay(path: str) -> dict[str, str]:
-    """What an overlay file of the user's replaces: path → path, or "" for a file that is to be away. Raises
-    NotComposable."""
+def own_overlay(directory: str, name: str) -> dict[str, str]:
+    """What an overlay file of the user's replaces: path → path, or "" for a file that is to be away. Relative paths are
+    relative to the directory in which the go command runs. Raises NotComposable."""
+    path = os.path.join(directory, name)
     try:
         replaced = json.loads(Path(path).read_bytes())["Replace"]
-        return {str(name): str(other) for name, other in replaced.items()}
+        return {
+            os.path.join(directory, one): other and os.path.join(directory, other) for one, other in replaced.items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotComposable(f"the overlay {path} cannot be read: {error}", "mend it, or leave -overlay out") from None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from gotap.weave import needs
 from gotap.weave.arguments import CommandLine, split_goflags
 from gotap.weave.asking import ask
 from gotap.weave.cache import cache_folder, made
@@ -28,7 +29,7 @@ _BASE = ("goroutine.yaml", "exit.yaml", "orchestrion.yaml")
 
 
 class File(Struct, frozen=True):
-    """A Go file that changes. `package`: import path; `standard`: of the standard library."""
+    """A file that changes. `package`: import path; `standard`: of the standard library; `before` empty: it is new."""
 
     path: str
     package: str
@@ -62,6 +63,7 @@ def plan(line: CommandLine, directory: str) -> Plan:
     answer = ask(toolchain, packages, rules, inner)
     if not _serves(answer, rules):
         return Plan(toolchain, (), (), answer.unmatched, rules, None, overlay)
+    needs.check(answer, packages, toolchain, line, directory)
     files = tuple(_changed(answer, {one.import_path: one for one in packages}))
     _refuse(line, files, overlay)
     goroot = Path(toolchain.goroot)
@@ -75,7 +77,7 @@ def _overlay_of(line: CommandLine, toolchain: Toolchain, directory: str) -> Mapp
     if named is None:
         flags = [flag.value for flag in split_goflags(toolchain.variables["GOFLAGS"]) if flag.name == "overlay"]
         named = flags[-1] if flags else None
-    return own_overlay(os.path.join(directory, named)) if named else {}
+    return own_overlay(directory, named) if named else {}
 
 
 def _rules(toolchain: Toolchain, packages: Sequence[Package], directory: str) -> Rules:
@@ -84,7 +86,7 @@ def _rules(toolchain: Toolchain, packages: Sequence[Package], directory: str) ->
     folders = {one.module.dir for one in packages if one.module is not None and one.module.main and one.module.dir}
 
     def where(paths: Collection[str]) -> Mapping[str, str]:
-        return locate(toolchain, paths, directory)
+        return locate(toolchain, paths, directory, ["-tags=tools"])
 
     found = [own, *(discover(folder, where) for folder in sorted(folders))]
     return Rules(
@@ -126,6 +128,8 @@ def _changed(answer: Answer, packages: Mapping[str, Package]) -> Iterator[File]:
         before = Path(path).read_bytes()
         found = packages[package]
         yield File(path, found.path, found.standard, before, apply(before, own))
+    for found, path, content in needs.new_files(answer, packages):
+        yield File(path, found.path, found.standard, b"", content)
 
 
 def _refuse(line: CommandLine, files: Sequence[File], overlay: Mapping[str, str]) -> None:
