@@ -12,11 +12,15 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from cli import attributes
-from gobuild import NEWEST
+from gobuild import ALL, NEWEST
 from otlp_server import collector
 from weavecases import go, module, run, spans
 
-RELEASES = ("1.21.13", pytest.param("1.24.13", marks=pytest.mark.matrix), NEWEST)
+#: Those that weaving supports: the ends in every run, the others in the matrix.
+RELEASES = [
+    release if release in ("1.21.13", NEWEST) else pytest.param(release, marks=pytest.mark.matrix)
+    for release in ALL[ALL.index("1.21.13") :]
+]
 
 MAIN = """package main
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from gotap.weave.rules import model
+import re
+from pathlib import Path
+
+import pytest
+
+from gotap.weave.rules import model, templates
+from gotap.weave.rules.advice import _ADVICE
 from gotap.weave.rules.discovery import own_rules
+from gotap.weave.rules.joinpoints import _FUNCTION_OPTIONS, _JOIN_POINTS
+from gotap.weave.rules.reading import read_rules
+
+PAGE = Path(__file__).parents[3] / "docs" / "weave-aspects.md"
 
 
 def own() -> dict[str, model.Aspect]:
@@ -39,3 +49,22 @@ def test_a_span_adds_no_function_literal() -> None:
     assert isinstance(advice, model.PrependStatements)
     assert "func" not in advice.template.text
     assert advice.template.imports == {"gotaprt": "gotaprt"}
+
+
+@pytest.mark.parametrize("word", sorted({*_JOIN_POINTS, *_FUNCTION_OPTIONS, *_ADVICE}))
+def test_every_word_is_in_the_documentation(word: str) -> None:
+    assert f"`{word}: " in PAGE.read_text()
+
+
+@pytest.mark.parametrize("name", sorted(templates.FUNCTION))
+def test_every_function_of_templates_is_in_the_documentation(name: str) -> None:
+    assert re.search(rf"`{{{{ \.Function\.{name}\b", PAGE.read_text())
+
+
+def test_the_documentation_s_examples_are_read(tmp_path: Path) -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert examples
+    for number, text in enumerate(examples):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text)
+        assert read_rules(str(file)).aspects

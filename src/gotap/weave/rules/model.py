@@ -171,7 +171,7 @@ class AssignValue(Record, tag="assign-value", frozen=True):
 
 
 class PrependStatements(Record, tag="prepend-statements", frozen=True):
-    """Sorted by namespace, order, definition; the first one's statements run first."""
+    """Done in the order of namespace, order, definition: what is done last stands, and runs, first."""
 
     template: Template
     line: int
