@@ -200,6 +200,19 @@ def test_files(tmp_path: Path, text: str | bytes) -> None:
     assert error.line == line
 
 
+def test_the_line_is_shown_and_long_ones_are_cut(tmp_path: Path) -> None:
+    error = refused(tmp_path, HEAD.format(point="function-bodies: {}", advice=ADVICE))
+    assert error.excerpt == ("    function-bodies: {}",)
+    error = refused(tmp_path, HEAD.format(point=f'import-path: "\\e[31m{"a" * 5000}"', advice=ADVICE))
+    assert len(str(error)) < 1000
+    assert len(error.excerpt[0]) < 200
+    assert str(error).isprintable()
+    assert refused(tmp_path, b"\xff").excerpt == ("    \ufffd",)
+    with pytest.raises(errors.UnreadableRules) as caught:
+        read_rules(str(tmp_path / "none.yaml"))
+    assert caught.value.excerpt == ()
+
+
 def test_ids_are_unique(tmp_path: Path) -> None:
     one = "  - {id: a, join-point: {test-main: true}, advice: [{add-blank-import: unsafe}]}\n"
     error = refused(tmp_path, "aspects:\n" + one + "\n" + one)
