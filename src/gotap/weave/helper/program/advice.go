@@ -40,11 +40,10 @@ func sortAdvice(list []*advising) {
 
 // An application is all advice at one node: each builds on what the ones before have made of it.
 type application struct {
-	at       place
-	subject  subject
-	span     span                 // where in the file the subject stands
-	claimed  map[string]*advising // what only one advice may do, by kind
-	extended bool                 // whether arguments were appended to a call that had none
+	at      place
+	subject subject
+	span    span                 // where in the file the subject stands
+	claimed map[string]*advising // what only one advice may do, by kind
 }
 
 func newApplication(at place) *application {
@@ -172,8 +171,8 @@ func (a *application) call() (*ast.CallExpr, error) {
 	return call, nil
 }
 
-// appendArguments adds arguments behind the last. A call with `...` gets a copy of its slice with the new elements: the
-// caller's slice stays what it is.
+// appendArguments adds arguments behind the last. A call with `...` gets a copy of its slice with the new elements:
+// the caller's slice stays what it is.
 func (a *application) appendArguments(by *advising) error {
 	call, err := a.call()
 	if err != nil {
@@ -181,6 +180,7 @@ func (a *application) appendArguments(by *advising) error {
 	}
 	src := a.subject.src
 	var added []piece
+	var appended []subject
 	for i, value := range by.values {
 		r := a.rendering(value, by)
 		made, err := r.expression()
@@ -188,7 +188,8 @@ func (a *application) appendArguments(by *advising) error {
 			return err
 		}
 		r.commit()
-		if i > 0 || len(call.Args) > 0 || a.extended {
+		appended = append(appended, subject{made.src, made.expr})
+		if i > 0 || len(call.Args) > 0 || len(src.appended[call]) > 0 {
 			added = append(added, piece{text: ", ", origin: by.origin()})
 		}
 		added = append(added, made.pieces()...)
@@ -196,18 +197,16 @@ func (a *application) appendArguments(by *advising) error {
 			return err
 		}
 	}
-	if len(call.Args) == 0 {
-		a.extended = a.extended || len(added) > 0
-		offset := src.token.Offset(call.Lparen) + 1
-		src.inserts[offset] = append(src.inserts[offset], added...)
-		return nil
+	if call.Ellipsis.IsValid() {
+		return a.appendToSlice(by, src, src.spanOf(call.Args[len(call.Args)-1]), added)
 	}
-	last := src.spanOf(call.Args[len(call.Args)-1])
-	if !call.Ellipsis.IsValid() {
-		src.inserts[last.end] = append(src.inserts[last.end], added...)
-		return nil
+	offset := src.token.Offset(call.Lparen) + 1
+	if n := len(call.Args); n > 0 {
+		offset = src.spanOf(call.Args[n-1]).end
 	}
-	return a.appendToSlice(by, src, last, added)
+	src.inserts[offset] = append(src.inserts[offset], added...)
+	src.appended[call] = append(src.appended[call], appended...)
+	return nil
 }
 
 func (a *application) appendToSlice(by *advising, src *source, last span, added []piece) error {

@@ -125,9 +125,9 @@ func directiveText(comment, name string) (arguments string, found bool) {
 	return strings.TrimSpace(rest), true
 }
 
-// hasDirective tells whether a directive covers the node: a comment before it, or before a parent that hands directives
-// down. Declarations do so to their specs; assignments to their right side, `:=` to its left as well; calls to what is
-// called; sends to the value; defer, go, return and expression statements to all that they hold.
+// hasDirective tells whether a directive covers the node: a comment before it, or before a parent that hands
+// directives down. Declarations do so to their specs; assignments to their right side, `:=` to its left as well;
+// calls to what is called; sends to the value; defer, go, return and expression statements to all that they hold.
 func (p place) hasDirective(name string) bool {
 	for _, comment := range p.comments() {
 		if _, found := directiveText(comment, name); found {

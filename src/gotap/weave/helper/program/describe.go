@@ -35,8 +35,8 @@ func describe(at place) string {
 	return strings.TrimPrefix(fmt.Sprintf("%T", at.node), "*ast.")
 }
 
-// qualifiedName names the function around a place as stack traces do: literals are numbered within the function that holds
-// them. Outside of functions it is the package's name.
+// qualifiedName names the function around a place as stack traces do: literals are numbered within the function that
+// holds them. Outside of functions it is the package's name.
 func qualifiedName(at place) string {
 	for at.chain != nil {
 		switch node := at.node.(type) {

@@ -123,9 +123,14 @@ func (r *rendering) fieldView(src *source, field reflect.Value) any {
 	return views
 }
 
-// addNames gives qualified identifiers the Name and Path that dst's identifiers have, and selectors a Name.
+// addNames gives qualified identifiers the Name and Path that dst's identifiers have, selectors a Name, and calls
+// the arguments that earlier advice has appended.
 func (r *rendering) addNames(v view, of subject) {
 	switch node := of.node.(type) {
+	case *ast.CallExpr:
+		for _, appended := range of.src.appended[node] {
+			v["Args"] = append(v["Args"].([]any), r.view(appended))
+		}
 	case *ast.Ident:
 		v["Path"] = ""
 	case *ast.SelectorExpr:
@@ -152,8 +157,8 @@ func (f *functionView) Name() (string, error) {
 	return functionName(f.node), nil
 }
 
-// QualifiedName is the function's name as Go's stack traces have it, with the package's name in front: main.f, main.(*T).m,
-// main.f.func1.
+// QualifiedName is the function's name as Go's stack traces have it, with the package's name in front: main.f,
+// main.(*T).m, main.f.func1.
 func (f *functionView) QualifiedName() (string, error) {
 	if f.node == nil {
 		return "", errNoFunction

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// globMatches tells whether a pattern of package-filter covers a path. `*`, `?` and `[…]` stay inside a segment, `**` covers
-// any number of segments, and inside a segment it covers the rest of it and whatever follows.
+// globMatches tells whether a pattern of package-filter covers a path. `*`, `?` and `[…]` stay inside a segment,
+// `**` covers any number of segments, and inside a segment it covers the rest of it and whatever follows.
 func globMatches(pattern, name string) bool {
 	if pattern == "*" {
 		return true

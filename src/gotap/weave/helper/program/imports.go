@@ -119,8 +119,8 @@ func (l *loader) wayTo(from, to string, seen map[string]bool) []string {
 	return nil
 }
 
-// dropUnusedImports makes blank those imports whose every use is gone: Go refuses imports that nothing uses, and the package is
-// to stay part of the program.
+// dropUnusedImports makes blank those imports whose every use is gone: Go refuses imports that nothing uses, and the
+// package is to stay part of the program.
 func (f *file) dropUnusedImports() {
 	leaves := f.whole()
 	gone := missing(leaves, len(f.text))

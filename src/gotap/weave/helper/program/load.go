@@ -11,7 +11,8 @@ import (
 	"sync"
 )
 
-// A loader makes types of the build's packages from their sources, each at most once, and without the bodies of functions.
+// A loader makes types of the build's packages from their sources, each at most once, and without the bodies of
+// functions.
 type loader struct {
 	set      *token.FileSet
 	packages map[string]*Package

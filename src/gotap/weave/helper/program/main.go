@@ -1,5 +1,6 @@
-// Weavehelper reads a build and aspects as JSON from standard input, matches join points with real types, and writes what to
-// change in which file, as JSON, to standard output. It changes nothing itself. Exit status 0 means that the answer is JSON.
+// Weavehelper reads a build and aspects as JSON from standard input, matches join points with real types, and writes
+// what to change in which file, as JSON, to standard output. It changes nothing itself. Exit status 0 means that the
+// answer is JSON.
 package main
 
 import (

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// oneLine writes Go text on one line: comments go, newlines that end statements become semicolons, and raw strings with
-// newlines become interpreted ones.
+// oneLine writes Go text on one line: comments go, newlines that end statements become semicolons, and raw strings
+// with newlines become interpreted ones.
 func oneLine(text string) (string, error) {
 	var failed error
 	set := token.NewFileSet()

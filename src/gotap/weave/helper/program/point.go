@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// A point is a join point made ready. inPackage and inFile are asked before anything is parsed; a `never` of theirs is sure.
+// A point is a join point made ready. inPackage and inFile are asked before anything is parsed; a `never` of theirs
+// is sure.
 type point interface {
 	inPackage(*target) verdict
 	inFile(*file) verdict
@@ -78,7 +79,8 @@ func (w *weaver) configured(values map[string]string) bool {
 	return true
 }
 
-// packageFilter compares import paths with a pattern; with `root`, paths within the main modules, whose own path is ".".
+// packageFilter compares import paths with a pattern; with `root`, paths within the main modules, whose own path is
+// ".".
 func (w *weaver) packageFilter(j *JoinPoint) func(*target) bool {
 	return func(t *target) bool {
 		if !j.Root {
@@ -146,16 +148,22 @@ func (a allOf) matches(at place) bool {
 type oneOf []point
 
 func (o oneOf) inPackage(t *target) verdict {
-	sum := refuse("one-of has no alternatives")
-	for _, part := range o {
+	if len(o) == 0 {
+		return refuse("one-of has no alternatives")
+	}
+	sum := o[0].inPackage(t)
+	for _, part := range o[1:] {
 		sum = either(sum, part.inPackage(t))
 	}
 	return sum
 }
 
 func (o oneOf) inFile(f *file) verdict {
-	sum := refuse("one-of has no alternatives")
-	for _, part := range o {
+	if len(o) == 0 {
+		return refuse("one-of has no alternatives")
+	}
+	sum := o[0].inFile(f)
+	for _, part := range o[1:] {
 		sum = either(sum, part.inFile(f))
 	}
 	return sum
@@ -181,11 +189,11 @@ func (negation) negated(v verdict) verdict { return verdict{-v.tri, "a `not` exc
 // A functionBody is the block of a function that another join point selects.
 type functionBody struct{ of point }
 
-func (b functionBody) inPackage(t *target) verdict { return min3(b.of.inPackage(t)) }
-func (b functionBody) inFile(f *file) verdict      { return min3(b.of.inFile(f)) }
+func (b functionBody) inPackage(t *target) verdict { return atMostUnknown(b.of.inPackage(t)) }
+func (b functionBody) inFile(f *file) verdict      { return atMostUnknown(b.of.inFile(f)) }
 
-// min3 lowers `always` to `unknown`: a condition on every node's function does not make every node a body.
-func min3(v verdict) verdict {
+// atMostUnknown lowers `always` to `unknown`: a condition on every node's function does not make every node a body.
+func atMostUnknown(v verdict) verdict {
 	return verdict{min(v.tri, unknown), v.why}
 }
 

@@ -46,8 +46,8 @@ func symbolError(kind, symbol, name string) error {
 	return nil
 }
 
-// A functionCall is a call of a package's function, however it is imported; calls within that package are not meant. Without
-// a path it is a predeclared function or one of the package at hand.
+// A functionCall is a call of a package's function, however it is imported; calls within that package are not meant.
+// Without a path it is a predeclared function or one of the package at hand.
 type functionCall struct{ path, name string }
 
 func (c functionCall) inPackage(t *target) verdict {

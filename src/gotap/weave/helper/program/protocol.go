@@ -149,8 +149,8 @@ type Answer struct {
 	Errors    []WeaveError `json:"errors"`
 }
 
-// Edit replaces Delete bytes at Offset of a file as it is on disk by one line of text. What is inserted at a file's end may
-// hold several lines.
+// Edit replaces Delete bytes at Offset of a file as it is on disk by one line of text. What is inserted at a file's
+// end may hold several lines.
 type Edit struct {
 	Package string `json:"package"`
 	File    string `json:"file"`
@@ -192,7 +192,8 @@ type Language struct {
 	Aspect  string `json:"aspect"`
 }
 
-// WeaveError is a rule that cannot be followed, with its place in the rules and in the program. It is an error value, too.
+// WeaveError is a rule that cannot be followed, with its place in the rules and in the program. It is an error
+// value, too.
 type WeaveError struct {
 	Aspect   string `json:"aspect"`
 	RuleFile string `json:"rule_file"`

@@ -87,8 +87,8 @@ func (p parameter) implements(at place, name *typeName) bool {
 	return types.Implements(found, wanted)
 }
 
-// textIs compares a type's text with a rule's type: names by the file's imports. Names that could be aliases of something
-// else are unknown.
+// textIs compares a type's text with a rule's type: names by the file's imports. Names that could be aliases of
+// something else are unknown.
 func (f *file) textIs(expr ast.Expr, name *typeName) tri {
 	switch expr := unparen(expr).(type) {
 	case *ast.StarExpr:
@@ -98,7 +98,10 @@ func (f *file) textIs(expr ast.Expr, name *typeName) tri {
 		return never
 	case *ast.SelectorExpr:
 		qualifier, ok := expr.X.(*ast.Ident)
-		if ok && name.op == "" && expr.Sel.Name == name.name && name.path != "" && f.importNamed(qualifier.Name) == name.path {
+		if !ok || name.op != "" || name.path == "" || expr.Sel.Name != name.name {
+			return unknown
+		}
+		if f.importNamed(qualifier.Name) == name.path {
 			return always
 		}
 		return unknown

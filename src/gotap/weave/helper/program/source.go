@@ -16,14 +16,15 @@ type origin struct {
 	advice int
 }
 
-// A source is text with changes: a file as it is on disk, or what a template has produced. Changes refer to other sources,
-// so that what a template moves keeps the changes within it, whenever they are made.
+// A source is text with changes: a file as it is on disk, or what a template has produced. Changes refer to other
+// sources, so that what a template moves keeps the changes within it, whenever they are made.
 type source struct {
 	text     []byte
 	token    *token.File
 	file     *file // nil for what a template has produced
 	origin   origin
-	holes    []hole // of what a template has produced
+	holes    []hole                 // of what a template has produced
+	appended map[ast.Node][]subject // arguments that calls were given
 	replaced map[span][]piece
 	inserts  map[int][]piece
 }
@@ -39,7 +40,8 @@ type piece struct {
 }
 
 func newSource(text []byte, f *file) *source {
-	s := &source{text: text, file: f, replaced: map[span][]piece{}, inserts: map[int][]piece{}}
+	s := &source{text: text, file: f, appended: map[ast.Node][]subject{}, replaced: map[span][]piece{},
+		inserts: map[int][]piece{}}
 	if f != nil {
 		s.token = f.token
 	}
@@ -171,8 +173,8 @@ func (f *file) whole() []leaf {
 	return clamped
 }
 
-// edits are the changes of a file. Text that keeps its order stays where it is; what was moved back or is used again is written
-// anew, on one line.
+// edits are the changes of a file. Text that keeps its order stays where it is; what was moved back or is used again
+// is written anew, on one line.
 func (f *file) edits() ([]Edit, error) {
 	var result []Edit
 	var pending []leaf // what comes between the cursor and the next text that stays

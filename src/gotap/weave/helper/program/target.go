@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// A target is a package that may be changed. Its files are read when something may match in it, parsed when something may
-// match in the file, and type-checked when a match depends on types.
+// A target is a package that may be changed. Its files are read when something may match in it, parsed when
+// something may match in the file, and type-checked when a match depends on types.
 type target struct {
 	*Package
 	loader   *loader
@@ -43,7 +43,8 @@ func newTarget(l *loader, p *Package) *target {
 	return &target{Package: p, loader: l, path: publicPathOf(p), declared: map[string]bool{}}
 }
 
-// publicPathOf keeps the prefix of vendored packages of the standard library: as a target they are what they are called.
+// publicPathOf keeps the prefix of vendored packages of the standard library: as a target they are what they are
+// called.
 func publicPathOf(p *Package) string {
 	for i := range p.ImportPath {
 		if p.ImportPath[i] == ' ' {
@@ -109,7 +110,8 @@ func (t *target) types() *types.Info {
 	return t.info
 }
 
-// interfaceType finds an interface by its name: `error`, `any`, `io.Reader`, or a name of this package. Nil when there is none.
+// interfaceType finds an interface by its name: `error`, `any`, `io.Reader`, or a name of this package. Nil when
+// there is none.
 func (t *target) interfaceType(name *typeName) *types.Interface {
 	if name.op != "" {
 		return nil

@@ -22,7 +22,7 @@ var templateLine = regexp.MustCompile(`^template: [^:]*:(\d+):(?:\d+:)? ?`)
 // compileTemplate reads a template. The error's line is relative to the template's first, 0 when it is unknown.
 func compileTemplate(t *Template, version string) (*compiledTemplate, int, error) {
 	functions := template.FuncMap{"Version": func() string { return version }}
-	parsed, err := template.New("template").Funcs(functions).Parse(t.Text)
+	parsed, err := template.New("template").Funcs(functions).Option("missingkey=error").Parse(t.Text)
 	if err != nil {
 		return nil, lineOf(err), fmt.Errorf("%s", templateLine.ReplaceAllString(err.Error(), ""))
 	}
@@ -52,7 +52,8 @@ type hole struct {
 
 const holePrefix = "gotap_hole_"
 
-// A rendering is one execution of a template. What it asks of the file (names, imports) is done only when it succeeds.
+// A rendering is one execution of a template. What it asks of the file (names, imports) is done only when it
+// succeeds.
 type rendering struct {
 	template *compiledTemplate
 	at       place

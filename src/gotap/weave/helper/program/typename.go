@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// A typeName is a type as rules write it: `*net/http.Request`, `[]string`, `map[string]any`, `context.Context`. Types without
-// an import path are predeclared or of the package at hand; type arguments are not written.
+// A typeName is a type as rules write it: `*net/http.Request`, `[]string`, `map[string]any`, `context.Context`.
+// Types without an import path are predeclared or of the package at hand; type arguments are not written.
 type typeName struct {
 	op   string // "" for a name, else one of * [] ... map chan
 	path string
@@ -158,7 +158,8 @@ func namedObject(t types.Type) *types.TypeName {
 	return aliasObject(t)
 }
 
-// publicPath is the path that rules write: without the marks of test variants and of the standard library's vendoring.
+// publicPath is the path that rules write: without the marks of test variants and of the standard library's
+// vendoring.
 func publicPath(path string) string {
 	path, _, _ = strings.Cut(path, " ")
 	return strings.TrimPrefix(path, "vendor/")

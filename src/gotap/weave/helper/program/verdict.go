@@ -1,7 +1,7 @@
 package main
 
-// A tri is a three-valued answer to "does this join point match here?", given before anything is parsed. `always` means
-// every node, so negation is exact.
+// A tri is a three-valued answer to "does this join point match here?", given before anything is parsed. `always`
+// means every node, so negation is exact.
 type tri int
 
 const (
