@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +16,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status, 
 from certificates import self_signed
 from cli import attributes
 from gotap import __version__
+from gotap.commands.targets import resource_of
+from gotap.process.proc import Process
+from gotap.sinks.environment import Environment
 from gotaprt_programs import RELEASES, build, line, running, settings
 from otlp_server import Collector, Reply, collector
 
@@ -69,19 +72,15 @@ def test_spans_of_every_kind(program: Path) -> None:
     assert internal.status == Status(code=Status.STATUS_CODE_ERROR)
 
 
-def test_the_resource(program: Path) -> None:
-    with collector() as otlp, running(program, "burst", "1", **settings(otlp, OTEL_BSP_SCHEDULE_DELAY="1")) as one:
+def test_the_resource_is_the_one_that_gotap_finds_from_outside(program: Path) -> None:
+    said = {"OTEL_RESOURCE_ATTRIBUTES": "team=a%20b", "OTEL_BSP_SCHEDULE_DELAY": "1"}
+    with collector() as otlp, running(program, "burst", "1", **settings(otlp, **said)) as one:
         otlp.wait(lambda: otlp.spans() == 1)
-        with open(f"/proc/{one.pid}/stat") as file:
-            parent = int(file.read().rpartition(")")[2].split()[1])
-    found = attributes(resources(otlp)[0].resource.attributes)
-    assert found["service.name"] == found["process.executable.name"] == "program"
-    assert (found["process.pid"], found["process.parent_pid"]) == (one.pid, parent)
-    assert found["process.executable.path"] == str(program)
-    assert found["process.args_count"] == 3
-    assert found["host.name"] == socket.gethostname()
-    assert found["telemetry.sdk.name"] == "gotap"
-    assert len(found["service.instance.id"]) == 36
+        found = attributes(resources(otlp)[0].resource.attributes)
+        with contextlib.closing(Process(one.pid)) as process:
+            watched = resource_of(process, str(found["process.runtime.version"]), Environment({}))
+    assert found == watched.attributes
+    assert found["service.name"] == "program"
     [scope] = [one.scope for one in resources(otlp)[0].scope_spans]
     assert (scope.name, scope.version) == ("gotap", __version__)
 
@@ -249,6 +248,14 @@ def test_its_goroutine_is_not_the_program_s(program: Path) -> None:
         assert run(program, "hidden", **settings(otlp)).stdout.split() == ["1", "false"]
         # Once there was a span, os/signal has the goroutine that hands signals on.
         assert run(program, "hidden", "span", **settings(otlp)).stdout.split() == ["2", "false"]
+
+
+def test_under_the_race_detector(tmp_path: Path) -> None:
+    program = build("1.26.8", tmp_path, "-race")
+    with collector() as otlp:
+        done = run(program, "many", given="3000\n7\n", **settings(otlp, OTEL_BSP_MAX_QUEUE_SIZE="100000"))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "true\ntrue\n", "")
+    assert otlp.spans() == 3007
 
 
 def test_deadlocks_are_still_found(program: Path) -> None:

@@ -139,28 +139,54 @@ func TestSpansThatEndElsewhere(t *testing.T) {
 		found := byName(with(samplers["parentbased_always_on"], func() {
 			_, outer := Begin(nil, "outer")
 			_, inner := Begin(nil, "inner")
-			done := make(chan bool)
-			go func() {
-				inner.End()
+			ending, done := make(chan *Span), make(chan bool)
+			setGoroutineLabel(nil)
+			go func() { // started under no span, like a pool's
+				(<-ending).End()
 				done <- true
 			}()
+			Local.Set(inner)
+			ending <- inner
 			<-done
-			// The other goroutine had inherited it, so it ended there as if at home: this one knows the end by its state.
 			_, next := Begin(nil, "next")
 			next.End()
 			outer.End()
 			_, last := Begin(nil, "last")
 			last.End()
 		}))
-		if len(found) != 4 {
-			t.Error("spans:", len(found))
+		outer, next, last := found["outer"], found["next"], found["last"]
+		if next.parentID != outer.spanID || next.link != nil {
+			t.Error("what encloses a span that ended elsewhere is still there")
 		}
-		for i, ids := 0, map[[8]byte]bool{}; i < 1; i++ {
-			for _, one := range found {
-				ids[one.spanID] = true
+		if last.parentID != ([8]byte{}) || last.link != nil {
+			t.Error("last is no root")
+		}
+	})
+}
+
+func TestEndedSpansKeepNothingBeforeThem(t *testing.T) {
+	withLocal(func() {
+		found := with(samplers["parentbased_always_on"], func() {
+			var begun, ended sync.WaitGroup
+			begun.Add(101)
+			ended.Add(101)
+			var next func(int)
+			next = func(left int) {
+				_, s := Begin(nil, "s")
+				if left > 0 {
+					go next(left - 1)
+				}
+				begun.Done()
+				begun.Wait()
+				s.End()
+				ended.Done()
 			}
-			if len(ids) != 4 {
-				t.Error("ids are not unique")
+			next(100)
+			ended.Wait()
+		})
+		for _, one := range found {
+			if one.previous != nil {
+				t.Fatal("a chain of goroutines keeps all their spans")
 			}
 		}
 	})

@@ -210,3 +210,35 @@ func TestContainers(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatHasNoRoomIsCounted(t *testing.T) {
+	found := with(samplers["always_on"], func() {
+		_, s := Begin(nil, "s")
+		for i := int64(0); i < attributeLimit+7; i++ {
+			s.SetInt(fmt.Sprint(i), i)
+			s.SetInt("0", -1)
+		}
+		s.End()
+	})
+	if len(found[0].attributes) != attributeLimit || found[0].lost != 7 || int64(found[0].attributes[0].number) != -1 {
+		t.Error(len(found[0].attributes), found[0].lost)
+	}
+}
+
+func TestPropagators(t *testing.T) {
+	t.Cleanup(configure) // once the variables are what they were
+	for value, want := range map[string]bool{"": true, "tracecontext,baggage": true, "none": false, "b3": false} {
+		t.Setenv("OTEL_PROPAGATORS", value)
+		configure()
+		if header, _ := Headers(context.Background(), nil); (header != "") != want {
+			t.Errorf("%q: %q", value, header)
+		}
+	}
+	t.Setenv("OTEL_PROPAGATORS", "")
+	t.Setenv("OTEL_SDK_DISABLED", "true")
+	configure()
+	ctx, s := BeginRemote(context.Background(), Server, "s", remoteParent+"01", "")
+	if header, _ := Headers(ctx, s); header != "" || s != nil {
+		t.Error("disabled:", header)
+	}
+}

@@ -32,9 +32,11 @@ func (r *record) set(one attribute) {
 			return
 		}
 	}
-	if len(r.attributes) < attributeLimit {
-		r.attributes = append(r.attributes, one)
+	if len(r.attributes) == attributeLimit {
+		r.lost++
+		return
 	}
+	r.attributes = append(r.attributes, one)
 }
 
 func (r *record) has(key string) bool {

@@ -107,6 +107,9 @@ func (e *encoder) encodeSpan(r *record) {
 	for i := range r.attributes {
 		to = e.appendAttribute(to, 9, &r.attributes[i])
 	}
+	if r.lost > 0 {
+		to = appendVarint(to, 10, uint64(r.lost))
+	}
 	if r.link != nil {
 		link := appendBytes(e.part[:0], 1, r.link.traceID[:])
 		link = appendBytes(link, 2, r.link.spanID[:])

@@ -1,6 +1,7 @@
 package gotaprt
 
 import (
+	"strconv"
 	"sync/atomic"
 	"time"
 	_ "unsafe" // go:linkname
@@ -26,5 +27,8 @@ func Exit() {
 	exitDeadline.CompareAndSwap(0, now.Add(exitFlush).UnixNano())
 	if left := time.Duration(exitDeadline.Load() - now.UnixNano()); left > 0 {
 		Flush(left)
+	}
+	if dropped := queue.dropped.Load(); dropped > 0 {
+		tell(warn, strconv.FormatInt(dropped, 10)+" spans found the queue full")
 	}
 }

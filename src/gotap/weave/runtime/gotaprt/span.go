@@ -67,6 +67,7 @@ type record struct {
 	link       *identity
 	lock       sync.Mutex // attributes, name, failed and message, until the span ends
 	parentID   [8]byte
+	lost       uint32 // attributes that found no room
 	message    string // of the status
 	kind       Kind
 	failed     bool
