@@ -111,6 +111,25 @@ def test_imports_that_close_a_cycle(app: Module) -> None:
     assert "makes a cycle of imports: example.com/app/user → example.com/app/lib" in error.message
 
 
+def test_imports_that_close_a_cycle_together(app: Module) -> None:
+    """Each of the two rules is possible without the other."""
+    (app.folder / "side").mkdir()
+    (app.folder / "side" / "side.go").write_text("package side\n\nfunc S() {}\n")
+    answer = app.ask("""
+aspects:
+  - id: first
+    join-point: {function-body: {function: [{name: F}]}}
+    advice: [{prepend-statements: {imports: {s: example.com/app/side}, template: s.S()}}]
+  - id: second
+    join-point: {function-body: {function: [{name: S}]}}
+    advice: [{prepend-statements: {imports: {u: example.com/app/user}, template: u.G()}}]
+""")
+    (error,) = answer.errors
+    assert error.message.endswith(
+        "a cycle of imports: example.com/app/user → example.com/app/lib → example.com/app/side"
+    )
+
+
 def test_why_nothing_matches(app: Module) -> None:
     points = {
         "{function-call: net/http.Get}": "no package of the build that may be changed imports net/http",

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/types"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -88,17 +89,21 @@ func (f *file) addBlankImport(path string, by origin) error {
 	return nil
 }
 
-// checkCycle refuses the import of a package that itself depends on the target.
+// checkCycle refuses the import of a package that itself depends on the target, by its own imports or by woven ones.
 func (t *target) checkCycle(path string) error {
 	resolved := path
 	if p := t.imported(path); p != nil {
 		resolved = p.ImportPath
 	}
-	if !t.loader.dependencies(resolved)[publicPath(t.path)] {
-		return nil
+	here := publicPath(t.path)
+	if t.loader.reaches(resolved, here) {
+		way := strings.Join(t.loader.wayTo(resolved, here, map[string]bool{}), " → ")
+		return fmt.Errorf("importing %s into %s makes a cycle of imports: %s", path, t.path, way)
 	}
-	way := t.loader.wayTo(resolved, publicPath(t.path), map[string]bool{})
-	return fmt.Errorf("importing %s into %s makes a cycle of imports: %s", path, t.path, strings.Join(way, " → "))
+	if edge := (wovenImport{here, resolved}); !slices.Contains(t.loader.woven, edge) {
+		t.loader.woven = append(t.loader.woven, edge)
+	}
+	return nil
 }
 
 // wayTo is a chain of imports from one package to another.
@@ -107,12 +112,19 @@ func (l *loader) wayTo(from, to string, seen map[string]bool) []string {
 		return []string{from}
 	}
 	seen[from] = true
+	var next []string
 	if p := l.packages[from]; p != nil {
-		for _, next := range p.Imports {
-			if !seen[next] && l.dependencies(next)[to] {
-				if way := l.wayTo(next, to, seen); way != nil {
-					return append([]string{from}, way...)
-				}
+		next = append(next, p.Imports...)
+	}
+	for _, added := range l.woven {
+		if added.from == publicPath(from) {
+			next = append(next, added.to)
+		}
+	}
+	for _, one := range next {
+		if !seen[one] && l.reaches(one, to) {
+			if way := l.wayTo(one, to, seen); way != nil {
+				return append([]string{from}, way...)
 			}
 		}
 	}

@@ -20,6 +20,7 @@ type loader struct {
 	parsed   map[string][]*ast.File
 	declared map[string]*types.Package
 	above    map[string]map[string]bool // what each package depends on, itself included
+	woven    []wovenImport
 }
 
 func newLoader(request *Request) *loader {
@@ -56,6 +57,30 @@ func (l *loader) dependencies(path string) map[string]bool {
 		}
 	}
 	return result
+}
+
+// A wovenImport is an import that is going to be woven in.
+type wovenImport struct{ from, to string }
+
+// reaches tells whether a package depends on another, with all that is going to be woven in.
+func (l *loader) reaches(from, to string) bool {
+	seen := map[string]bool{}
+	todo := []string{from}
+	for len(todo) > 0 {
+		next := todo[0]
+		todo = todo[1:]
+		known := l.dependencies(next)
+		if known[to] {
+			return true
+		}
+		for _, added := range l.woven {
+			if known[added.from] && !seen[added.to] {
+				seen[added.to] = true
+				todo = append(todo, added.to)
+			}
+		}
+	}
+	return false
 }
 
 // declarations are the types that a package declares; what does not type-check is left out of them.

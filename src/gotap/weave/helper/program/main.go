@@ -8,9 +8,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime/debug"
 )
 
 func main() {
+	debug.SetGCPercent(200) // a short life: a sixth less processor time for a tenth more memory
 	var request Request
 	if err := json.NewDecoder(bufio.NewReader(os.Stdin)).Decode(&request); err != nil {
 		fmt.Fprintln(os.Stderr, "weavehelper: the request is not what is expected:", err)
