@@ -4,10 +4,11 @@ written."""
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gotap.weave import needs
 from gotap.weave.arguments import CommandLine, split_goflags
@@ -20,6 +21,7 @@ from gotap.weave.helper.protocol import Answer, Match, Unmatched
 from gotap.weave.listing import Package, list_closure, list_packages, locate
 from gotap.weave.overlay import own_overlay
 from gotap.weave.rules.discovery import Rules, discover, own_rules
+from gotap.weave.rules.model import Aspect
 from gotap.weave.runtime import NAME as RUNTIME
 from gotap.weave.runtime import sources
 from gotap.weave.toolchain import Toolchain, find_toolchain
@@ -90,10 +92,19 @@ def _rules(toolchain: Toolchain, packages: Sequence[Package], directory: str) ->
 
     found = [own, *(discover(folder, where) for folder in sorted(folders))]
     return Rules(
-        tuple(aspect for one in found for aspect in one.aspects),
+        tuple(_told_apart(aspect for one in found for aspect in one.aspects)),
         tuple(file for one in found for file in one.files),
         tuple(item for one in found for item in one.imports),
     )
+
+
+def _told_apart(aspects: Iterable[Aspect]) -> Iterator[Aspect]:
+    """Ids are unique in a file only: those that another file has, too, get the file's name."""
+    seen: set[str] = set()
+    for one in aspects:
+        name = one.id if one.id not in seen else f"{one.id} ({one.file})"
+        seen.add(name)
+        yield one if name == one.id else replace(one, id=name)
 
 
 def _runtime_closure(toolchain: Toolchain, base: Path, directory: str) -> set[str]:
