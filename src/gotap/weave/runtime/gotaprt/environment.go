@@ -122,6 +122,9 @@ func pairs(text string) (found [][2]string, err error) {
 	return found, nil
 }
 
+// indefinite is what a timeout of 0 stands for.
+const indefinite = 24 * time.Hour
+
 // exportSettings say where and how one signal is sent.
 type exportSettings struct {
 	url         *url.URL
@@ -137,22 +140,21 @@ var errProtocol = errors.New("OTLP is sent over HTTP with protobuf only: set OTE
 
 // settingsOf reads OTEL_EXPORTER_OTLP_*, the signal's own variable first. signal is TRACES or METRICS.
 func settingsOf(signal, path string) (exportSettings, error) {
-	names := func(option string) (string, string) {
-		return "OTEL_EXPORTER_OTLP_" + signal + "_" + option, "OTEL_EXPORTER_OTLP_" + option
+	names := func(option string) []string {
+		return []string{"OTEL_EXPORTER_OTLP_" + signal + "_" + option, "OTEL_EXPORTER_OTLP_" + option}
 	}
-	read := func(option string) string { return variable(names2(names(option))...) }
+	read := func(option string) string { return variable(names(option)...) }
 	settings := exportSettings{
 		authorities: read("CERTIFICATE"), certificate: read("CLIENT_CERTIFICATE"), key: read("CLIENT_KEY"),
 	}
 	if protocol := read("PROTOCOL"); protocol == "grpc" {
 		return settings, errProtocol
 	}
-	own, common := names("TIMEOUT")
-	if settings.timeout = duration(own, duration(common, 10*time.Second, 0), 0); settings.timeout == 0 {
-		settings.timeout = 24 * time.Hour
+	timeout := names("TIMEOUT")
+	if settings.timeout = duration(timeout[0], duration(timeout[1], 10*time.Second, 0), 0); settings.timeout == 0 {
+		settings.timeout = indefinite
 	}
-	own, common = names("HEADERS")
-	for _, name := range []string{own, common} {
+	for _, name := range names("HEADERS") {
 		if value := variable(name); value != "" {
 			headers, err := headerPairs(value)
 			if err == nil {
@@ -162,10 +164,9 @@ func settingsOf(signal, path string) (exportSettings, error) {
 			tell(warn, name+" is ignored: "+err.Error())
 		}
 	}
-	own, common = names("ENDPOINT")
-	settings.url = endpoint(own)
-	if settings.url == nil {
-		if settings.url = endpoint(common); settings.url == nil {
+	endpoints := names("ENDPOINT")
+	if settings.url = endpoint(endpoints[0]); settings.url == nil {
+		if settings.url = endpoint(endpoints[1]); settings.url == nil {
 			settings.url = &url.URL{Scheme: "http", Host: "localhost:4318"}
 		}
 		settings.url.Path = strings.TrimRight(settings.url.Path, "/") + path
@@ -173,8 +174,6 @@ func settingsOf(signal, path string) (exportSettings, error) {
 	}
 	return settings, nil
 }
-
-func names2(own, common string) []string { return []string{own, common} }
 
 // endpoint reads a URL; nil where the variable has none.
 func endpoint(name string) *url.URL {

@@ -72,8 +72,8 @@ func run() {
 			case <-wake:
 			case first = <-flushes:
 			}
-			e = newExporter()
 			watchSignals()
+			e = newExporter()
 		}
 		if first != nil {
 			e.flushing = append(e.flushing, first)
@@ -98,7 +98,7 @@ func newExporter() *exporter {
 		encoder:  newEncoder(resource()),
 	}
 	if e.patience == 0 {
-		e.patience = 24 * time.Hour
+		e.patience = indefinite
 	}
 	settings, err := settingsOf("TRACES", "/v1/traces")
 	if err == nil {
@@ -113,11 +113,11 @@ func newExporter() *exporter {
 // nextDue tells when to send what waits; the zero time: nothing does.
 func (e *exporter) nextDue() time.Time {
 	e.gather()
-	if len(e.waiting) == 0 || int64(len(e.waiting)) >= queue.batch {
-		if len(e.waiting) > 0 {
-			return time.Now()
-		}
+	switch {
+	case len(e.waiting) == 0:
 		return time.Time{}
+	case int64(len(e.waiting)) >= queue.batch:
+		return time.Now()
 	}
 	return e.due
 }

@@ -30,8 +30,12 @@ type result struct {
 func newPoster(settings exportSettings) (*poster, error) {
 	u := settings.url
 	p := &poster{settings: settings, host: u.Hostname(), port: u.Port(), secure: u.Scheme == "https"}
-	if p.port == "" {
-		p.port = map[bool]string{false: "80", true: "443"}[p.secure]
+	switch {
+	case p.port != "":
+	case p.secure:
+		p.port = "443"
+	default:
+		p.port = "80"
 	}
 	if p.secure {
 		if secure == nil {
