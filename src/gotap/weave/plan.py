@@ -23,7 +23,7 @@ from gotap.weave.overlay import own_overlay
 from gotap.weave.rules.discovery import Rules, discover, own_rules
 from gotap.weave.rules.model import Aspect
 from gotap.weave.runtime import NAME as RUNTIME
-from gotap.weave.runtime import sources
+from gotap.weave.runtime import additions
 from gotap.weave.toolchain import Toolchain, find_toolchain
 
 #: gotap's own rules that serve others: woven only where something else is.
@@ -59,7 +59,7 @@ def plan(line: CommandLine, directory: str) -> Plan:
     overlay = _overlay_of(line, toolchain, directory)
     packages = list_packages(toolchain, line, directory)
     rules = _rules(toolchain, packages, directory)
-    runtime = {f"src/{RUNTIME}/{name}": content for name, content in sources().items()}
+    runtime = {f"src/{path}": content for path, content in additions().items()}
     base = shadow_goroot(toolchain, runtime)
     inner = _runtime_closure(toolchain, base, directory)
     answer = ask(toolchain, packages, rules, inner)
