@@ -220,6 +220,34 @@ aspects:
     assert '\t_ "strings"\n\t_ "strings"\n' in app.read()
 
 
+def test_text_that_is_only_taken_out(tmp_path: Path) -> None:
+    app = module(tmp_path / "app", {"main.go": """package main
+
+import (
+	"fmt"
+	s "strings"
+)
+
+func main() {
+	fmt.Println(s.TrimSpace(" a "), s.TrimSpace(
+		func() string {
+			return "b" // a comment
+		}(), // another
+	))
+}
+"""})  # fmt: skip
+    answer = app.weave("""
+aspects:
+  - id: taken
+    join-point: {function-call: strings.TrimSpace}
+    advice: [{wrap-expression: {template: "{{ index .AST.Args 0 }}"}}]
+""")
+    assert app.run() == " a  b\n"
+    assert {edit.aspect for edit in answer.edits} == {"taken"}
+    assert "// a comment" in app.read()
+    assert '\t_ "strings"' in app.read()
+
+
 def test_values_are_assigned_to_every_name(tmp_path: Path) -> None:
     app = module(tmp_path / "app", {"main.go": """package main
 

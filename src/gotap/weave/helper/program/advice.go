@@ -155,12 +155,8 @@ func (a *application) needsParentheses(original ast.Expr, made fragment) bool {
 	if _, isLiteral := made.expr.(*ast.CompositeLit); isLiteral && !wasLiteral {
 		return true
 	}
-	outer := a.at.node
-	if a.at.parent == nil || outer != a.at.chain.node {
-		return false
-	}
-	operand, ok := outer.(ast.Expr)
-	return ok && isLoose(made.expr) && binds(a.at.parent.node, operand)
+	operand, ok := a.at.node.(ast.Expr)
+	return ok && a.at.parent != nil && isLoose(made.expr) && binds(a.at.parent.node, operand)
 }
 
 func (a *application) call() (*ast.CallExpr, error) {

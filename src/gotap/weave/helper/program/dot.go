@@ -73,7 +73,7 @@ type viewed struct {
 // String moves the node into the template's text.
 func (v view) String() string {
 	of := v[itself].(viewed)
-	return of.r.placeholder(of.subject, []piece{{src: of.src, span: of.src.spanOf(of.node)}})
+	return of.r.placeholder(of.subject, []piece{{src: of.src, span: of.src.spanOf(of.node), origin: of.r.by}})
 }
 
 // Copy copies the node. Text that is used twice is written twice in any case.

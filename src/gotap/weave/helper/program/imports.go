@@ -140,7 +140,7 @@ func (f *file) dropUnusedImports() {
 		return
 	}
 	uses := f.usesOfImports()
-	by := leavesOrigin(leaves)
+	by := lastOrigin(leaves)
 	for _, spec := range f.tree.Imports {
 		if spec.Name != nil && (spec.Name.Name == "_" || spec.Name.Name == ".") || importPathOf(spec) == "C" {
 			continue
@@ -243,14 +243,4 @@ func writtenName(leaves []leaf, name string) bool {
 		}
 	}
 	return false
-}
-
-func leavesOrigin(leaves []leaf) origin {
-	var literal []leaf
-	for _, l := range leaves {
-		if l.text != "" {
-			literal = append(literal, l)
-		}
-	}
-	return lastOrigin(literal)
 }

@@ -70,7 +70,7 @@ func (s *source) insertFirst(offset int, pieces []piece) {
 	s.inserts[offset] = append(append([]piece{}, pieces...), s.inserts[offset]...)
 }
 
-// A leaf is literal text, or a range of the file as it is on disk (text is empty then).
+// A leaf is literal text, or a range of the file as it is on disk (text is empty then; the origin is who moved it).
 type leaf struct {
 	text   string
 	origin origin
@@ -82,10 +82,17 @@ func flatten(pieces []piece) []leaf {
 	var leaves []leaf
 	for _, p := range pieces {
 		if p.src == nil {
-			leaves = append(leaves, leaf{text: p.text, origin: p.origin})
+			if p.text != "" {
+				leaves = append(leaves, leaf{text: p.text, origin: p.origin})
+			}
 			continue
 		}
-		leaves = append(leaves, p.src.leaves(p.span, p.plain)...)
+		for _, l := range p.src.leaves(p.span, p.plain) {
+			if l.origin == (origin{}) {
+				l.origin = p.origin
+			}
+			leaves = append(leaves, l)
+		}
 	}
 	return leaves
 }
@@ -179,14 +186,15 @@ func (f *file) edits() ([]Edit, error) {
 	var result []Edit
 	var pending []leaf // what comes between the cursor and the next text that stays
 	cursor := 0
-	flush := func(to int) error {
+	var before origin // of the text before the cursor
+	flush := func(to int, behind origin) error {
 		written, err := f.written(pending)
 		pending = nil
 		if err != nil || sameWords(f.text[cursor:to], written) {
 			return err
 		}
 		if len(written) == 0 {
-			written = []leaf{{}}
+			written = []leaf{{origin: lastOrigin([]leaf{{origin: behind}, {origin: before}})}} // text is only taken out
 		}
 		for i, l := range written {
 			edit := Edit{Package: f.target.ImportPath, File: f.name, Offset: cursor, Insert: l.text,
@@ -203,12 +211,12 @@ func (f *file) edits() ([]Edit, error) {
 			pending = append(pending, l)
 			continue
 		}
-		if err := flush(l.span.start); err != nil {
+		if err := flush(l.span.start, l.origin); err != nil {
 			return nil, err
 		}
-		cursor = l.span.end
+		cursor, before = l.span.end, l.origin
 	}
-	return result, flush(len(f.text))
+	return result, flush(len(f.text), origin{})
 }
 
 // written makes literal text of leaves, neighbours of one origin joined.
@@ -237,6 +245,7 @@ func (f *file) written(leaves []leaf) ([]leaf, error) {
 	return []leaf{{text: line, origin: lastOrigin(joined)}}, err
 }
 
+// lastOrigin is the last origin that is known.
 func lastOrigin(leaves []leaf) (found origin) {
 	for _, l := range leaves {
 		if l.origin != (origin{}) {
