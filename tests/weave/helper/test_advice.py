@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from gobuild import MissingTool
 from helpercases import module
 
 pytestmark = pytest.mark.usefixtures("release")
@@ -241,9 +243,12 @@ aspects:
   - id: taken
     join-point: {function-call: strings.TrimSpace}
     advice: [{wrap-expression: {template: "{{ index .AST.Args 0 }}"}}]
+  - id: names
+    join-point: {function-body: {function: [{name: main}]}}
+    advice: [{prepend-statements: {template: 'var n struct{ s struct{ s int } }; _, _ = n.s.s, "s.T"'}}]
 """)
     assert app.run() == " a  b\n"
-    assert {edit.aspect for edit in answer.edits} == {"taken"}
+    assert {edit.aspect for edit in answer.edits} == {"taken", "names"}
     assert "// a comment" in app.read()
     assert '\t_ "strings"' in app.read()
 
@@ -323,3 +328,30 @@ aspects:
 """, "./...", targets=[])  # fmt: skip
     assert app.read().count("example.com/app/side") == 1
     assert app.run() == "side\n1\n2\n"
+
+
+def test_files_with_cgo_and_windows_line_ends(tmp_path: Path) -> None:
+    if shutil.which("gcc") is None:
+        raise MissingTool("needs gcc (package gcc)")
+    app = module(tmp_path / "app", {
+        "main.go": """package main
+
+// static int twice(int n) { return 2 * n; }
+import "C"
+
+func double(n int) int { return int(C.twice(C.int(n))) }
+
+func main() {
+	println(double(len(crlf())))
+}
+""",
+        "crlf.go": "\ufeffpackage main\r\n\r\nfunc crlf() string {\r\n\treturn `a\r\nb`\r\n}\r\n",
+    })  # fmt: skip
+    app.weave("""
+aspects:
+  - join-point: {function-body: {one-of: [{function: [{name: double}]}, {function: [{name: crlf}]}]}}
+    advice: [{prepend-statements: {imports: {os: os}, template: 'os.Stderr.WriteString("{{ .Function.Name }}\\n")'}}]
+  - join-point: {function-call: crlf}
+    advice: [{wrap-expression: {template: "func() string { return `` }() + {{ . }}"}}]
+""")
+    assert app.run() == "crlf\ndouble\n6\n"

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"go/ast"
+	"go/scanner"
+	"go/token"
 	"go/types"
 	"regexp"
 	"slices"
@@ -236,11 +238,27 @@ func missing(leaves []leaf, length int) []span {
 
 // writtenName tells whether woven text uses a name of the file's as a qualifier.
 func writtenName(leaves []leaf, name string) bool {
-	pattern := regexp.MustCompile(`(^|[^\pL\p{Nd}_.])` + regexp.QuoteMeta(name) + `\s*\.`)
 	for _, l := range leaves {
-		if pattern.MatchString(l.text) {
+		if strings.Contains(l.text, name) && qualifies(l.text, name) {
 			return true
 		}
+	}
+	return false
+}
+
+// qualifies tells whether Go text holds `name.`, other than as a selector's end.
+func qualifies(text, name string) bool {
+	set := token.NewFileSet()
+	var words scanner.Scanner
+	words.Init(set.AddFile("", set.Base(), len(text)), []byte(text), nil, 0)
+	var before, last token.Token
+	literal := ""
+	for last != token.EOF {
+		_, next, text := words.Scan()
+		if next == token.PERIOD && last == token.IDENT && literal == name && before != token.PERIOD {
+			return true
+		}
+		before, last, literal = last, next, text
 	}
 	return false
 }
