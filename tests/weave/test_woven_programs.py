@@ -103,6 +103,48 @@ func TestWork(t *testing.T) {
         assert [span.name for span in spans(otlp)] == ["inside", "main.work"]
 
 
+COVERED = """package cov
+
+import "fmt"
+
+//gotap:span
+func F(a int) (err error) {
+	if a > 1 {
+		fmt.Println("x")
+	} else if a < 0 {
+		return nil
+	} else { fmt.Println("y") }
+	for i := range []int{1} { _ = i; func() { fmt.Println(i) }() }
+	switch a {
+	case 1: fmt.Println(1)
+	default:
+	}
+	return
+}
+"""
+COVERED_TEST = """package cov
+
+import "testing"
+
+func TestF(t *testing.T) { F(1) }
+"""
+
+
+@pytest.mark.parametrize("version", ["1.21.13", "1.26.8", pytest.param("1.27.4", marks=pytest.mark.matrix)])
+def test_coverage_counts_what_the_user_wrote(version: str, tmp_path: Path) -> None:
+    """Rules that put text in front of statements, around expressions and behind the package clause."""
+    app = module(tmp_path / "app", {"a.go": COVERED, "a_test.go": COVERED_TEST, "orchestrion.yml": RULES})
+    for mode in ("set", "count", "atomic"):
+        profiles = {}
+        for woven in (False, True):
+            words = ["test", "-count=1", "-v", f"-covermode={mode}", "-coverprofile=profile", "."]
+            done = go(app, *words, woven=woven, GOTOOLCHAIN=f"go{version}")
+            assert done.code == 0, done.out + done.err
+            assert ("loud: y" in done.out) == woven
+            profiles[woven] = (app / "profile").read_text()
+        assert profiles[True] == profiles[False]
+
+
 RULES = """aspects:
   - id: loud prints
     join-point:
@@ -160,10 +202,9 @@ NO_PACKAGE = 'package main\n\nimport _ "example.com/none"\n\nfunc main() {}\n'
         ({"main.go": SPANS, "gotap.yaml": "aspects:\n  - id: x\n    join-point: {nowhere: y}\n    advice: []\n"},
          ["build", "."], "gotap.yaml:3"),
         ({"main.go": SPANS, "gotap.yaml": MISSING}, ["build", "."], "needs: its text needs the package example"),
-        ({"main.go": SPANS}, ["test", "-cover", "."], "-cover"),
         ({"main.go": SPANS}, ["build", "-overlay=none.json", "."], "none.json"),
     ],
-    ids=["a package that is not there", "an unknown join point", "a package that a rule needs", "coverage",
+    ids=["a package that is not there", "an unknown join point", "a package that a rule needs",
          "an overlay that is not there"],
 )  # fmt: skip
 def test_what_cannot_be_done_is_told_before_anything_is_built(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from gotap.weave.arguments import CommandLine
+from gotap.weave import covering
+from gotap.weave.arguments import CommandLine, split_goflags
 from gotap.weave.overlay import overlay
 from gotap.weave.plan import Plan
 
@@ -23,7 +24,14 @@ def command(plan: Plan, words: Sequence[str], line: CommandLine) -> tuple[list[s
     if changed:
         _take(head, "overlay")
         head.insert(0, f"-overlay={overlay(changed, plan.overlay)}")
+        if _covers(plan, line):
+            environment |= covering.kept({one.path: one.edits for one in plan.files if one.edits and not one.standard})
     return [str(plan.goroot / "bin" / "go"), words[0], *directory, *head, *rest], environment
+
+
+def _covers(plan: Plan, line: CommandLine) -> bool:
+    names = {flag.name for flag in (*line.flags, *split_goflags(plan.toolchain.variables["GOFLAGS"]))}
+    return any(name.startswith("cover") for name in names)
 
 
 def _take(words: list[str], name: str) -> list[str]:

@@ -7,7 +7,7 @@ a column and without a file name it keeps the file's name (cmd/compile, "Compile
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -22,16 +22,22 @@ class Edit(Struct, frozen=True):
 
 def apply(source: bytes, edits: Sequence[Edit]) -> bytes:
     """The file with all edits, which are sorted by offset and do not overlap; at one offset they keep their order."""
+    return apply_to(source, source, lambda offset: offset, edits)
+
+
+def apply_to(source: bytes, text: bytes, where: Callable[[int], int], edits: Sequence[Edit]) -> bytes:
+    """Another text that holds all of the file, with the file's edits. `where`: offset in the file → in the text."""
     parts: list[bytes] = []
-    at = 0
+    at = done = 0
     for index, edit in enumerate(edits):
-        parts.append(source[at : edit.offset])
+        parts.append(text[done : where(edit.offset)])
         parts.append(edit.insert.encode())
         at = edit.offset + edit.delete
+        done = where(at - 1) + 1 if edit.delete else where(at)
         following = edits[index + 1] if index + 1 < len(edits) else None
         if (following is None or following.offset > at) and not _ends_line(source, at, edit.delete):
             parts.append(_position(source, at))
-    parts.append(source[at:])
+    parts.append(text[done:])
     return b"".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 A program that is built there tells nothing of it. The compiler writes `$GOROOT` for its folder (objabi.AbsFile), and
 the linker puts the folder there that it is told (pcln.expandGoroot): a link command in the tree tells it the user's.
+(The cover command is another one, too: see `covering`.)
 The go command is a copy, which finds its GOROOT by where it is itself; GOROOT need not be in the environment of the
 programs that it runs. Checked with Go 1.21 to 1.27.
 """
@@ -15,9 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gotap.weave.cache import cache_folder, digest, made, write
+from gotap.weave.covering import cover_command
 from gotap.weave.toolchain import Toolchain
 
-_FORMAT = "1"
+_FORMAT = "2"
 
 
 def shadow_goroot(toolchain: Toolchain, changed: Mapping[str, bytes]) -> Path:
@@ -66,10 +68,15 @@ def _own_commands(fresh: Path, goroot: Path, platform: str) -> None:
     _real_folder(fresh / "pkg" / "tool", goroot / "pkg" / "tool")
     own = fresh / "pkg" / "tool" / platform
     _real_folder(own, tools)
-    link = own / "link"
-    link.unlink()
-    link.write_text(f'#!/bin/sh\nGOROOT={shlex.quote(str(goroot))} exec {shlex.quote(str(tools / "link"))} "$@"\n')
-    link.chmod(0o755)
+    _command(own / "link", f'GOROOT={shlex.quote(str(goroot))} exec {shlex.quote(str(tools / "link"))} "$@"\n')
+    if (tools / "cover").exists():
+        _command(own / "cover", cover_command(tools / "cover"))
+
+
+def _command(path: Path, script: str) -> None:
+    path.unlink()
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
 
 
 def _real_folder(folder: Path, original: Path) -> None:

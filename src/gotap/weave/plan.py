@@ -38,6 +38,7 @@ class File(Struct, frozen=True):
     standard: bool
     before: bytes
     after: bytes
+    edits: tuple[Edit, ...] = ()
 
 
 class Plan(Struct, frozen=True):
@@ -67,7 +68,7 @@ def plan(line: CommandLine, directory: str) -> Plan:
         return Plan(toolchain, (), (), answer.unmatched, rules, None, overlay)
     needs.check(answer, packages, toolchain, line, directory)
     files = tuple(_changed(answer, {one.import_path: one for one in packages}))
-    _refuse(line, files, overlay)
+    _refuse(files, overlay)
     goroot = Path(toolchain.goroot)
     changed = {str(Path(one.path).relative_to(goroot)): one.after for one in files if one.standard}
     root = shadow_goroot(toolchain, {**runtime, **changed})
@@ -138,21 +139,13 @@ def _changed(answer: Answer, packages: Mapping[str, Package]) -> Iterator[File]:
             raise RuleError(f"rules change {path} in {names} each in another way", "make the rules more general")
         before = Path(path).read_bytes()
         found = packages[package]
-        yield File(path, found.path, found.standard, before, apply(before, own))
+        yield File(path, found.path, found.standard, before, apply(before, own), tuple(own))
     for found, path, content in needs.new_files(answer, packages):
         yield File(path, found.path, found.standard, b"", content)
 
 
-def _refuse(line: CommandLine, files: Sequence[File], overlay: Mapping[str, str]) -> None:
+def _refuse(files: Sequence[File], overlay: Mapping[str, str]) -> None:
     """What cannot be had together, before anything is built. Raises NotComposable."""
-    own = [one.path for one in files if not one.standard]
-    for path in own:
-        if path in overlay:
-            raise NotComposable(f"the overlay replaces {path}, which rules change too", "take one of them out")
-    covered = [name for name in ("cover", "coverpkg", "coverprofile", "covermode") if line.value(name) is not None]
-    if own and covered:
-        raise NotComposable(
-            f"-{covered[0]} and {os.path.relpath(own[0])}: the go command covers files as they are on disk, without "
-            "what is woven into them (golang/go#73802)",
-            f"leave -{covered[0]} out, or run `go {line.verb}` without gotap",
-        )
+    for one in files:
+        if one.path in overlay:
+            raise NotComposable(f"the overlay replaces {one.path}, which rules change too", "take one of them out")
