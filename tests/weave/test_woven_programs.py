@@ -311,3 +311,25 @@ def test_releases_that_rules_were_not_checked_with(app: Path) -> None:
     done = go(app, "build", ".", GOTOOLCHAIN="go1.20.14")
     assert done.code == 1
     assert "go1.20.14 is not a release that weaving was checked with: Go 1.21 to 1.27" in done.err
+
+
+def test_programs_find_the_environment_as_it_would_be_without_gotap(tmp_path: Path) -> None:
+    text = """package main
+
+import (
+	"fmt"
+	"os"
+)
+
+//gotap:span
+func main() {
+	for _, one := range os.Environ() {
+		fmt.Println(one)
+	}
+}
+"""
+    app = module(tmp_path / "app", {"main.go": text})
+    found = [set(go(app, "run", ".", woven=woven).out.split("\n")) for woven in (False, True)]
+    (plain,), (woven,) = found[0] - found[1], found[1] - found[0]
+    assert plain.startswith("PATH="), "in front of which `go run` puts the bin of its GOROOT"
+    assert plain.partition(":")[2] == woven.partition(":")[2]

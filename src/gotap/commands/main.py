@@ -30,6 +30,9 @@ COMMANDS = {
     "doctor": ("gotap.commands.doctor", "what this host allows, each with the remedy when it is missing"),
 }
 
+#: Commands that read no executable, and hand their environment on as it is.
+_WITHOUT_NUMPY = ("go", "weave")
+
 #: Exit codes, documented in docs/reference.md.
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -91,9 +94,10 @@ def _run(words: list[str]) -> int:
     module = importlib.import_module(COMMANDS[words[0]][0])
     command = _command_parser(words[0], module)
     options = command.parse_args(words[1:])
-    from gotap.commands.memory import keep_small
+    if words[0] not in _WITHOUT_NUMPY:
+        from gotap.commands.memory import keep_small
 
-    keep_small(numpy_later=words[0] == "ps")  # what it needs of executables is in its cache
+        keep_small(numpy_later=words[0] == "ps")  # what it needs of executables is in its cache
     code = module.run(options)
     return int(code)
 
