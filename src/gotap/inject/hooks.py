@@ -18,6 +18,7 @@ from msgspec import Struct, field
 
 from gotap.bpf import machine
 from gotap.bpf.codegen import frame
+from gotap.bpf.codegen.script import script_frame
 from gotap.bpf.enums import MapType, ProgramType
 from gotap.bpf.machine import Attachable, Executable, Meanwhile, ProgramStats, Source
 from gotap.errors import GotapError
@@ -59,6 +60,8 @@ _STUB, _RUN = 12.0, 40.0
 _MOST_FRAMES = 1024
 #: Of a new row the scratch behind the record's first part is written before it is looked at.
 _BROUGHT = {f"gotap_{frame.ROWS}": frame.FIRST_PART}
+#: Goroutines keep theirs, and may be many at once.
+_READY = {f"gotap_{script_frame.HEADS}": script_frame.READY_HEADS}
 #: How many refused sites an error names.
 _NAMED = 3
 #: Programs that run here and now, by gotap itself.
@@ -158,7 +161,8 @@ class HookMachine:
 
     def make_map(self, kind: MapType, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = ""
                  ) -> HookMap:  # fmt: skip
-        made = HookMap(self._host, kind, key_size, value_size, max_entries, name, _BROUGHT.get(name, 0))
+        made = HookMap(self._host, kind, key_size, value_size, max_entries, name, _BROUGHT.get(name, 0),
+                       _READY.get(name, 0))  # fmt: skip
         self._maps.append(made)
         return made
 

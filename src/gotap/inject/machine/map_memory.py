@@ -49,9 +49,10 @@ class MapMemory:
     """A map without its operations."""
 
     def __init__(self, region: Region, kind: MapType, key_size: int, value_size: int, max_entries: int, name: str = "",
-                 brought: int = 0) -> None:  # fmt: skip
+                 brought: int = 0, ready: int = 0) -> None:  # fmt: skip
         """`brought`: of a hash whose programs look at no more of a new value than so many bytes, before they have
-        written there: updates bring those only. MachineError: there are no such maps; NoMemoryError.
+        written there: updates bring those only. `ready`: elements of a hash that have memory from the start; 0: as many
+        as take _FIRST_MEMORY. MachineError: there are no such maps; NoMemoryError.
         """
         if kind not in _FLAGS:
             raise MachineError(f"cannot make map {name}: in-process hooks have no maps of type {kind.name.lower()}",
@@ -61,6 +62,7 @@ class MapMemory:
         self.kind, self.key_size, self.value_size = kind, key_size, value_size
         self.max_entries, self.name = max_entries, name
         self._brought = brought or value_size
+        self._ready = ready
         self.flags = _FLAGS[kind]
         if not self.is_array and (key_size % 8 or value_size % 8):
             raise MachineError(f"cannot make map {name}: keys and values of hashes are whole words here, not "
@@ -116,7 +118,7 @@ class MapMemory:
             region.provide(self.offset, self._values_at + self._stride)
             self.words = self._stride >> 3
             self._provided = 0
-            self._provide(min(self._count, max(64, _FIRST_MEMORY // self._stride)))
+            self._provide(min(self._count, self._ready or max(64, _FIRST_MEMORY // self._stride)))
             region.write_u64(self.offset + self._state_at + State.FRESH, self.words)
             buckets = self._words(self._buckets_at, 2 * self._buckets).reshape(-1, 2)
             buckets[:, 0] = np.arange(self._buckets, dtype=np.uint32) | np.uint32(END)

@@ -30,9 +30,9 @@ class HookMap(MapMemory):
     """
 
     def __init__(self, host: Host, kind: MapType, key_size: int, value_size: int, max_entries: int, name: str = "",
-                 brought: int = 0) -> None:  # fmt: skip
-        """`brought`: as MapMemory has it. MachineError: there are no such maps; NoMemoryError."""
-        super().__init__(host.region, kind, key_size, value_size, max_entries, name, brought)
+                 brought: int = 0, ready: int = 0) -> None:  # fmt: skip
+        """`brought`, `ready`: as MapMemory has them. MachineError: there are no such maps; NoMemoryError."""
+        super().__init__(host.region, kind, key_size, value_size, max_entries, name, brought, ready)
         self._host = host
 
     # -- one entry --------------------------------------------------------------------------------------------------

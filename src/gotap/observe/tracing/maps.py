@@ -42,6 +42,7 @@ class WorkMaps:
         need it; `calls`: some follow calls.
         """
         self._machine = machine
+        self._memory_grows_late = setting.own_frames  # inside the target maps get memory when gotap comes by
         self._undo = contextlib.ExitStack()
         self.maps: dict[str, Map] = {}
         self._hash_flags = MapFlags.NO_PREALLOC if grows else 0
@@ -119,8 +120,11 @@ class WorkMaps:
             self._count_heads()
 
     def _count_heads(self) -> None:
-        """There are none, and half of all may stay though they have no open call."""
-        self.maps[sf.HEAD_COUNT].update(bytes(4), struct.pack("<QQ", 0, self.maps[sf.HEADS].max_entries // 2))
+        """There are none, and half of those that there is memory for may stay though they have no open call."""
+        room = self.maps[sf.HEADS].max_entries
+        if self._memory_grows_late:
+            room = min(room, sf.READY_HEADS)
+        self.maps[sf.HEAD_COUNT].update(bytes(4), struct.pack("<QQ", 0, room // 2))
 
     def set_unwinder(self, index: int, program: Program) -> None:
         """Where tail calls by this number go; the map keeps the program."""

@@ -23,6 +23,8 @@ CALLS = "calls"  # hash: CALL_KEY → CALL
 KEPT = "kept"  # + its class: hash, CALL_KEY → the record's first bytes as they were at the call's entry
 HEADS = "heads"  # hash: GOROUTINE_KEY → HEAD
 HEAD_TEMPLATE = "headtmpl"  # array of one: such a value, zeros
+#: Values of HEADS that every machine has memory for from the start, if the map has room for as many.
+READY_HEADS = 8192
 HEAD_COUNT = "headcount"  # array of one: u64 how many HEADS has, u64 above how many those without a call go
 OWN = "own"  # hash: GOROUTINE_KEY → the goroutine's variables
 OWN_TEMPLATE = "owntmpl"  # array of one: such a value, zeros

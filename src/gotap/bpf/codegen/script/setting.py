@@ -15,7 +15,8 @@ from gotap.probe.script.routine import Enter, Routine
 from gotap.probe.script.stackwords import StackWords
 from gotap.probe.shapes import Shapes
 
-#: Calls that are open on a goroutine at once and need no entry of their own, if they take no more than so many bytes.
+#: Calls that are open on a goroutine at once and need no entry of their own, if they take no more than so many bytes;
+#: half of that inside the target, where an entry costs little and memory is taken in advance.
 _HEAD_CALLS, _HEAD_BYTES = 4, 1024
 
 
@@ -93,7 +94,7 @@ class ScriptSetting(Struct, frozen=True):
     @property
     def head_calls(self) -> int:
         """How many calls a value of HEADS has room for."""
-        return max(1, min(_HEAD_CALLS, _HEAD_BYTES // self.call_size))
+        return max(1, min(_HEAD_CALLS, _HEAD_BYTES // (self.call_size << self.own_frames)))
 
     @property
     def head_size(self) -> int:
