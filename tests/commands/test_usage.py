@@ -38,7 +38,7 @@ def test_nothing_typed_shows_the_help() -> None:
 @pytest.mark.parametrize(
     ("words", "accepted"),
     [
-        ("wacht", "'run', 'attach', 'trace', 'detach', 'inspect', 'ps', 'doctor'"),
+        ("wacht", "'run', 'attach', 'trace', 'detach', 'go', 'weave', 'inspect', 'ps', 'doctor'"),
         ("attach", "PID|NAME|PATH"),
         ("inspect", "FILE|PID"),
         ("run", "PROGRAM"),
