@@ -19,6 +19,7 @@ LARGEST = 1 << 18
 
 #: Oldest slot mark of a bucket that holds an entry (runtime/map.go minTopHash, Go 1.18–1.23).
 _MIN_TOP_HASH = 5
+_PAGE = 4096
 
 # State of a walk, on the stack of the program, offsets from `state`.
 _ROW, _CURRENT, _INDEX, _COUNT, _BASE, _TABLE, _LEFT = range(0, 56, 8)  # _LEFT: groups left in the current table
@@ -139,7 +140,12 @@ class MapEmitter:
         asm.mov(R2, size)
         asm.mov(R3, R7)
         asm.call(Helper.PROBE_READ_USER)
-        asm.jne(R0, 0, nothing)
+        if self.has_loop and swiss:  # elsewhere these jumps would be too many for the verifier
+            asm.jeq(R0, 0, f"{name}.read")
+            self.read_to_the_page(size, nothing)
+            asm.label(f"{name}.read")
+        else:
+            asm.jne(R0, 0, nothing)
         asm.mov(R8, 0)
         asm.label(loop)
         asm.mov(R3, R6)
@@ -168,6 +174,24 @@ class MapEmitter:
         asm.exit_()
         for length in lengths:
             self.candidate(lookup, name, length, elem_stride, following)
+
+    def read_to_the_page(self, size: int, nothing: str) -> None:
+        """Reads what of the group at R7 is on its first page; jumps to `nothing` when all of it is.
+
+        Go takes fresh memory as it comes from the kernel, so the page of slots that were never used may not be there
+        yet. What tells the used ones stands first in a group, so that it is known that those are not.
+        """
+        asm = self.asm
+        asm.mov(R1, R7)
+        asm.and_(R1, _PAGE - 1)
+        asm.mov(R2, _PAGE)
+        asm.sub(R2, R1)
+        asm.jge(R2, size, nothing)
+        asm.mov(R1, R6)
+        asm.add(R1, self.buffer)
+        asm.mov(R3, R7)
+        asm.call(Helper.PROBE_READ_USER)
+        asm.jne(R0, 0, nothing)
 
     def candidate(self, lookup: Lookup, name: str, length: int, elem_stride: int, following: str) -> None:
         """A slot whose key has that length: R9 row + slot, R6 row, R7 group, R8 slot number."""
