@@ -219,6 +219,17 @@ def test_what_cannot_be_done_is_told_before_anything_is_built(
     assert tree(app) == before
 
 
+def test_what_does_not_compile_is_named_by_the_users_file(tmp_path: Path) -> None:
+    """Columns too, behind what is woven into the line; a constraint in front of the package still holds."""
+    work = "//gotap:span\nfunc work() { undefined() }\n"
+    source = f"//go:build linux\n\npackage main\n\n{work}\nfunc main() {{ work() }}\n"
+    app = module(tmp_path / "app", {"main.go": source, "marked.go": "\ufeffpackage main\n\n//gotap:span\nfunc f() {}\n"})
+    plain, woven = (go(app, "build", ".", woven=one) for one in (False, True))
+    assert plain.code == woven.code == 1
+    assert "./main.go:6:15: undefined: undefined" in plain.err
+    assert woven.err == plain.err
+
+
 def test_the_users_overlay_is_kept(app: Path) -> None:
     """Also one in GOFLAGS, and with names that are relative to the module."""
     (app / "other.go").write_text("package main\n\nfunc init() { println(1) }\n")

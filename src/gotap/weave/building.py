@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gotap.weave import covering
 from gotap.weave.arguments import CommandLine, split_goflags
+from gotap.weave.edits import named
 from gotap.weave.overlay import overlay
 from gotap.weave.plan import Plan
 
@@ -18,7 +19,8 @@ def command(plan: Plan, words: Sequence[str], line: CommandLine) -> tuple[list[s
         return [plan.toolchain.go, *words], environment
     if "GOROOT" in environment:  # else the command finds it by where it is, and the programs it runs do not see it
         environment["GOROOT"] = str(plan.goroot)
-    changed = {one.path: one.after for one in plan.files if not one.standard}
+    changed = {one.path: named(one.path, one.after) if one.edits else one.after
+               for one in plan.files if not one.standard}  # fmt: skip
     head, rest = list(words[1 : len(words) - len(line.rest)]), list(line.rest)
     directory = _take(head, "C")
     if changed:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+_BOM = b"\xef\xbb\xbf"
+
 
 class Edit(Struct, frozen=True):
     """`delete` bytes at a byte `offset` of the file give way to `insert`, one line."""
@@ -39,6 +41,12 @@ def apply_to(source: bytes, text: bytes, where: Callable[[int], int], edits: Seq
             parts.append(_position(source, at))
     parts.append(text[done:])
     return b"".join(parts)
+
+
+def named(path: str, text: bytes) -> bytes:
+    """A file that lies elsewhere says whose text it is: the compiler's messages name the user's file."""
+    mark = _BOM if text.startswith(_BOM) else b""
+    return mark + f"//line {path}:1:1\n".encode() + text.removeprefix(mark)
 
 
 def _ends_line(source: bytes, at: int, deleted: int) -> bool:
