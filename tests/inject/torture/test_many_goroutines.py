@@ -19,9 +19,11 @@ SCRIPT = "main.work { @calls = count(); @arguments = sum(args.a) }"
 @pytest.mark.parametrize("mechanism", every_mechanism())
 def test_each_call_is_followed(mechanism: str) -> None:
     skip_without(mechanism)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([build("manygoroutines", NEWEST)], **pipes) as target:  # type: ignore[call-overload]
+    program = build("manygoroutines", NEWEST)
+    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as target:
         try:
+            assert target.stdin is not None
+            assert target.stdout is not None
             assert target.stdout.readline() == "ready\n"
             words = ("trace", "-p", str(target.pid), *via(mechanism), "--json", "--max-overhead", "off", SCRIPT)
             with started(*words) as tracing:
