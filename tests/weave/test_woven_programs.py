@@ -223,7 +223,8 @@ def test_what_does_not_compile_is_named_by_the_users_file(tmp_path: Path) -> Non
     """Columns too, behind what is woven into the line; a constraint in front of the package still holds."""
     work = "//gotap:span\nfunc work() { undefined() }\n"
     source = f"//go:build linux\n\npackage main\n\n{work}\nfunc main() {{ work() }}\n"
-    app = module(tmp_path / "app", {"main.go": source, "marked.go": "\ufeffpackage main\n\n//gotap:span\nfunc f() {}\n"})
+    marked = "\ufeffpackage main\n\n//gotap:span\nfunc f() {}\n"
+    app = module(tmp_path / "app", {"main.go": source, "marked.go": marked})
     plain, woven = (go(app, "build", ".", woven=one) for one in (False, True))
     assert plain.code == woven.code == 1
     assert "./main.go:6:15: undefined: undefined" in plain.err
