@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
 from codegen_process import MAP, Heap, Process, begin, end, kept
@@ -39,3 +41,20 @@ def test_map_elements_are_found_whatever_the_number_of_headers(layout: object, c
         [(_, record)] = process.records()
         assert kept(record, PATH) == b"curl/8"
         assert kept(record, QUERY) is None
+
+
+@pytest.mark.parametrize("layout", [SWISS, SPLIT], ids=["swiss", "split"])
+def test_slots_that_were_never_used_may_have_no_page(layout: ir.SwissLayout) -> None:
+    """Go takes fresh memory as it comes from the kernel: what lies behind the last used slot may not be there yet."""
+    process = Process()
+    heap = Heap(process.memory)
+    group = heap.group([(b"Other", b"value"), (b"User-Agent", b"curl/8")], layout)
+    used = layout.elems + layout.elem_stride + 24  # the value of the second slot ends the page
+    place = 0xC000400000 - used
+    process.memory.write(place, group[:used])
+    process.memory.write(MAP, struct.pack("<QQQqQ", 2, 0, place, 0, 0))
+    found = ir.Capture(PATH, (header_text(layout, b"User-Agent"),))
+    process.run(begin(found), rax=MAP)
+    process.run(end())
+    [(_, record)] = process.records()
+    assert kept(record, PATH) == b"curl/8"
