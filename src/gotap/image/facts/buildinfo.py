@@ -81,7 +81,7 @@ def versions_in_data(elf: Container) -> list[str]:
         if (match := _VERSION.match(text)) is not None:
             alone[before + match[0].decode()] += 1
         places[address] = before + text.decode("latin-1")
-    for address, size in _strings(elf, np.array(sorted(places), np.uint64)):
+    for address, size in string_variables(elf, np.array(sorted(places), np.uint64)):
         if (match := _WHOLE.fullmatch(places[address][:size].encode("latin-1"))) is not None:
             held[match[0].decode()] += 1
     return list(dict.fromkeys(text for text, _ in (*held.most_common(), *alone.most_common())))
@@ -98,7 +98,7 @@ def _mentions(elf: Container) -> Iterator[tuple[int, str, bytes]]:
             yield address, before, elf.data[at : at + _LONGEST_VERSION]
 
 
-def _strings(elf: Container, addresses: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
+def string_variables(elf: Container, addresses: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
     """(Address, length) of the string variables whose text stands at one of the addresses, which are sorted."""
     for segment in elf.loads:
         if not len(addresses) or not segment.flags & PF_W or segment.flags & PF_X or segment.filesz > _MAX_DATA:

@@ -16,6 +16,7 @@ from gotap.image.facts.model import GoFacts, ModuleFacts, TableFacts
 from gotap.image.facts.threadcreate import threadcreate_profile
 from gotap.image.facts.told import Evidence, Told
 from gotap.image.facts.version import VersionFacts, read_version
+from gotap.image.facts.woven import woven
 from gotap.image.functions.names import Names
 from gotap.image.functions.pclntab import Function, Pclntab
 from gotap.image.functions.tables import GoTables
@@ -64,12 +65,13 @@ class GoReader:
             self._take("fips", build.fips(file))
             self._take("plugin_capable", _plugin_capable(file))
             self._take("threadcreate_profile", threadcreate_profile(file, lookups))
+            self._take("woven", woven(file))
             for key, told in stripping(self._container).items():
                 self._take(key, told)
         self._take("packed", Told(self._packer or None, self._hidden or "no mark of a packer (UPX)"))
         self._take_tables()
         for key in GoFacts.__struct_fields__:
-            if key not in self._found and key != "woven":
+            if key not in self._found:
                 self._evidence[key] = self._hidden
         evidence.update({f"go.{key}": text for key, text in self._evidence.items()})
         return GoFacts(**self._found)

@@ -23,6 +23,22 @@ class TableFacts(Struct, frozen=True):
     size: int
 
 
+class WovenOperation(Struct, frozen=True):
+    """An operation of the catalogue, and a package that it is woven into."""
+
+    operation: str
+    package: str
+
+
+class WovenFacts(Struct, frozen=True):
+    """What `gotap go build` left in a program. `version`: of gotap; `catalogue`: of its catalogue
+    (gotap.probe.edition); None where the program does not tell."""
+
+    version: str | None
+    catalogue: str | None
+    operations: tuple[WovenOperation, ...] = ()
+
+
 class GoFacts(Struct, frozen=True, kw_only=True):
     """Facts that only a Go program has; documented key by key in docs/inspect.md, whose JSON has the same names.
 
@@ -42,7 +58,7 @@ class GoFacts(Struct, frozen=True, kw_only=True):
     package         the main package's import path; toolchain: a vendor's suffix of the version ("Red Hat 1.22.9-1")
     plugin_capable  it can load plugins; threadcreate_profile: it serves or writes the profile of that name
     build_id        Go's build ID, else GNU's in hex
-    woven           reserved: what `gotap go build` left in it
+    woven           what `gotap go build` left in it; None for a program that was built without
     """
 
     compiler: str
@@ -79,7 +95,7 @@ class GoFacts(Struct, frozen=True, kw_only=True):
     threadcreate_profile: bool | None = None
     toolchain: str | None = None
     build_id: str | None = None
-    woven: None = None
+    woven: WovenFacts | None = None
 
 
 class Facts(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class Names:
@@ -50,6 +50,16 @@ class Names:
         if not at and not self._table.startswith(wanted[1:]):
             return None
         return self._table[at : self._table.find(b"\0", at)].decode("utf-8", "replace")
+
+    def holding(self, text: str) -> Iterator[str]:
+        """All names that have this text in them, each once."""
+        wanted = text.encode()
+        at = self._table.find(wanted)
+        while at >= 0:
+            start, end = self._table.rfind(b"\0", 0, at) + 1, self._table.find(b"\0", at)
+            end = end if end >= 0 else len(self._table)
+            yield self._table[start:end].decode("utf-8", "replace")
+            at = self._table.find(wanted, end)
 
     def matching(self, pattern: bytes) -> re.Match[bytes] | None:
         """The first match of a pattern, in which `\\0` stands for the ends of a name."""

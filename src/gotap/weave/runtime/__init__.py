@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from gotap.probe.edition import edition
+
 #: The import path of the package, which is its folder below GOROOT/src.
 NAME = "gotaprt"
 
@@ -16,11 +18,18 @@ _HERE = Path(__file__).parent
 #: programs without gotaprt, save the loop that hands signals on. The second has to be the last of its package.
 _ADDED = {"crypto/tls/gotap.go": "tls.go", "os/signal/zz_gotap.go": "signal.go"}
 
+#: Where the catalogue's edition goes: a file, and its declaration there.
+_VERSION, _EDITION = "version.go", 'const catalogue = "{}"\n'
+
 
 @cache
 def sources() -> Mapping[str, bytes]:
     """The package's Go files by name, for GOROOT/src/gotaprt: one imports what only the standard library may."""
-    return {path.name: path.read_bytes() for path in sorted((_HERE / NAME).glob("*.go"))}
+    files = {path.name: path.read_bytes() for path in sorted((_HERE / NAME).glob("*.go"))}
+    blank, filled = (_EDITION.format(one).encode() for one in ("", edition()))
+    assert files[_VERSION].count(blank) == 1
+    files[_VERSION] = files[_VERSION].replace(blank, filled)
+    return files
 
 
 @cache
