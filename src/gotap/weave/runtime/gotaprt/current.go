@@ -11,6 +11,7 @@ import (
 var Local struct {
 	Get func() any
 	Set func(any)
+	ID  func() uint64 // the number of the goroutine
 }
 
 // anyRemote becomes true when the first request with a trace of its own arrives. Until then a program whose sampler
@@ -32,24 +33,44 @@ func Current() *Span {
 	return s
 }
 
+func goroutineID() uint64 {
+	if Local.ID == nil {
+		return 0
+	}
+	return Local.ID()
+}
+
 // silences tells whether the goroutine is in an operation that is not sampled.
 func (s *Span) silences() bool {
-	return s != nil && s.record == nil && s.state.Load() == active
+	around, _ := s.enclosing()
+	return around != nil && around.record == nil
 }
 
 // enclosing gives the active span that a goroutine with this one as its own is in. Where that has ended on the
 // goroutine that began it, there is none, but a span to link to: this goroutine was started in it and outlived it.
 func (s *Span) enclosing() (parent, link *Span) {
 	for s != nil {
-		switch s.state.Load() {
-		case active:
-			return s, nil
-		case ended:
-			return nil, s
+		if !s.leaf {
+			switch s.state.Load() {
+			case active:
+				return s, nil
+			case ended:
+				return nil, s
+			}
 		}
-		s = s.previous
+		s = s.previous.Load()
 	}
 	return nil, nil
+}
+
+// enter makes the span the goroutine's, whose own was local.
+func (s *Span) enter(local *Span) {
+	if Local.Set == nil {
+		return
+	}
+	s.goroutine = goroutineID()
+	s.previous.Store(local)
+	Local.Set(s)
 }
 
 // leave gives the goroutine the span back that it had before this one.
@@ -57,13 +78,13 @@ func (s *Span) leave() {
 	if Local.Get == nil {
 		return
 	}
-	previous := s.previous
+	previous := s.previous.Load()
 	for previous != nil && previous.state.Load() == strayed {
-		previous = previous.previous
+		previous = previous.previous.Load()
 	}
-	if current() != s {
+	if current() != s || s.goroutine != goroutineID() {
 		// Chains of strayed spans are cut short here, or each would keep all before it.
-		s.previous = previous
+		s.previous.Store(previous)
 		s.state.Store(strayed)
 		return
 	}
@@ -72,7 +93,14 @@ func (s *Span) leave() {
 	} else {
 		Local.Set(previous)
 	}
-	s.previous = nil
+	// Goroutines that were started under a leaf still have it, to get at what is around it.
+	if !s.leaf {
+		previous = nil
+	}
+	for previous != nil && (previous.leaf || previous.state.Load() == strayed) {
+		previous = previous.previous.Load()
+	}
+	s.previous.Store(previous)
 }
 
 // spanContext is a Span as the context that carries it: no further allocation.

@@ -31,6 +31,26 @@ func parseTraceParent(text string) (id identity, ok bool) {
 	return id, true
 }
 
+// parentOf reads the headers of a message: exactly one traceparent, and what trace states there are beside it.
+func parentOf(headers map[string][]string) (id identity, ok bool) {
+	parents := headers["Traceparent"]
+	if len(parents) != 1 {
+		return id, false
+	}
+	if id, ok = parseTraceParent(parents[0]); !ok {
+		return id, false
+	}
+	switch states := headers["Tracestate"]; len(states) {
+	case 0:
+	case 1:
+		id.traceState = parseTraceState(states[0])
+	default:
+		id.traceState = parseTraceState(strings.Join(states, ","))
+	}
+	anyRemote.Store(true)
+	return id, true
+}
+
 // The limits of tracestate (W3C Trace Context, section 3.3.1): entries, and the characters of a key and of a value.
 const (
 	stateEntries = 32
@@ -118,9 +138,17 @@ func Headers(ctx context.Context, s *Span) (traceParent, traceState string) {
 }
 
 func formatTraceParent(id *identity) string {
-	flags := "-00"
+	room := [traceParentLength]byte{'0', '0', 2: '-', 35: '-', 52: '-', 53: '0', 54: '0'}
+	putHex(room[3:], id.traceID[:])
+	putHex(room[36:], id.spanID[:])
 	if id.sampled {
-		flags = "-01"
+		room[54] = '1'
 	}
-	return "00-" + hexadecimal(id.traceID[:]) + "-" + hexadecimal(id.spanID[:]) + flags
+	return string(room[:])
+}
+
+func putHex(to, bytes []byte) {
+	for i, one := range bytes {
+		to[2*i], to[2*i+1] = digits[one>>4], digits[one&15]
+	}
 }

@@ -36,11 +36,14 @@ const (
 type Span struct {
 	// context is what the operation was begun with. It is the first field, as in the contexts of the standard library,
 	// so that whoever reads a program's memory gets from any context to those around it.
-	context  context.Context
-	previous *Span // the goroutine's current span when this one was begun
-	record   *record
+	context   context.Context
+	previous  atomic.Pointer[Span] // the goroutine's current span when this one was begun
+	record    *record
+	operation atomic.Pointer[Operation] // whose span it is, until that ends
+	goroutine uint64                    // that began it; 0 where goroutines have no ids
 	identity
 	state atomic.Uint32
+	leaf  bool // never a parent: what is begun under it has the parent that it has itself
 }
 
 // began is what spans count their time from: reading the one clock that does not jump takes half of what both take. What
@@ -61,6 +64,7 @@ type record struct {
 	Span
 	next       *record // in the queue
 	name       string
+	scope      string        // of the instrumentation: a library of the catalogue; empty: gotap itself
 	start      time.Duration // since `began`, as end
 	end        time.Duration
 	attributes []attribute
@@ -131,8 +135,23 @@ func BeginRemote(ctx context.Context, kind Kind, name, traceparent, tracestate s
 	return begin(ctx, local, nil, nil, kind, name, attributes)
 }
 
-// begin makes the span. parent is nil for a root, link nil for none.
+// begin makes the span and makes it current.
 func begin(ctx context.Context, local *Span, parent *identity, link *Span, kind Kind, name string, attributes []string) (context.Context, *Span) {
+	s := newSpan(parent, link)
+	if r := s.record; r != nil {
+		r.name, r.kind, r.start = name, kind, time.Since(began)
+		r.setPairs(attributes)
+	}
+	s.context = ctx
+	s.enter(local)
+	if ctx == nil {
+		return nil, s
+	}
+	return (*spanContext)(s), s
+}
+
+// newSpan gives a span its ids, and a record if it is sampled. parent is nil for a root, link nil for none.
+func newSpan(parent *identity, link *Span) (s *Span) {
 	var id identity
 	if parent != nil {
 		id.traceID, id.traceState = parent.traceID, parent.traceState
@@ -141,29 +160,21 @@ func begin(ctx context.Context, local *Span, parent *identity, link *Span, kind 
 	} else {
 		id = newTrace(sampling)
 	}
-	var s *Span
-	if id.sampled {
-		r := &record{name: name, kind: kind, start: time.Since(began)}
-		s = &r.Span
-		s.record = r
-		if parent != nil {
-			r.parentID, r.remote = parent.spanID, parent.remote
-		}
-		if link != nil {
-			r.link = &identity{traceState: link.traceState, traceID: link.traceID, spanID: link.spanID, sampled: link.sampled}
-		}
-		r.setPairs(attributes)
-	} else {
+	if !id.sampled {
 		s = &Span{}
+		s.identity = id
+		return s
 	}
-	s.identity, s.context, s.previous = id, ctx, local
-	if Local.Set != nil {
-		Local.Set(s)
+	r := &record{}
+	s = &r.Span
+	s.record, s.identity = r, id
+	if parent != nil {
+		r.parentID, r.remote = parent.spanID, parent.remote
 	}
-	if ctx == nil {
-		return nil, s
+	if link != nil {
+		r.link = &identity{traceState: link.traceState, traceID: link.traceID, spanID: link.spanID, sampled: link.sampled}
 	}
-	return (*spanContext)(s), s
+	return s
 }
 
 // End ends the operation. Only the first end counts.

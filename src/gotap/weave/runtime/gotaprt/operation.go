@@ -1,0 +1,269 @@
+package gotaprt
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+)
+
+// Class is what all operations of one kind have in common: an operation of gotap's catalogue, as one package has it.
+// Generated code has its classes in variables of the package that is woven.
+type Class struct {
+	Library    string // the instrumentation scope: net/http
+	Name       string // the operation: http.server
+	Kind       Kind
+	Scope      bool // spans that begin under one of these are its children
+	SpanName   []Part
+	Attributes []string // the keys of the values that Finish gets
+	Metric     string   // the histogram of durations; empty: none
+	Dimensions []int    // the metric's attributes: indices of Attributes
+}
+
+// Part is a piece of the template of a span's name: Text, or if that is empty, the value of the attribute with the index
+// Key, shown as Instead has it. An absent attribute vanishes with the blank before it.
+type Part struct {
+	Key     int
+	Text    string
+	Instead map[string]string
+}
+
+// Operation is one operation under way. Generated code embeds it in a struct with what it captures. Its memory is the
+// caller's, and nothing refers to it once it has ended.
+type Operation struct {
+	class   *Class
+	span    *Span
+	subject unsafe.Pointer
+	start   time.Duration // since `began`; only where a duration is measured or a span recorded
+}
+
+// Begin begins an operation on this goroutine. With headers that are not nil it is BeginRemote. Otherwise its parent is
+// the span that ctx carries, else the goroutine's.
+//
+// It gives false, and leaves op alone, if nothing is to begin: the program's settings disable everything, or the
+// goroutine is in an operation of the class that it began itself, and about the same subject if there is one. The context
+// is the one for what is done in the operation: it carries the span where the class is a scope and ctx is not nil.
+func (c *Class) Begin(op *Operation, ctx context.Context, headers map[string][]string, subject unsafe.Pointer) (context.Context, bool) {
+	if headers != nil {
+		return c.BeginRemote(op, ctx, headers, subject)
+	}
+	if inert {
+		return ctx, false
+	}
+	local := current()
+	if c.isOpen(local, subject) {
+		return ctx, false
+	}
+	var link *Span
+	parent := FromContext(ctx)
+	if parent == nil {
+		parent, link = local.enclosing()
+	}
+	if parent == nil {
+		return c.begin(op, ctx, local, nil, link, subject), true
+	}
+	return c.begin(op, ctx, local, &parent.identity, nil, subject), true
+}
+
+// BeginRemote begins an operation that another process asked for by a message with these headers, whose keys are
+// canonical as those of net/http. The parent is the span that they name, else the one that ctx carries: the goroutine's
+// is none, since what accepts messages was started by something else than the message.
+func (c *Class) BeginRemote(op *Operation, ctx context.Context, headers map[string][]string, subject unsafe.Pointer) (context.Context, bool) {
+	if inert {
+		return ctx, false
+	}
+	local := current()
+	if c.isOpen(local, subject) {
+		return ctx, false
+	}
+	if propagates {
+		if caller, ok := parentOf(headers); ok {
+			return c.begin(op, ctx, local, &caller, nil, subject), true
+		}
+	}
+	if parent := FromContext(ctx); parent != nil {
+		return c.begin(op, ctx, local, &parent.identity, nil, subject), true
+	}
+	return c.begin(op, ctx, local, nil, nil, subject), true
+}
+
+func (c *Class) begin(op *Operation, ctx context.Context, local *Span, parent *identity, link *Span, subject unsafe.Pointer) context.Context {
+	s := newSpan(parent, link)
+	if r := s.record; r != nil {
+		r.kind, r.scope = c.Kind, c.Library
+	}
+	if s.record != nil || c.measures() {
+		op.start = time.Since(began)
+	}
+	op.class, op.span, op.subject = c, s, subject
+	s.leaf = !c.Scope
+	s.operation.Store(op)
+	s.enter(local)
+	if !c.Scope || ctx == nil {
+		return ctx
+	}
+	s.context = ctx
+	return (*spanContext)(s)
+}
+
+// isOpen tells whether this goroutine, whose span is given, has begun an operation like this one that has not ended.
+// Classes of the same name are one operation: a library's code may lie in two packages.
+func (c *Class) isOpen(s *Span, subject unsafe.Pointer) bool {
+	if s == nil {
+		return false
+	}
+	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.Load() {
+		op := s.operation.Load()
+		if op != nil && (op.class == c || op.class.Name == c.Name && op.class.Library == c.Library) &&
+			(subject == nil || op.subject == subject) {
+			return true
+		}
+	}
+	return false
+}
+
+// Open gives the innermost operation of this very class that this very goroutine has begun and that has not ended; nil
+// if there is none. Those that a goroutine inherits are not its own.
+func (c *Class) Open() *Operation {
+	s := current()
+	if s == nil {
+		return nil
+	}
+	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.Load() {
+		if op := s.operation.Load(); op != nil && op.class == c {
+			return op
+		}
+	}
+	return nil
+}
+
+// Recording tells whether the values of all attributes are wanted.
+func (op *Operation) Recording() bool {
+	return op != nil && op.span != nil && op.span.record != nil
+}
+
+// Measured tells whether the values of the metric's attributes are wanted.
+func (op *Operation) Measured() bool {
+	return op != nil && op.class != nil && op.class.measures()
+}
+
+// Headers gives the values of traceparent and tracestate for a message that this operation sends. Empty ones are not to
+// be sent.
+func (op *Operation) Headers() (traceParent, traceState string) {
+	if op == nil || op.span == nil || !propagates {
+		return "", ""
+	}
+	return formatTraceParent(&op.span.identity), op.span.traceState
+}
+
+// Finish ends the operation with the values of its class's attributes, which are not kept: those that are not wanted may
+// be absent. The operation has failed exactly if it has an error.type. Only the first end counts.
+func (op *Operation) Finish(values []Value) {
+	r, measured := op.end()
+	if !measured && r == nil {
+		return
+	}
+	end := time.Since(began)
+	if measured {
+		op.class.measure(op, values, (end - op.start).Seconds())
+	}
+	if r != nil {
+		r.finishOperation(op, values, end)
+	}
+}
+
+// Discard ends the operation as none: nothing is told of it.
+func (op *Operation) Discard() { op.end() }
+
+// end takes the operation from the goroutine. It gives the record to finish, nil if there is none, and whether the
+// duration counts.
+func (op *Operation) end() (r *record, measured bool) {
+	if op == nil || op.span == nil || !op.span.state.CompareAndSwap(active, ended) {
+		return nil, false
+	}
+	s := op.span
+	s.operation.Store(nil)
+	s.leave()
+	op.subject = nil
+	return s.record, op.class.measures()
+}
+
+func (r *record) finishOperation(op *Operation, values []Value, end time.Duration) {
+	c := op.class
+	if len(values) > len(c.Attributes) {
+		values = values[:len(c.Attributes)]
+	}
+	name := c.spanName(values)
+	r.lock.Lock()
+	if r.name == "" {
+		r.name = name
+	}
+	r.setValues(c.Attributes, values)
+	r.start, r.end = op.start, end
+	r.lock.Unlock()
+	queue.push(r)
+}
+
+// setValues sets the attributes that are there; error.type is what tells that the operation has failed.
+func (r *record) setValues(keys []string, values []Value) {
+	count := 0
+	for i := range values {
+		if values[i].kind != noValue {
+			count++
+		}
+	}
+	own := len(r.attributes) > 0 // somebody else has set some
+	if !own {
+		r.attributes = make([]attribute, 0, count)
+	}
+	for i := range values {
+		if values[i].kind == noValue {
+			continue
+		}
+		if keys[i] == errorTypeKey {
+			r.failed = true
+		}
+		if one := values[i].attribute(keys[i]); own {
+			r.set(one)
+		} else {
+			r.attributes = append(r.attributes, one)
+		}
+	}
+}
+
+// spanName fills in the template.
+func (c *Class) spanName(values []Value) string {
+	name := ""
+	for i, part := range c.SpanName {
+		if part.Text != "" {
+			name += part.Text
+		} else if shown, ok := part.shown(values); ok {
+			name += shown
+		} else if i > 0 && strings.HasSuffix(c.SpanName[i-1].Text, " ") {
+			name = name[:len(name)-1]
+		}
+	}
+	return strings.TrimSpace(name)
+}
+
+func (p *Part) shown(values []Value) (string, bool) {
+	if p.Key >= len(values) {
+		return "", false
+	}
+	shown := ""
+	switch v := &values[p.Key]; v.kind {
+	case noValue:
+		return "", false
+	case textValue:
+		shown = v.text
+	case intValue:
+		shown = strconv.FormatInt(v.number, 10)
+	case boolValue:
+		shown = strconv.FormatBool(v.number != 0)
+	}
+	if other, ok := p.Instead[shown]; ok {
+		shown = other
+	}
+	return shown, true
+}
