@@ -19,6 +19,8 @@ type Class struct {
 	Attributes []string // the keys of the values that Finish gets
 	Metric     string   // the histogram of durations; empty: none
 	Dimensions []int    // the metric's attributes: indices of Attributes
+	// At ends an operation at a place of another function than the one that it began in; see Class.End.
+	At func(op *Operation, place int, panicked any)
 }
 
 // Part is a piece of the template of a span's name: Text, or if that is empty, the value of the attribute with the index
