@@ -1,0 +1,40 @@
+package gotaprt
+
+import (
+	"reflect"
+	"unsafe"
+)
+
+// Active tells whether operations are looked at at all: not if the program's settings disable everything.
+func Active() bool { return !inert }
+
+// End ends the innermost operation of this name that this goroutine has begun, at one of the places where the catalogue
+// lets it end. Its own class knows how: that of the package in which it was begun, which may be another. panicked is what
+// the function that ends it has recovered. Without such an operation nothing happens.
+func (c *Class) End(place int, panicked any) {
+	s := current()
+	if s == nil {
+		return
+	}
+	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.Load() {
+		if op := s.operation.Load(); op != nil && op.class.Name == c.Name && op.class.Library == c.Library {
+			if op.class.At != nil {
+				op.class.At(op, place, panicked)
+			}
+			return
+		}
+	}
+}
+
+// Is gives the address of an interface's value if that is of the type with this name: for a pointer what it points to.
+// It is for types that the asking package cannot name.
+func Is(value any, name string) (unsafe.Pointer, bool) {
+	t := reflect.TypeOf(value)
+	if t == nil || typeName(t) != name {
+		return nil, false
+	}
+	// The second word of an interface is a pointer, or the address of any other value of a basic type
+	// (runtime/runtime2.go, eface; internal/abi, KindDirectIface; Go 1.21 to 1.27).
+	data := (*[2]unsafe.Pointer)(unsafe.Pointer(&value))[1]
+	return data, data != nil
+}
