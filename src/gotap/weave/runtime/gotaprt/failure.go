@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"unicode/utf8"
+	"unsafe"
 )
 
 const panicType = "panic"
@@ -19,6 +20,63 @@ var wrappers = map[string]bool{
 	"net/http.nothingWrittenError": true, "net/http.transportReadFromServerError": true, "*net.DNSConfigError": true,
 	"*crypto/tls.permanentError": true, "*crypto/tls.CertificateVerificationError": true,
 	"crypto/x509.SystemRootsError": true, "*io/fs.PathError": true,
+}
+
+// longestChain is how many wrappers are looked into, as in gotap's live mechanisms: an error may wrap itself.
+const longestChain = 6
+
+// Unwrap gives the error that counts, below those that only wrap it: one that wraps nothing counts itself.
+func Unwrap(err error) (cause error) {
+	if err == nil {
+		return nil
+	}
+	cause = err
+	defer func() { _ = recover() }()
+	for i := 0; i < longestChain && wrappers[typeName(reflect.TypeOf(cause))]; i++ {
+		inner := errors.Unwrap(cause)
+		if inner == nil {
+			break
+		}
+		cause = inner
+	}
+	return cause
+}
+
+// TypeOf is a column that holds the name of a value's dynamic type: *net/url.Error. It is empty for nil.
+func TypeOf(value any) Text {
+	if value == nil {
+		return Text{"", columnWhole}
+	}
+	return Text{typeName(reflect.TypeOf(value)), columnWhole}
+}
+
+// Field gives a field of a struct, or of what a pointer to a struct points to, if the value's type has that name (as
+// TypeOf gives it). The field may be one that other packages cannot name. It is slow: for errors, which are rare.
+func Field(value any, name, field string) (found any, ok bool) {
+	if value == nil || typeName(reflect.TypeOf(value)) != name {
+		return nil, false
+	}
+	defer func() {
+		if recover() != nil { // an embedded pointer is nil
+			found, ok = nil, false
+		}
+	}()
+	v := reflect.ValueOf(value)
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	} else {
+		addressable := reflect.New(v.Type()).Elem()
+		addressable.Set(v)
+		v = addressable
+	}
+	if v.Kind() != reflect.Struct {
+		return nil, false
+	}
+	f := v.FieldByName(field)
+	if !f.IsValid() {
+		return nil, false
+	}
+	return reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem().Interface(), true
 }
 
 // errorType is error.type of an error, as gotap finds it in a program's memory (gotap.probe.convert.go_error): timeout,
@@ -52,15 +110,4 @@ func errorText(err error) (text string) {
 		text = text[:end]
 	}
 	return text
-}
-
-// typeName is a type's name with the whole path of its package.
-func typeName(t reflect.Type) string {
-	switch {
-	case t.Name() != "" && t.PkgPath() != "":
-		return t.PkgPath() + "." + t.Name()
-	case t.Name() == "" && t.Kind() == reflect.Pointer:
-		return "*" + typeName(t.Elem())
-	}
-	return t.String()
 }
