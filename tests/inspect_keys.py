@@ -60,7 +60,16 @@ FROZEN: dict[str, dict[str, str]] = {
         "threadcreate_profile": "boolean|null",
         "toolchain": "null|string",
         "build_id": "null|string",
-        "woven": "null",
+        "woven": "WovenFacts|null",
+    },
+    "WovenFacts": {
+        "version": "null|string",
+        "catalogue": "null|string",
+        "operations": "[WovenOperation]",
+    },
+    "WovenOperation": {
+        "operation": "string",
+        "package": "string",
     },
     "ModuleFacts": {
         "path": "string",
@@ -155,6 +164,7 @@ FROZEN: dict[str, dict[str, str]] = {
         "inlined": "{string}",
         "reason": "null|string",
         "jumps": "JumpsDocument",
+        "woven": "[string]",
     },
     "JumpsDocument": {
         "sites": "integer",

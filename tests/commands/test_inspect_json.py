@@ -80,7 +80,7 @@ def test_a_go_program(httpserver: Path) -> None:
 
 def test_unknown_values_have_their_reason_in_the_evidence(httpserver: Path, hello: Path) -> None:
     for one in documents(str(httpserver), str(hello)):
-        unknown = [key for key, value in one["go"].items() if value is None and key != "woven"]
+        unknown = [key for key, value in one["go"].items() if value is None]
         assert [key for key in unknown if not one["evidence"].get(f"go.{key}")] == []
 
 

@@ -38,7 +38,7 @@ def go_facts(path: Path) -> GoFacts:
 
 def check_evidence(facts: Facts) -> None:
     """Every fact has a line of evidence, whatever its value."""
-    keys = {f"go.{key}" for key in GoFacts.__struct_fields__ if key != "woven"} if facts.go is not None else set()
+    keys = {f"go.{key}" for key in GoFacts.__struct_fields__} if facts.go is not None else set()
     keys |= set(Facts.__struct_fields__) - {"go", "evidence"}
     assert keys == facts.evidence.keys()
     assert all(line and "\n" not in line for line in facts.evidence.values())

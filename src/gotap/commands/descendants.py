@@ -7,7 +7,7 @@ import time
 from gotap.commands.main import print_error
 from gotap.commands.session import Session
 from gotap.commands.streams import say
-from gotap.commands.targets import BecameAnother, NothingToWatch
+from gotap.commands.targets import BecameAnother, NothingToWatch, WatchesItself
 from gotap.errors import GotapError
 from gotap.image.image import NotGo
 from gotap.process.children import ExecWatcher
@@ -26,7 +26,7 @@ class Descendants:
         self.program = program
         self.watcher = ExecWatcher(program.pid)
         self.announced = False
-        self.told = False  # why something is not watched
+        self.told: set[str] = set()  # why something is not watched
         self.next = 0.0
 
     def first(self) -> None:
@@ -48,7 +48,7 @@ class Descendants:
         except (NotGo, ProcessGone, BecameAnother):  # what it became is seen at the next look
             return
         except NothingToWatch as error:
-            if first:
+            if first or isinstance(error, WatchesItself):
                 self.tell(error)
             return
         except GotapError as error:
@@ -59,8 +59,10 @@ class Descendants:
             self.session.announce()
 
     def tell(self, error: GotapError, subject: str = "") -> None:
-        self.told = True
-        print_error(error, subject)
+        """What every process of a program is told of, as is the case with a woven one, is told once."""
+        if str(error) not in self.told or subject:
+            print_error(error, subject)
+        self.told.add(str(error))
 
     def last(self) -> None:
         """A user who sees no span is told why, at the end: before it, a launcher may still start a Go program."""

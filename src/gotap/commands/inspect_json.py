@@ -43,7 +43,8 @@ class JumpsDocument(Struct, frozen=True):
 
 class OperationDocument(Struct, frozen=True):
     """An operation of the catalogue. `sites`: cost class → number of sites for uprobes; `inlined`: function → where it
-    has copies that no probe sees; `reason`: why it does not bind."""
+    has copies that no probe sees; `reason`: why it does not bind; `woven`: packages that it is woven into, so that the
+    program tells of it itself and it is not to be bound."""
 
     name: str
     binds: bool
@@ -51,6 +52,7 @@ class OperationDocument(Struct, frozen=True):
     inlined: dict[str, str]
     reason: str | None
     jumps: JumpsDocument
+    woven: tuple[str, ...]
 
 
 class SiteDocument(Struct, frozen=True):
@@ -219,7 +221,9 @@ def schema() -> dict[str, Any]:
 
 def _operations(operations: Iterable[OperationCoverage]) -> list[OperationDocument]:
     return [
-        OperationDocument(one.name, bool(one.sites), one.by_cost, one.inlined, one.reason or None, _jumps(one))
+        OperationDocument(
+            one.name, bool(one.sites), one.by_cost, one.inlined, one.reason or None, _jumps(one), one.woven
+        )
         for one in operations
     ]
 

@@ -149,7 +149,7 @@ def _libraries(coverage: Coverage | None, verbose: bool) -> Iterator[str]:
 
 
 def _mark(one: OperationCoverage) -> str:
-    return "no" if not one.sites else "~~" if one.inlined else "ok"
+    return "--" if one.woven else "no" if not one.sites else "~~" if one.inlined else "ok"
 
 
 def _sites(one: OperationCoverage) -> str:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from gotap.image.facts.model import Facts, GoFacts
 from gotap.sinks.sanitize import printable
 from gotap.verdict.model import Answer, Finding, OperationCoverage, Situation, Verdict
+from gotap.verdict.woven import packages
 
 #: A screen, less the line of the prompt.
 SCREEN = 23
@@ -25,7 +26,7 @@ _FLAGS = ("cgo", "race", "msan", "asan", "cover", "vendored", "trimpath", "obfus
 
 def summary(target: str, situation: Situation, verdict: Verdict, width: int) -> list[str]:
     """Identity, mechanisms, what limits them with the remedies, and by name what does not matter to gotap."""
-    lines = folded(f"{target}: {identity(situation)}", width)[:3]
+    lines = folded(f"{target}: {identity(situation)}", width)[:3] + woven(situation, width)
     lines += [line for name, answer in verdict.mechanisms.items() for line in mechanism(name, answer, situation, width)]
     others = [one.id for one in verdict.conditions if not one.matters]
     tail = folded(f"  also, and no hindrance: {', '.join(others)} (-v)", width, "    ") if others else []
@@ -98,6 +99,18 @@ def identity(situation: Situation) -> str:
         words.insert(0, process.name)
         words += [f"container {process.container.id[:12]}"] if process.container else []
     return ", ".join(words)
+
+
+def woven(situation: Situation, width: int) -> list[str]:
+    """What a woven program tells of itself: `woven by gotap 0.1.0, catalogue 4f0c…: http.server in net/http`."""
+    go = situation.facts.go
+    if go is None or go.woven is None:
+        return []
+    who = f"gotap {go.woven.version or 'of an unknown version'}"
+    who += f", catalogue {go.woven.catalogue}" if go.woven.catalogue else ""
+    into = [f"{name} in {' and '.join(where)}" for name, where in packages(go.woven.operations).items()]
+    inert = "; inert by its variables" if situation.inert else ""
+    return folded(f"  woven by {who}: {', '.join(into) or 'no operation of the catalogue'}{inert}", width)[:3]
 
 
 def platform(facts: Facts) -> str:

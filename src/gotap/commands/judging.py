@@ -21,6 +21,7 @@ from gotap.process.surroundings import Surroundings
 from gotap.verdict.conditions.compiler import OLDEST, release
 from gotap.verdict.judge import judge
 from gotap.verdict.model import Answer, Coverage, Host, Situation, Verdict
+from gotap.verdict.woven import is_inert, left_to_gotap
 
 if TYPE_CHECKING:
     from gotap.image.containers.container import Container
@@ -68,6 +69,17 @@ class FileFacts(Struct, frozen=True):
     facts: Facts
     coverage: Coverage | None = None
 
+    @property
+    def is_woven(self) -> bool:
+        return self.facts.go is not None and self.facts.go.woven is not None
+
+    def left(self, inert: bool) -> Coverage | None:
+        """The coverage without what the program tells of itself, which is nothing when it is inert."""
+        woven = self.facts.go.woven if self.facts.go is not None else None
+        if self.coverage is None or woven is None or inert:
+            return self.coverage
+        return left_to_gotap(self.coverage, woven.operations)
+
 
 class Judge:
     """Reads and judges targets. What concerns the host is found out when the first process is met, and once.
@@ -78,7 +90,7 @@ class Judge:
     def __init__(self, read: Callable[[str, str], FileFacts] | None = None) -> None:
         self._read = read or read_file
         self._known: dict[FileKey, FileFacts] = {}
-        self._answers: dict[FileKey, dict[str, Answer]] = {}
+        self._answers: dict[tuple[FileKey, bool], dict[str, Answer]] = {}
 
     def targets(self, target: str) -> Iterator[Judged]:
         """One for a pid or a file, one for each process of a name; an error becomes one too."""
@@ -108,7 +120,7 @@ class Judge:
             found = self._read(target, target)
         except GotapError as error:
             return Judged(target, error=error)
-        situation = Situation(facts=found.facts, file=target, coverage=found.coverage)
+        situation = Situation(facts=found.facts, file=target, coverage=found.left(inert=False))
         return Judged(target, situation, judge(situation), path=target)
 
     def process(self, target: str, pid: int) -> Judged:
@@ -126,7 +138,10 @@ class Judge:
         facts = _unpacked(process, found.facts) if inside and found.facts.packed else found.facts
         if facts.go is None and surroundings.language:
             facts = replace(facts, language=surroundings.language)
-        situation = Situation(facts=facts, file=name, process=surroundings, host=self.host, coverage=found.coverage)
+        inert = found.is_woven and _is_inert(process)
+        situation = Situation(
+            facts=facts, file=name, process=surroundings, host=self.host, coverage=found.left(inert), inert=inert
+        )
         return Judged(target, situation, judge(situation), path=process.exe, pid=process.pid)
 
     def glance(self, process: Process) -> Glance:
@@ -136,15 +151,18 @@ class Judge:
         language = found.facts.language
         if needs_mappings(language):
             language, _ = language_of(language, name, process.command_line, process.read("maps"))
-        if key not in self._answers:
+        inert = found.is_woven and _is_inert(process)
+        if found.is_woven:
+            found = FileFacts(found.facts, found.left(inert))
+        if (key, inert) not in self._answers:
             around = None  # not looked at: that would have to be done for each process
             if self.barred:
                 around = Surroundings(pid=process.pid, ptrace_allowed=False, ptrace_denied=self.barred)
             situation = Situation(
-                facts=found.facts, file=name, host=self.host, coverage=found.coverage, process=around
+                facts=found.facts, file=name, host=self.host, coverage=found.coverage, process=around, inert=inert
             )
-            self._answers[key] = judge(situation).mechanisms
-        return Glance(process.pid, os.path.basename(name), language, found, self._answers[key])
+            self._answers[key, inert] = judge(situation).mechanisms
+        return Glance(process.pid, os.path.basename(name), language, found, self._answers[key, inert])
 
     def _executable(self, process: Process, name: str) -> tuple[FileKey, FileFacts]:
         """Reads a file once, however many processes run it."""
@@ -184,6 +202,14 @@ class Judge:
     @cached_property
     def host(self) -> Host:
         return read_host()
+
+
+def _is_inert(process: Process) -> bool:
+    """Whether a woven program tells nothing; False where its variables may not be read."""
+    try:
+        return is_inert(process.environment)
+    except NotPermitted:
+        return False
 
 
 def _unpacked(process: Process, packed: Facts) -> Facts:

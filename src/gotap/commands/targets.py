@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 
 import numpy as np
@@ -35,6 +35,7 @@ from gotap.signals.clock import Clock
 from gotap.signals.decode import Decoder
 from gotap.signals.resource import ProcessFacts, process_resource
 from gotap.sinks.environment import Environment, service_identity
+from gotap.verdict.woven import is_inert, libraries_left, packages
 
 
 class BecameAnother(GotapError):
@@ -44,6 +45,16 @@ class BecameAnother(GotapError):
 class NothingToWatch(GotapError):
     """A Go program that holds no library of the catalogue."""
 
+
+class WatchesItself(NothingToWatch):
+    """A woven program, which tells of all that could be watched."""
+
+
+#: How gotap gets to watch what a program tells of itself.
+_UNWOVEN = "started with OTEL_SDK_DISABLED=true it leaves that to gotap"
+
+#: Device, inode and time of a file; the mechanism; whether what is woven into it is inert.
+_Key = tuple[int, int, int, str, bool]
 
 #: Executables that stay read and bound when nothing runs them any more, since they may be run again.
 _PROGRAMS = 8
@@ -59,6 +70,7 @@ class Program(Struct, frozen=True, dict=True):
     module: ModuleData
     go_version: GoVersion
     binding: Binding
+    woven: tuple[str, ...] = ()  # operations that it tells of itself, which are not bound
 
     @property
     def image(self) -> Image:
@@ -130,7 +142,8 @@ class Targets:
         self.own = own
         self.options = options
         self.clock = Clock()
-        self._programs: dict[tuple[int, int, int, str], Program] = {}  # the ones used last, at most _PROGRAMS
+        self._programs: dict[_Key, Program] = {}  # the ones used last, at most _PROGRAMS
+        self._told: set[str] = set()  # notices that are told once
 
     def open(self, pid: int, meanwhile: Callable[[], None] = lambda: None) -> Target:
         """Reads, binds and attaches one process; GotapError says why not.
@@ -196,9 +209,15 @@ class Targets:
     def _put_by(
         self, mechanism: str, why: list[str], process: Process, descriptor: int, meanwhile: Callable[[], None]
     ) -> _Put:
-        program = self.program(descriptor, process.name, mechanism, meanwhile)
+        inert = is_inert(process.environment)
+        program = self.program(descriptor, process.name, mechanism, meanwhile, inert=inert)
         give_back()  # before the programs are made, which adds to it
         meanwhile()
+        if not program.binding.bound and program.woven:
+            raise WatchesItself(
+                f"{process.name} is woven: it tells of {listed(program.woven)} itself, and nothing else is to be watched",
+                f"{_UNWOVEN}; `gotap trace` takes it as it is",
+            )
         if not program.binding.bound:
             raise NothingToWatch(
                 f"{process.name} is a Go program without net/http: there is nothing to watch yet",
@@ -225,27 +244,48 @@ class Targets:
             self.machines.retire(machine)
 
     def program(
-        self, descriptor: int, name: str, mechanism: str = UPROBE, meanwhile: Callable[[], None] = lambda: None
+        self,
+        descriptor: int,
+        name: str,
+        mechanism: str = UPROBE,
+        meanwhile: Callable[[], None] = lambda: None,
+        *,
+        inert: bool = False,
     ) -> Program:
+        """`inert`: a woven program tells nothing in these processes, so all of it is bound."""
         status = os.fstat(descriptor)
-        key = (status.st_dev, status.st_ino, status.st_mtime_ns, mechanism)
+        key = (status.st_dev, status.st_ino, status.st_mtime_ns, mechanism, inert)
         known = self._programs.pop(key, None)
         if known is None:
             image = Image.open(f"/proc/self/fd/{descriptor}", name)
             meanwhile()
             types = types_of(image, runtime())
             meanwhile()
-            binding = bind(image, types, libraries(), runtime(), sites_for(mechanism))
+            woven = () if inert else image.woven_operations
+            binding = bind(image, types, libraries_left(libraries(), woven), runtime(), sites_for(mechanism))
             left = fitting_binding(mechanism, binding, image, whole=self.machines.whole)
             tell_lost(name, binding, left)
             binding = left
             image.elf.check_unchanged()  # else sites might be those of another program
-            known = Program(image.elf, image.moduledata, image.go_version, binding)
+            known = Program(image.elf, image.moduledata, image.go_version, binding, tuple(packages(woven)))
             image.elf.give_back()
         self._programs[key] = known
         while len(self._programs) > _PROGRAMS:  # those that are watched are kept by their targets
             del self._programs[next(iter(self._programs))]
+        if known.woven and known.binding.bound:
+            itself = f"it tells of {listed(known.woven)} itself, so gotap does not"
+            self._tell_once(f"{name} is woven: {itself}; {_UNWOVEN}")
         return known
+
+    def _tell_once(self, notice: str) -> None:
+        if notice not in self._told:
+            self._told.add(notice)
+            say(notice)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def tell_lost(name: str, binding: Binding, left: Binding) -> None:

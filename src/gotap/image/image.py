@@ -12,8 +12,11 @@ from gotap.image.errors import ImageError
 from gotap.image.facts.buildid import gnu_build_id, go_build_id
 from gotap.image.facts.buildinfo import BuildInfo, read_build_info
 from gotap.image.facts.goversion import GoVersion
+from gotap.image.facts.model import WovenOperation
 from gotap.image.facts.version import version_in_data
+from gotap.image.facts.woven import woven_operations
 from gotap.image.functions.moduledata import ModuleData
+from gotap.image.functions.names import Names
 from gotap.image.functions.pcheader import OLD_MAGICS, find_headers
 from gotap.image.functions.pclntab import Function, Pclntab
 from gotap.image.functions.tables import GoTables, read_tables, unknown_layout
@@ -122,6 +125,11 @@ class Image:
             experiments = tuple(filter(None, info.settings.get("GOEXPERIMENT", "").split(",")))
             return version if version.experiments else replace(version, experiments=experiments)
         return version_in_data(self.elf, layout) or GoVersion(*layout)
+
+    @cached_property
+    def woven_operations(self) -> tuple[WovenOperation, ...]:
+        """What `gotap go build` has woven in; empty for a program that is not woven."""
+        return woven_operations(Names(self.pclntab.name_table))
 
     def code(self, function: Function) -> bytes:
         """The function's machine code, with the padding behind it."""

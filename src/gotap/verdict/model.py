@@ -69,7 +69,8 @@ class OperationCoverage(Struct, frozen=True, kw_only=True):
     `present`: the binary holds a function that begins it. `reason`: why it does not bind, empty if it does.
     `inlined`: functions of the catalogue that have copies, or no body left → where. `left_out`: parts of the
     catalogue that this binary has no use for → why, which is as it should be for most of them. `jumps`: its sites for
-    springboards and hooks; `unhooked`: why hooks cannot watch it, empty if they can.
+    springboards and hooks; `unhooked`: why hooks cannot watch it, empty if they can. `woven`: the packages that it is
+    woven into, by which the program tells of it itself; then it has no sites.
     """
 
     library: str
@@ -81,6 +82,7 @@ class OperationCoverage(Struct, frozen=True, kw_only=True):
     left_out: tuple[tuple[str, str], ...] = ()
     jumps: tuple[JumpCoverage, ...] = ()
     unhooked: str = ""
+    woven: tuple[str, ...] = ()
 
     @property
     def by_cost(self) -> dict[str, int]:
@@ -112,15 +114,21 @@ class Coverage(Struct, frozen=True, kw_only=True):
         return [one for one in self.bound if not one.unhooked]
 
     @property
+    def woven(self) -> list[OperationCoverage]:
+        """What the program tells of itself."""
+        return [one for one in self.operations if one.woven]
+
+    @property
     def missing(self) -> dict[str, str]:
         """What is in the binary and does not bind all the same → why."""
-        return {one.name: one.reason for one in self.operations if one.present and not one.sites}
+        return {one.name: one.reason for one in self.operations if one.present and not one.sites and not one.woven}
 
 
 class Situation(Struct, frozen=True, kw_only=True):
     """All that is known of one target. What was not looked at is None, and no condition holds because of it.
 
-    `file`: the executable's path as a person would type it, for remedies.
+    `file`: the executable's path as a person would type it, for remedies. `inert`: a woven program that tells nothing,
+    since its variables say so.
     """
 
     facts: Facts
@@ -128,6 +136,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     process: Surroundings | None = None
     host: Host | None = None
     coverage: Coverage | None = None
+    inert: bool = False
 
 
 class Condition(Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ def woven(file: GoFile) -> Told[WovenFacts | None]:
         return Told(WovenFacts(None, None, operations), f"function {name}, without gotap's runtime package")
     for address, version, catalogue in _markers(file.container):
         found = WovenFacts(version, catalogue or None, operations)
-        return Told(found, f"function {package}, and the marker of gotap {version} at {address:#x}")
+        return Told(found, f"functions of gotap's runtime, and its marker of gotap {version} at {address:#x}")
     if not operations:  # a package that happens to have that name
         return Told(None, f"function {package}, but no marker of gotap's runtime")
     return Told(WovenFacts(None, None, operations), f"function {package}; the marker is gone")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gotap.verdict.conditions.rules import INSIDE, NO_CODE, Rule
+from gotap.verdict.conditions.rules import INSIDE, NO_CODE, Rule, evidence
 from gotap.verdict.filling import rebuild
 from gotap.verdict.model import LIMITS, RULES_OUT, Condition, Coverage, Situation
+from gotap.verdict.woven import packages
 
 #: Names that one line of evidence tells.
 _TOLD = 3
@@ -66,6 +67,22 @@ def _nothing_there(situation: Situation) -> str | None:
     return "no function that the catalogue names is in it"
 
 
+def _woven(situation: Situation) -> str | None:
+    go = situation.facts.go
+    if go is None or go.woven is None:
+        return None
+    into = [f"{name} in {' and '.join(where)}" for name, where in packages(go.woven.operations).items()]
+    inert = ["the process's variables make it inert"] if situation.inert else []
+    return _some([evidence(situation, "go.woven", "functions of gotap's runtime"), *inert, *into])
+
+
+def _watches_itself(situation: Situation) -> str | None:
+    coverage = _covered(situation)
+    if coverage is None or coverage.bound or not coverage.woven:
+        return None
+    return _some([f"{one.name}: {one.reason}" for one in coverage.woven])
+
+
 def _refused(situation: Situation) -> str | None:
     return (situation.coverage.refused or None) if situation.coverage is not None else None
 
@@ -83,6 +100,20 @@ CONDITIONS = (
         holds=_nothing_there,
         effects=dict.fromkeys(("uprobe", "springboard", "hook", "weave"), RULES_OUT),
         message="it holds no library that gotap knows, so there is nothing to watch (`gotap inspect --libraries`)",
+    ),
+    Condition(
+        id="watches-itself",
+        holds=_watches_itself,
+        effects=NO_CODE,
+        message="all that gotap could watch is woven in, so that the program tells of it itself, unless it is started "
+        "with OTEL_SDK_DISABLED=true; `gotap trace` takes it as it is",
+        remedy="OTEL_SDK_DISABLED=true gotap run -- {file}",
+    ),
+    Condition(
+        id="woven-in",
+        holds=_woven,
+        message="woven by `gotap go`: operations that are woven in the program tells of itself, and the live "
+        "mechanisms leave them to it",
     ),
     Condition(
         id="nothing-binds",
