@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import goconversions
 import gotap
 from gobuild import MissingTool
 from gotap.weave.runtime import NAME, sources
@@ -25,6 +26,8 @@ def package(tmp_path: Path) -> Path:
             (folder / name).write_bytes(text)
     for path in (HERE / "gotests").iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "conversions.json").write_text(goconversions.cases(300))
+    (folder / "converters_test.go").write_text(goconversions.dispatcher())
     (folder / "go.mod").write_text(f"module {NAME}\n\ngo 1.21\n")
     return folder
 

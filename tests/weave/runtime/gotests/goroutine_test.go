@@ -1,6 +1,11 @@
 package gotaprt
 
-import "unsafe"
+import (
+	"bytes"
+	"runtime"
+	"strconv"
+	"unsafe"
+)
 
 // What a woven runtime offers, in its place: the label that the profiler keeps for each goroutine, which children inherit
 // too. It holds a pointer and is handed on without being looked at as long as nobody profiles.
@@ -22,11 +27,23 @@ func withLocal(use func()) {
 		s, _ := value.(*Span)
 		setGoroutineLabel(unsafe.Pointer(s))
 	}
+	Local.ID = numberInStack
 	defer func() {
 		setGoroutineLabel(nil)
-		Local.Get, Local.Set = nil, nil
+		Local.Get, Local.Set, Local.ID = nil, nil, nil
 	}()
 	use()
+}
+
+// numberInStack reads a goroutine's number where traces of stacks show it.
+func numberInStack() uint64 {
+	var room [64]byte
+	text := bytes.TrimPrefix(room[:runtime.Stack(room[:], false)], []byte("goroutine "))
+	number, err := strconv.ParseUint(string(text[:bytes.IndexByte(text, ' ')]), 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return number
 }
 
 // with runs a test under other settings, and gives the spans that it finished.

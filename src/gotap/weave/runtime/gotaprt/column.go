@@ -30,12 +30,27 @@ type Bool struct {
 	present bool
 }
 
-// TextOf captures the first limit bytes of a text. They are not copied.
+// TextOf captures the first limit bytes of a text. They are not copied as long as they are UTF-8: what is no UTF-8 in a
+// text that is cut is left out, since it may be half a character, as live mechanisms do (gotap.signals.plan).
 func TextOf(text string, limit int) Text {
 	if len(text) > limit {
-		return Text{text[:limit], columnCut}
+		return cutText(text[:limit])
 	}
 	return Text{text, columnWhole}
+}
+
+func cutText(text string) Text {
+	end := len(text)
+	for end > 0 && len(text)-end < utf8.UTFMax && !utf8.RuneStart(text[end-1]) {
+		end--
+	}
+	if end > 0 && !utf8.FullRuneInString(text[end-1:]) {
+		text = text[:end-1]
+	}
+	if !utf8.ValidString(text) {
+		text = replaceInvalid(text, "")
+	}
+	return Text{text, columnCut}
 }
 
 // IntOf captures a whole number.
@@ -104,14 +119,10 @@ func (v *Value) attribute(key string) attribute {
 // ellipsis ends the text of an attribute whose value was cut.
 const ellipsis = "…"
 
-// valid gives the kept text as UTF-8, as live mechanisms read it (gotap.signals.plan): of a text that was cut what is
-// no UTF-8 is left out, since it may be half a character; of a whole one it is replaced.
+// valid gives the kept text as UTF-8: what is none is replaced, as live mechanisms do.
 func (t Text) valid() string {
-	switch {
-	case utf8.ValidString(t.text):
+	if utf8.ValidString(t.text) {
 		return t.text
-	case t.state == columnCut:
-		return replaceInvalid(t.text, "")
 	}
 	return replaceInvalid(t.text, "\uFFFD")
 }
