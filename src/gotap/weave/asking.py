@@ -1,8 +1,9 @@
 """The helper's answers, kept: what was asked of the same files, rules and Go is not asked again.
 
 The standard library is asked about by itself: it is the same for all programs, while the user's packages change with
-every edit. Files are told apart by path, size and time, as the go command does it for its index; those of GOROOT and of
-the module cache by the release and the version that their folders are named after.
+every edit. So are modules of the cache, which change with go.mod. Files are told apart by path, size and time, as the
+go command does it for its index; those of GOROOT and of the module cache by the release and the version that their
+folders are named after.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gotap.weave.errors import RuleError
 from gotap.weave.helper.helper import Helper
 from gotap.weave.helper.protocol import Answer, PackageFacts, Request
 from gotap.weave.listing import Package
+from gotap.weave.modcache import is_cached
 from gotap.weave.rules.discovery import Rules
 from gotap.weave.toolchain import Toolchain
 
@@ -30,28 +32,34 @@ def ask(toolchain: Toolchain, packages: Sequence[Package], rules: Rules, inner: 
     HelperFailed, HelperNotBuilt, CacheError."""
     variants = {one.for_test for one in packages if one.for_test}
     known = [one for one in packages if not one.is_test_main]
-    weavable = [one for one in known if _is_weavable(one, toolchain) and one.import_path not in variants]
+    weavable = [one for one in known if _is_weavable(one) and one.import_path not in variants]
     helper = Helper.built(toolchain.go, toolchain.version, cache_folder() / "helper")
     parts = []
-    for standard in (True, False):
-        targets = [one for one in weavable if one.standard == standard]
-        needed = [one for one in known if one.standard] if standard else known
+    settled = _settled(known, toolchain)
+    parts_of = {one.import_path: 0 if one.standard else 1 if one.import_path in settled else 2 for one in known}
+    for number in range(3):
+        targets = [one for one in weavable if parts_of[one.import_path] == number]
+        needed = [one for one in known if parts_of[one.import_path] <= number]
         request = _request(toolchain, needed, targets, rules, inner)
-        parts.append(_answer(helper, request, [] if standard else _identities(needed, toolchain)))
+        parts.append(_answer(helper, request, _identities(needed, toolchain)))
     answer = _together(parts)
     if answer.errors:
         raise _wrong(answer)
     return answer
 
 
-def _is_weavable(package: Package, toolchain: Toolchain) -> bool:
-    """Whether its files can be replaced: not in the module cache, where the go command refuses it (Go 1.25)."""
-    return package.path != "unsafe" and bool(package.files()) and (
-        package.standard or not _is_cached(package, toolchain))  # fmt: skip
+def _is_weavable(package: Package) -> bool:
+    return package.path != "unsafe" and bool(package.files())
 
 
-def _is_cached(package: Package, toolchain: Toolchain) -> bool:
-    return package.dir.startswith(os.path.join(toolchain.variables["GOMODCACHE"], ""))
+def _settled(packages: Sequence[Package], toolchain: Toolchain) -> set[str]:
+    """Packages that never change, and import only such: of the standard library and the module cache."""
+    found: set[str] = set()
+    for one in packages:  # dependencies come first
+        if one.standard or (is_cached(one.dir, toolchain) and all(
+                name in found or name == "C" for name in (one.import_map.get(name, name) for name in one.imports))):
+            found.add(one.import_path)  # fmt: skip
+    return found
 
 
 def _request(
@@ -91,7 +99,7 @@ def _facts(one: Package) -> PackageFacts:
 def _identities(packages: Sequence[Package], toolchain: Toolchain) -> Iterator[str]:
     """What changes when a file does that the request only names."""
     for package in packages:
-        if not package.standard and not _is_cached(package, toolchain):
+        if not package.standard and not is_cached(package.dir, toolchain):
             for path in package.files():
                 status = os.stat(path)
                 yield f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"

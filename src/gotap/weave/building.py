@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from gotap.weave import covering
 from gotap.weave.arguments import CommandLine, split_goflags
 from gotap.weave.edits import named
+from gotap.weave.modules import changes_modules
 from gotap.weave.overlay import overlay
 from gotap.weave.plan import Plan
 
@@ -21,11 +22,16 @@ def command(plan: Plan, words: Sequence[str], line: CommandLine) -> tuple[list[s
         environment["GOROOT"] = str(plan.goroot)
     changed = {one.path: named(one.path, one.after) if one.edits else one.after
                for one in plan.files if not one.standard}  # fmt: skip
+    changed |= plan.alternate.files
+    environment |= plan.alternate.environment
     head, rest = list(words[1 : len(words) - len(line.rest)]), list(line.rest)
     directory = _take(head, "C")
     if changed:
         _take(head, "overlay")
         head.insert(0, f"-overlay={overlay(changed, plan.overlay)}")
+        if plan.alternate.files and changes_modules(line, plan.toolchain):
+            _take(head, "mod")
+            head.insert(0, "-mod=readonly")  # go.mod has all that it is to have, and what an overlay has is not written
         if _covers(plan, line):
             environment |= covering.kept({one.path: one.edits for one in plan.files if one.edits and not one.standard})
     return [str(plan.goroot / "bin" / "go"), words[0], *directory, *head, *rest], environment

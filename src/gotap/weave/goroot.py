@@ -10,22 +10,24 @@ programs that it runs. Checked with Go 1.21 to 1.27.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from gotap.weave.cache import cache_folder, digest, made, write
 from gotap.weave.covering import cover_command
+from gotap.weave.linking import link_command
+from gotap.weave.modcache import module_cache
 from gotap.weave.toolchain import Toolchain
 
-_FORMAT = "2"
+_FORMAT = "3"
 
 
 def shadow_goroot(toolchain: Toolchain, changed: Mapping[str, bytes]) -> Path:
     """A GOROOT with other content in some files, which may be new; by path from GOROOT. Raises CacheError."""
     parts = [part for name, content in sorted(changed.items()) for part in (name, content)]
-    key = digest(_FORMAT, toolchain.goroot, toolchain.version, *parts)
+    key = digest(_FORMAT, toolchain.goroot, toolchain.version, sys.executable, module_cache(toolchain), *parts)
     folder = cache_folder() / "goroot" / f"{toolchain.version}-{key[:20]}"
     return made(folder, lambda fresh: _fill(fresh, toolchain, changed))
 
@@ -37,7 +39,7 @@ def _fill(fresh: Path, toolchain: Toolchain, changed: Mapping[str, bytes]) -> No
     _mirror(fresh, goroot, Path("."), above, real, set(changed))
     for name, content in changed.items():
         write(fresh / name, content)
-    _own_commands(fresh, goroot, Path(toolchain.variables["GOTOOLDIR"]).name)
+    _own_commands(fresh, goroot, Path(toolchain.variables["GOTOOLDIR"]).name, module_cache(toolchain))
 
 
 def _mirror(fresh: Path, goroot: Path, at: Path, above: set[Path], real: set[Path], changed: set[str]) -> None:
@@ -57,8 +59,8 @@ def _mirror(fresh: Path, goroot: Path, at: Path, above: set[Path], real: set[Pat
                 os.symlink(entry.path, fresh / own)
 
 
-def _own_commands(fresh: Path, goroot: Path, platform: str) -> None:
-    """The go command, and a linker that knows the GOROOT that programs are to name."""
+def _own_commands(fresh: Path, goroot: Path, platform: str, cache: str) -> None:
+    """The go command, and a linker that knows the GOROOT and the modules that programs are to name."""
     _real_folder(fresh / "bin", goroot / "bin")
     go = fresh / "bin" / "go"
     go.unlink()
@@ -68,7 +70,7 @@ def _own_commands(fresh: Path, goroot: Path, platform: str) -> None:
     _real_folder(fresh / "pkg" / "tool", goroot / "pkg" / "tool")
     own = fresh / "pkg" / "tool" / platform
     _real_folder(own, tools)
-    _command(own / "link", f'GOROOT={shlex.quote(str(goroot))} exec {shlex.quote(str(tools / "link"))} "$@"\n')
+    _command(own / "link", link_command(tools / "link", goroot, cache))
     if (tools / "cover").exists():
         _command(own / "cover", cover_command(tools / "cover"))
 

@@ -27,6 +27,7 @@ class Module(Struct, frozen=True, rename="pascal"):
     dir: str = ""
     main: bool = False
     go_version: str = ""
+    go_mod: str = ""
     replace: Module | None = None
 
     @property

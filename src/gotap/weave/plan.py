@@ -19,6 +19,8 @@ from gotap.weave.errors import NotComposable, RuleError
 from gotap.weave.goroot import shadow_goroot
 from gotap.weave.helper.protocol import Answer, Match, Unmatched
 from gotap.weave.listing import Package, list_closure, list_packages, locate
+from gotap.weave.modcache import is_cached
+from gotap.weave.modules import Alternate, replaced
 from gotap.weave.overlay import own_overlay
 from gotap.weave.rules.discovery import Rules, discover, own_rules
 from gotap.weave.rules.model import Aspect
@@ -52,6 +54,7 @@ class Plan(Struct, frozen=True):
     rules: Rules
     goroot: Path | None
     overlay: Mapping[str, str]
+    alternate: Alternate = Alternate()
 
 
 def plan(line: CommandLine, directory: str) -> Plan:
@@ -71,8 +74,11 @@ def plan(line: CommandLine, directory: str) -> Plan:
     _refuse(files, overlay)
     goroot = Path(toolchain.goroot)
     changed = {str(Path(one.path).relative_to(goroot)): one.after for one in files if one.standard}
-    root = shadow_goroot(toolchain, {**runtime, **changed})
-    return Plan(toolchain, files, answer.matches, answer.unmatched, rules, root, overlay)
+    alternate = Alternate()
+    if any(not one.standard and is_cached(one.path, toolchain) for one in files):
+        alternate = replaced(toolchain, packages, line, directory, overlay, alternate)
+    root = shadow_goroot(toolchain, {**runtime, **changed, **alternate.goroot})
+    return Plan(toolchain, files, answer.matches, answer.unmatched, rules, root, overlay, alternate)
 
 
 def _overlay_of(line: CommandLine, toolchain: Toolchain, directory: str) -> Mapping[str, str]:
