@@ -73,6 +73,14 @@ class AnnotateSpec(Struct, frozen=True):
     captures: tuple[CaptureSpec, ...]
 
 
+class InjectSpec(Struct, frozen=True):
+    """Where a request that the operation sends is at hand: `request`, a *net/http.Request. Backends that may change what
+    a program does give it the headers by which its receiver continues the trace."""
+
+    place: Place
+    request: Expression
+
+
 class EndSpec(Struct, frozen=True):
     outcome: str
     place: Place
@@ -93,6 +101,7 @@ class Operation(Struct, frozen=True):
     annotations: tuple[AnnotateSpec, ...]
     ends: tuple[EndSpec, ...]
     attributes: tuple[Attribute, ...]
+    injects: tuple[InjectSpec, ...] = ()
 
 
 class Declaration(Struct, frozen=True):
@@ -264,7 +273,7 @@ class _Reader:
         self.imports = imports
 
     def operation(self, name: str, entry: _Mapping) -> Operation:
-        entry.forbid_others("span", "metric", "scope", "begin", "annotate", "end", "attributes")
+        entry.forbid_others("span", "metric", "scope", "begin", "annotate", "inject", "end", "attributes")
         span = entry.mapping("span")
         metric = entry.mapping("metric") if entry.get("metric") else None
         begins = tuple(self.begin(item) for item in entry.items("begin"))
@@ -279,6 +288,7 @@ class _Reader:
             tuple(self.annotation(item) for item in entry.items("annotate")),
             tuple(end for item in entry.items("end") for end in self.ends(item, begins)),
             tuple(self.attributes(entry.mapping("attributes"))),
+            tuple(self.inject(item) for item in entry.items("inject")),
         )
         self.check_columns(operation, entry)
         ways: list[BeginSpec | EndSpec] = [*operation.begins, *operation.ends]
@@ -324,6 +334,10 @@ class _Reader:
     def annotation(self, entry: _Mapping) -> AnnotateSpec:
         entry.forbid_others("function", "call", "after", "keep", "capture")
         return AnnotateSpec(self.place(entry), entry.expressions("keep"), self.captures(entry))
+
+    def inject(self, entry: _Mapping) -> InjectSpec:
+        entry.forbid_others("function", "call", "request")
+        return InjectSpec(self.place(entry), entry.expression("request"))
 
     def ends(self, entry: _Mapping, begins: tuple[BeginSpec, ...]) -> Iterable[EndSpec]:
         """An end at `return` stands for the returns of every begin's function."""

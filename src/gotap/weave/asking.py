@@ -9,43 +9,94 @@ folders are named after.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gotap import __version__
+from gotap.probe.catalogue import Library
 from gotap.weave.cache import cache_folder, digest, made
+from gotap.weave.catalogue.compiling import Compiled, compile_catalogue
 from gotap.weave.errors import RuleError
 from gotap.weave.helper.helper import Helper
-from gotap.weave.helper.protocol import Answer, PackageFacts, Request
+from gotap.weave.helper.protocol import Answer, PackageFacts, Question, Reply, Request
 from gotap.weave.listing import Package
 from gotap.weave.modcache import is_cached
 from gotap.weave.rules.discovery import Rules
+from gotap.weave.rules.model import Aspect
 from gotap.weave.toolchain import Toolchain
 
 _ANSWER = "answer.json"
 
 
-def ask(toolchain: Toolchain, packages: Sequence[Package], rules: Rules, inner: Collection[str]) -> Answer:
-    """What rules change in packages. `inner`: import paths that only rules for them may touch. Raises RuleError,
-    HelperFailed, HelperNotBuilt, CacheError."""
+class Asked(Struct, frozen=True):
+    """`aspects`: the catalogue's that match; `sources`: import path, as `go list` has it → text of the file that the
+    catalogue adds to that package."""
+
+    answer: Answer
+    aspects: tuple[Aspect, ...]
+    sources: Mapping[str, str]
+
+
+def ask(
+    toolchain: Toolchain,
+    packages: Sequence[Package],
+    rules: Rules,
+    inner: Collection[str],
+    libraries: Sequence[Library],
+) -> Asked:
+    """What rules and the catalogue's libraries change in packages. `inner`: import paths that only rules for them may
+    touch. Raises RuleError, HelperFailed, HelperNotBuilt, CacheError."""
     variants = {one.for_test for one in packages if one.for_test}
     known = [one for one in packages if not one.is_test_main]
     weavable = [one for one in known if _is_weavable(one) and one.import_path not in variants]
     helper = Helper.built(toolchain.go, toolchain.version, cache_folder() / "helper")
     parts = []
+    sources: dict[str, str] = {}
+    aspects: list[Aspect] = []
     settled = _settled(known, toolchain)
     parts_of = {one.import_path: 0 if one.standard else 1 if one.import_path in settled else 2 for one in known}
     for number in range(3):
         targets = [one for one in weavable if parts_of[one.import_path] == number]
         needed = [one for one in known if parts_of[one.import_path] <= number]
         request = _request(toolchain, needed, targets, rules, inner)
-        parts.append(_answer(helper, request, _identities(needed, toolchain)))
+        identities = list(_identities(needed, toolchain))
+        compiled = _compiled(helper, request, targets, libraries, identities)
+        request = replace(request, aspects=(*rules.aspects, *compiled.aspects))
+        parts.append(_answer(helper, request, identities))
+        sources |= compiled.sources
+        aspects += compiled.aspects
     answer = _together(parts)
     if answer.errors:
         raise _wrong(answer)
-    return answer
+    matched = {match.aspect for match in answer.matches}
+    written = {one.id for one in rules.aspects}
+    return Asked(
+        replace(answer, unmatched=tuple(one for one in answer.unmatched if one.aspect in written)),
+        tuple(one for one in aspects if one.id in matched),
+        sources,
+    )
+
+
+def _compiled(
+    helper: Helper,
+    request: Request,
+    targets: Sequence[Package],
+    libraries: Sequence[Library],
+    identities: Collection[str],
+) -> Compiled:
+    """The catalogue in these packages."""
+    allowed = {one.path: one.import_path for one in targets if one.import_path not in request.internal}
+    names = {one.import_path: one.name for one in targets}
+
+    def replies(asked: Sequence[Question]) -> Sequence[Reply]:
+        question = replace(request, targets=(), internal=(), aspects=(), questions=asked)
+        return _answer(helper, question, identities).replies
+
+    return compile_catalogue(libraries, names, allowed, replies)
 
 
 def _is_weavable(package: Package) -> bool:
@@ -105,8 +156,8 @@ def _identities(packages: Sequence[Package], toolchain: Toolchain) -> Iterator[s
                 yield f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
 
 
-def _answer(helper: Helper, request: Request, identities: Collection[str] | Iterator[str]) -> Answer:
-    if not request.targets:
+def _answer(helper: Helper, request: Request, identities: Collection[str]) -> Answer:
+    if not request.targets and not request.questions:
         return Answer((), (), (), (), (), (), (), ())
     key = digest(str(helper.program), msgspec.json.encode(request), *identities)
 

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from gotap.weave import needs
 from gotap.weave.arguments import CommandLine, split_goflags
-from gotap.weave.asking import ask
+from gotap.weave.asking import Asked, ask
 from gotap.weave.cache import cache_folder, made
+from gotap.weave.catalogue.compiling import FILE, chosen_libraries
 from gotap.weave.edits import Edit, apply
 from gotap.weave.errors import NotComposable, RuleError
 from gotap.weave.goroot import shadow_goroot
@@ -29,7 +30,7 @@ from gotap.weave.runtime import additions
 from gotap.weave.toolchain import Toolchain, find_toolchain
 
 #: gotap's own rules that serve others: woven only where something else is.
-_BASE = ("goroutine.yaml", "exit.yaml", "orchestrion.yaml")
+_BASE = ("goroutine.yaml", "exit.yaml", "orchestrion.yaml", "logs.yaml")
 
 
 class File(Struct, frozen=True):
@@ -66,11 +67,13 @@ def plan(line: CommandLine, directory: str) -> Plan:
     runtime = {f"src/{path}": content for path, content in additions().items()}
     base = shadow_goroot(toolchain, runtime)
     inner = _runtime_closure(toolchain, base, directory)
-    answer = ask(toolchain, packages, rules, inner)
+    asked = ask(toolchain, packages, rules, inner, chosen_libraries())
+    answer = asked.answer
+    rules = replace(rules, aspects=(*rules.aspects, *asked.aspects))
     if not _serves(answer, rules):
         return Plan(toolchain, (), (), answer.unmatched, rules, None, overlay)
     needs.check(answer, packages, toolchain, line, directory)
-    files = tuple(_changed(answer, {one.import_path: one for one in packages}))
+    files = tuple(_changed(asked, {one.import_path: one for one in packages}))
     _refuse(files, overlay)
     goroot = Path(toolchain.goroot)
     changed = {str(Path(one.path).relative_to(goroot)): one.after for one in files if one.standard}
@@ -133,8 +136,9 @@ def _serves(answer: Answer, rules: Rules) -> bool:
     return any(match.aspect not in base for match in answer.matches)
 
 
-def _changed(answer: Answer, packages: Mapping[str, Package]) -> Iterator[File]:
+def _changed(asked: Asked, packages: Mapping[str, Package]) -> Iterator[File]:
     """Files with their edits. A file that two variants of a package share is changed in the same way in both."""
+    answer = asked.answer
     edits: dict[str, dict[str, list[Edit]]] = {}
     for one in answer.edits:
         edits.setdefault(one.file, {}).setdefault(one.package, []).append(Edit(one.offset, one.delete, one.insert))
@@ -148,6 +152,9 @@ def _changed(answer: Answer, packages: Mapping[str, Package]) -> Iterator[File]:
         yield File(path, found.path, found.standard, before, apply(before, own), tuple(own))
     for found, path, content in needs.new_files(answer, packages):
         yield File(path, found.path, found.standard, b"", content)
+    for name, text in asked.sources.items():
+        found = packages[name]
+        yield File(os.path.join(found.dir, FILE), found.path, found.standard, b"", text.encode())
 
 
 def _refuse(files: Sequence[File], overlay: Mapping[str, str]) -> None:

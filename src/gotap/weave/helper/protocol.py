@@ -30,6 +30,74 @@ class PackageFacts(Struct, frozen=True):
     for_test: str = ""
 
 
+class Named(Struct, frozen=True):
+    """A parameter or result by the catalogue's name for it (`_`: nobody names it) and the full name of its type."""
+
+    name: str
+    type: str
+
+
+class Keeper(Struct, frozen=True):
+    """A function whose results are kept."""
+
+    function: str
+    results: Sequence[Named]
+    keep: Mapping[str, Node]
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """Whether a package has a function of the catalogue's, and how expressions that stand there are written in Go.
+
+    `entry` and `keep` stand at its entry, `later` where results, what is kept and `panicked` can be named.
+    """
+
+    id: str
+    package: str
+    function: str
+    parameters: Sequence[Named] | None = None
+    results: Sequence[Named] = ()
+    entry: Mapping[str, Node] = field(default_factory=dict)
+    keep: Mapping[str, Node] = field(default_factory=dict)
+    kept: Sequence[Keeper] = ()
+    later: Mapping[str, Node] = field(default_factory=dict)
+
+
+class Node(Struct, frozen=True, omit_defaults=True):
+    """An expression's node. `name`: of a name, field, function or operator, or a literal's Go text; `type`: of an
+    assertion, or a literal's kind."""
+
+    op: str
+    name: str = ""
+    type: str = ""
+    of: Node | None = None
+    other: Node | None = None
+    arguments: Sequence[Node] = ()
+
+
+class Lowered(Struct, frozen=True):
+    """Go that cannot panic: conditions of nested `if`s and a value; or, as `error`, why there is no such value in this
+    build. `kind`: text, int, bool, column (a gotaprt.Text already) or ""; `type`: Go text, of what is kept."""
+
+    error: str
+    steps: tuple[str, ...] | None
+    value: str
+    kind: str
+    type: str
+
+
+class Reply(Struct, frozen=True):
+    """`missing`: why the function is not there as described. Types are Go text in that package; `imports`: alias →
+    path of what all the text here needs."""
+
+    id: str
+    missing: str
+    parameters: tuple[str, ...] | None
+    results: tuple[str, ...] | None
+    values: Mapping[str, Lowered]
+    keep: Mapping[str, Lowered]
+    imports: Mapping[str, str]
+
+
 class Request(Struct, frozen=True, kw_only=True):
     """`packages`: all of the build, since types are needed; `targets`: those that may be changed, and among them
     `internal`: those into which only aspects with `tracer_internal` are woven. `version`: what templates get as
@@ -46,6 +114,7 @@ class Request(Struct, frozen=True, kw_only=True):
     configuration: Mapping[str, str] = field(default_factory=dict)
     goarch: str = ""
     version: str = ""
+    questions: Sequence[Question] = ()
 
 
 class Edit(Struct, frozen=True):
@@ -117,3 +186,4 @@ class Answer(Struct, frozen=True):
     languages: tuple[Language, ...]
     bodiless: tuple[str, ...]
     errors: tuple[Failure, ...]
+    replies: tuple[Reply, ...] = ()

@@ -108,6 +108,14 @@ class FunctionBody(Record, tag="function-body", frozen=True):
     of: JoinPoint
 
 
+class Within(Record, tag="within", frozen=True):
+    """Any node in a function that `of` selects: in its literals if `value`, else outside of them. Only the catalogue
+    has it; rules cannot write it."""
+
+    of: JoinPoint
+    value: bool = False
+
+
 class FunctionCall(Record, tag="function-call", frozen=True):
     """`function` without an import path is a builtin, or a function of the package at hand."""
 
@@ -147,7 +155,7 @@ class Directive(Record, tag="directive", frozen=True):
 JoinPoint = (
     AllOf | OneOf | Not | Configuration
     | ImportPath | PackageName | PackageFilter | TestMain
-    | Function | FunctionBody | FunctionCall | MethodCall
+    | Function | FunctionBody | Within | FunctionCall | MethodCall
     | StructDefinition | StructLiteral | ValueDeclaration | DeclarationOf
     | Directive
 )  # fmt: skip
@@ -192,6 +200,18 @@ class ReplaceFunction(Record, tag="replace-function", frozen=True):
     line: int
 
 
+class InsertBefore(Record, tag="insert-before", frozen=True):
+    """Statements in front of a call that is a statement. Only the catalogue has it, like the next one."""
+
+    template: Template
+    line: int
+
+
+class InsertAfter(Record, tag="insert-after", frozen=True):
+    template: Template
+    line: int
+
+
 class AddBlankImport(Record, tag="add-blank-import", frozen=True):
     path: str
     line: int
@@ -218,7 +238,7 @@ class WrapExpression(Record, tag="wrap-expression", frozen=True):
 
 Advice = (
     AssignValue | PrependStatements | AppendArgs | ReplaceFunction
-    | AddBlankImport | InjectDeclarations | AddStructField | WrapExpression
+    | AddBlankImport | InjectDeclarations | AddStructField | WrapExpression | InsertBefore | InsertAfter
 )  # fmt: skip
 
 

@@ -81,6 +81,8 @@ func (a *application) apply(by *advising) error {
 		return a.at.file.addBlankImport(by.Path, by.origin())
 	case "inject-declarations":
 		return a.declare(by)
+	case "insert-before", "insert-after":
+		return a.insert(by)
 	}
 	return fmt.Errorf("%q is not an advice", by.Kind)
 }
@@ -157,6 +159,37 @@ func (a *application) needsParentheses(original ast.Expr, made fragment) bool {
 	}
 	operand, ok := a.at.node.(ast.Expr)
 	return ok && a.at.parent != nil && isLoose(made.expr) && binds(a.at.parent.node, operand)
+}
+
+// insert puts statements before or behind a call that is a statement of its own.
+func (a *application) insert(by *advising) error {
+	statement, ok := a.at.parent.node.(*ast.ExprStmt)
+	if !ok || !inList(a.at.parent.parent.node) {
+		return a.unfit("calls that are statements")
+	}
+	r := a.rendering(by.template, by)
+	made, err := r.statements()
+	if err != nil {
+		return err
+	}
+	r.commit()
+	where, src := a.at.file.span(statement), a.at.file.source
+	semicolon := piece{text: "; ", origin: by.origin()}
+	if by.Kind == "insert-before" {
+		src.insertFirst(where.start, append(made.pieces(), semicolon))
+	} else {
+		src.inserts[where.end] = append(append(src.inserts[where.end], semicolon), made.pieces()...)
+	}
+	return a.at.file.target.requireLanguage(by.template, by)
+}
+
+// inList tells whether a node holds a list of statements.
+func inList(node ast.Node) bool {
+	switch node.(type) {
+	case *ast.BlockStmt, *ast.CaseClause, *ast.CommClause:
+		return true
+	}
+	return false
 }
 
 func (a *application) call() (*ast.CallExpr, error) {

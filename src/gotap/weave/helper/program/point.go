@@ -25,7 +25,7 @@ type weaver struct {
 // compile makes a join point ready. Errors say what is wrong with it.
 func (w *weaver) compile(j *JoinPoint) (point, error) {
 	switch j.Kind {
-	case "all-of", "one-of", "not", "function-body":
+	case "all-of", "one-of", "not", "function-body", "within":
 		return w.compileCombined(j)
 	case "configuration":
 		return constant{w.configured(j.Values), "the configuration has other values"}, nil
@@ -66,6 +66,8 @@ func (w *weaver) compileCombined(j *JoinPoint) (point, error) {
 		return nil, fmt.Errorf("%s takes one join point, not %d", j.Kind, len(parts))
 	case j.Kind == "not":
 		return negation{parts[0]}, nil
+	case j.Kind == "within":
+		return within{parts[0], j.Value}, nil
 	}
 	return functionBody{parts[0]}, nil
 }
@@ -208,6 +210,28 @@ func (b functionBody) matches(at place) bool {
 		return node.Body == block && b.of.matches(function)
 	case *ast.FuncLit:
 		return node.Body == block && b.of.matches(function)
+	}
+	return false
+}
+
+// A within is any node in a function that another join point selects: in its literals only, or outside of them.
+type within struct {
+	of       point
+	literals bool
+}
+
+func (w within) inPackage(t *target) verdict { return atMostUnknown(w.of.inPackage(t)) }
+func (w within) inFile(f *file) verdict      { return atMostUnknown(w.of.inFile(f)) }
+
+func (w within) matches(at place) bool {
+	inLiteral := false
+	for around, ok := at.up(); ok; around, ok = around.up() {
+		switch around.node.(type) {
+		case *ast.FuncLit:
+			inLiteral = true
+		case *ast.FuncDecl:
+			return inLiteral == w.literals && w.of.matches(around)
+		}
 	}
 	return false
 }

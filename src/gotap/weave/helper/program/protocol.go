@@ -19,6 +19,8 @@ type Request struct {
 	MainModules   []string          `json:"main_modules"`
 	Aspects       []*Aspect         `json:"aspects"`
 	Configuration map[string]string `json:"configuration"`
+	// Questions are answered before anything is woven.
+	Questions []*Question `json:"questions"`
 }
 
 // Package is one entry of `go list -deps -json`. ImportPath is unique: variants for tests carry " [p.test]".
@@ -147,6 +149,7 @@ type Answer struct {
 	Languages []Language   `json:"languages"`
 	Bodiless  []string     `json:"bodiless"`
 	Errors    []WeaveError `json:"errors"`
+	Replies   []*Reply     `json:"replies"`
 }
 
 // Edit replaces Delete bytes at Offset of a file as it is on disk by one line of text. What is inserted at a file's

@@ -31,6 +31,7 @@ func weave(request *Request) *Answer {
 	for _, module := range request.MainModules {
 		w.mainModules[module] = true
 	}
+	w.answerQuestions()
 	for _, aspect := range request.Aspects {
 		w.prepare(aspect)
 	}
@@ -49,7 +50,8 @@ func weave(request *Request) *Answer {
 
 func emptyAnswer() *Answer {
 	return &Answer{Edits: []Edit{}, Matches: []Match{}, Unmatched: []Unmatched{}, Links: []Reference{},
-		Imports: []Reference{}, Languages: []Language{}, Bodiless: []string{}, Errors: []WeaveError{}}
+		Imports: []Reference{}, Languages: []Language{}, Bodiless: []string{}, Errors: []WeaveError{},
+		Replies: []*Reply{}}
 }
 
 // prepare compiles an aspect's join point and templates; what is wrong with them is told at the rule's lines.
@@ -91,7 +93,7 @@ func (a *advising) compile(version string) (line int, err error) {
 		}
 	}
 	switch a.Kind {
-	case "prepend-statements", "wrap-expression", "assign-value", "inject-declarations":
+	case "prepend-statements", "wrap-expression", "assign-value", "inject-declarations", "insert-before", "insert-after":
 		if a.template == nil {
 			return a.Line, fmt.Errorf("%s has no template", a.Kind)
 		}
