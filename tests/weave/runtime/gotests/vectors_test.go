@@ -184,11 +184,11 @@ func TestAnswers(t *testing.T) {
 
 func TestRejectedSpans(t *testing.T) {
 	partial := appendText(appendVarint(nil, 1, 300), 2, "full")
-	if rejectedSpans(appendBytes(nil, 1, partial)) != 300 || rejectedSpans(nil) != 0 {
+	if rejectedOf(appendBytes(nil, 1, partial)) != 300 || rejectedOf(nil) != 0 {
 		t.Error("partial success")
 	}
 	for _, text := range []string{"\x0a", "\x0a\xff", "\x0a\x7f", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "{}"} {
-		if rejectedSpans([]byte(text)) != 0 {
+		if rejectedOf([]byte(text)) != 0 {
 			t.Errorf("%q", text)
 		}
 	}

@@ -55,15 +55,20 @@ func appendText(to []byte, field int, value string) []byte {
 	return append(binary.AppendUvarint(appendTag(to, field, bytesType), uint64(len(value))), value...)
 }
 
-// encoder makes ExportTraceServiceRequests. It keeps its buffers.
+// encoder makes Export…ServiceRequests. It keeps its buffers.
 type encoder struct {
-	resource []byte // ResourceSpans.resource
-	scope    []byte // ScopeSpans.scope
-	spans    []byte
+	resource []byte // the field of ResourceSpans and of ResourceMetrics
+	scopes   []scoped
 	span     []byte
 	part     []byte
 	value    []byte
 	epoch    int64 // when `began` was, in nanoseconds since 1970, by the clock as it is now set
+}
+
+// scoped is a ScopeSpans or ScopeMetrics: what one library's instrumentation has made.
+type scoped struct {
+	library string
+	message []byte
 }
 
 func newEncoder(resource []attribute) encoder {
@@ -73,22 +78,62 @@ func newEncoder(resource []attribute) encoder {
 		attributes = e.appendAttribute(attributes, 1, &resource[i])
 	}
 	e.resource = appendBytes(nil, 1, attributes)
-	e.scope = appendBytes(nil, 1, appendText(appendText(nil, 1, "gotap"), 2, Version))
 	return e
 }
 
-// request gives an ExportTraceServiceRequest of finished spans; it is valid until the next one.
-func (e *encoder) request(records []*record) []byte {
+// setEpoch reads the clock, which may have been set since.
+func (e *encoder) setEpoch() {
 	now := time.Now()
 	e.epoch = now.UnixNano() - int64(now.Sub(began))
-	e.spans = append(e.spans[:0], e.scope...)
+}
+
+// within appends a span or metric to what the library has among the scopes. The instrumentation's version is gotap's,
+// and so is its name where it is no library's.
+func (e *encoder) within(scopes []scoped, library string, message []byte) []scoped {
+	for i := range scopes {
+		if scopes[i].library == library {
+			scopes[i].message = appendBytes(scopes[i].message, 2, message)
+			return scopes
+		}
+	}
+	if len(scopes) < cap(scopes) {
+		scopes = scopes[:len(scopes)+1] // whose message is a buffer
+	} else {
+		scopes = append(scopes, scoped{})
+	}
+	name := library
+	if name == "" {
+		name = "gotap"
+	}
+	one := &scopes[len(scopes)-1]
+	one.library = library
+	one.message = appendBytes(one.message[:0], 1, appendText(appendText(nil, 1, name), 2, Version))
+	one.message = appendBytes(one.message, 2, message)
+	return scopes
+}
+
+// enclosed gives the request: one resource with these scopes.
+func (e *encoder) enclosed(scopes []scoped) []byte {
+	size := len(e.resource)
+	for i := range scopes {
+		size += len(scopes[i].message) + 16
+	}
+	inner := append(make([]byte, 0, size), e.resource...)
+	for i := range scopes {
+		inner = appendBytes(inner, 2, scopes[i].message)
+	}
+	return appendBytes(make([]byte, 0, len(inner)+16), 1, inner)
+}
+
+// request gives an ExportTraceServiceRequest of finished spans.
+func (e *encoder) request(records []*record) []byte {
+	e.setEpoch()
+	e.scopes = e.scopes[:0]
 	for _, r := range records {
 		e.encodeSpan(r)
-		e.spans = appendBytes(e.spans, 2, e.span)
+		e.scopes = e.within(e.scopes, r.scope, e.span)
 	}
-	body := make([]byte, 0, len(e.resource)+len(e.spans)+32)
-	resourceSpans := appendBytes(append(body, e.resource...), 2, e.spans)
-	return appendBytes(nil, 1, resourceSpans)
+	return e.enclosed(e.scopes)
 }
 
 func (e *encoder) encodeSpan(r *record) {

@@ -16,12 +16,17 @@ var (
 	propagates bool
 	sampling   sampler
 	exports    bool // spans are sent; otherwise they only give lines of logs their ids
+	counts     bool // durations are counted and sent
+	exemplars  bool // with exemplars
 )
 
 func init() {
 	configure()
 	if exports {
 		go run()
+	}
+	if counts {
+		go runMetrics()
 	}
 }
 
@@ -36,6 +41,8 @@ func configure() {
 		propagates = propagates || strings.TrimSpace(one) == "tracecontext"
 	}
 	exports = !inert && variable("OTEL_TRACES_EXPORTER") != "none"
+	counts = !inert && variable("OTEL_METRICS_EXPORTER") != "none"
+	exemplars = !strings.EqualFold(variable("OTEL_METRICS_EXEMPLAR_FILTER"), "always_off")
 	queue.limit = whole("OTEL_BSP_MAX_QUEUE_SIZE", 2048, 1)
 	queue.batch = whole("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", min64(512, queue.limit), 1)
 	if queue.batch > queue.limit {
@@ -122,6 +129,18 @@ func pairs(text string) (found [][2]string, err error) {
 	return found, nil
 }
 
+// temporality tells what histograms count from: the program's start, or the last time that they were sent.
+func temporality() uint64 {
+	switch asked := variable("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"); strings.ToLower(asked) {
+	case "delta", "lowmemory":
+		return deltaTemporality
+	case "", "cumulative":
+	default:
+		tell(warn, "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE is ignored: it is to be cumulative, delta or lowmemory")
+	}
+	return cumulativeTemporality
+}
+
 // indefinite is what a timeout of 0 stands for.
 const indefinite = 24 * time.Hour
 
@@ -130,6 +149,7 @@ type exportSettings struct {
 	url         *url.URL
 	headers     [][2]string
 	timeout     time.Duration
+	gzip        bool
 	authorities string // PEM files
 	certificate string
 	key         string
@@ -149,6 +169,13 @@ func settingsOf(signal, path string) (exportSettings, error) {
 	}
 	if protocol := read("PROTOCOL"); protocol == "grpc" {
 		return settings, errProtocol
+	}
+	switch compression := read("COMPRESSION"); strings.ToLower(compression) {
+	case "gzip":
+		settings.gzip = true
+	case "", "none":
+	default:
+		tell(warn, "OTEL_EXPORTER_OTLP_COMPRESSION is ignored: it is to be gzip or none, and not "+strconv.Quote(compression))
 	}
 	timeout := names("TIMEOUT")
 	if settings.timeout = duration(timeout[0], duration(timeout[1], 10*time.Second, 0), 0); settings.timeout == 0 {

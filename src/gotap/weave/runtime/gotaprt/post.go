@@ -2,6 +2,8 @@ package gotaprt
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"os"
 	"strconv"
 	"strings"
@@ -18,6 +20,8 @@ type poster struct {
 	pem        [3][]byte // authorities, certificate, key
 	conn       stream
 	reader     *bufio.Reader
+	compressor *gzip.Writer
+	noun       string // what is sent, in messages
 }
 
 // result is what became of a request. again: the same request may be sent once more, after wait.
@@ -27,9 +31,9 @@ type result struct {
 	again   bool
 }
 
-func newPoster(settings exportSettings) (*poster, error) {
+func newPoster(settings exportSettings, noun string) (*poster, error) {
 	u := settings.url
-	p := &poster{settings: settings, host: u.Hostname(), port: u.Port(), secure: u.Scheme == "https"}
+	p := &poster{settings: settings, noun: noun, host: u.Hostname(), port: u.Port(), secure: u.Scheme == "https"}
 	switch {
 	case p.port != "":
 	case p.secure:
@@ -65,6 +69,9 @@ func newPoster(settings exportSettings) (*poster, error) {
 	if !fields["user-agent"] {
 		head.WriteString("User-Agent: gotap/" + Version + "\r\n")
 	}
+	if settings.gzip {
+		head.WriteString("Content-Encoding: gzip\r\n")
+	}
 	head.WriteString("Content-Type: application/x-protobuf\r\nContent-Length: ")
 	p.head = head.String()
 	return p, nil
@@ -89,8 +96,8 @@ func (p *poster) post(body []byte, deadline time.Time) result {
 	if answer.status < 200 || answer.status > 299 {
 		return result{problem: problem}
 	}
-	if rejected := rejectedSpans(answer.body); rejected > 0 {
-		return result{problem: problem + ", but rejected " + strconv.FormatUint(rejected, 10) + " spans"}
+	if rejected := rejectedOf(answer.body); rejected > 0 {
+		return result{problem: problem + ", but rejected " + strconv.FormatUint(rejected, 10) + " " + p.noun}
 	}
 	return result{}
 }
@@ -146,8 +153,24 @@ func (p *poster) close() {
 	}
 }
 
-// rejectedSpans reads ExportTraceServiceResponse.partial_success.rejected_spans; 0 where there is none.
-func rejectedSpans(body []byte) uint64 {
+// encoded gives the body as it is to be posted.
+func (p *poster) encoded(body []byte) []byte {
+	if !p.settings.gzip {
+		return body
+	}
+	var to bytes.Buffer
+	if p.compressor == nil {
+		p.compressor, _ = gzip.NewWriterLevel(&to, gzip.BestSpeed)
+	} else {
+		p.compressor.Reset(&to)
+	}
+	p.compressor.Write(body)
+	p.compressor.Close()
+	return to.Bytes()
+}
+
+// rejectedOf reads partial_success of an answer: rejected_spans or rejected_data_points; 0 where there is none.
+func rejectedOf(body []byte) uint64 {
 	partial, _ := protobufField(body, 1)
 	_, rejected := protobufField(partial, 1)
 	return rejected
