@@ -52,7 +52,7 @@ func BenchmarkPlain(b *testing.B) { benchmark(b, samplers["always_off"], plain) 
 func BenchmarkAlwaysOff(b *testing.B) { benchmark(b, samplers["parentbased_always_off"], hooked) }
 
 func BenchmarkUnsampledParentOfGoroutine(b *testing.B) {
-	withLocal(func() {
+	withFastIDs(func() {
 		_, s := BeginRemote(nil, Server, "server", remoteParent+"00", "")
 		benchmark(b, samplers["parentbased_always_on"], hooked)
 		s.End()
@@ -60,7 +60,7 @@ func BenchmarkUnsampledParentOfGoroutine(b *testing.B) {
 }
 
 func BenchmarkUnsampledParentInContext(b *testing.B) {
-	withLocal(func() {
+	withFastIDs(func() {
 		ctx, s := BeginRemote(context.Background(), Server, "server", remoteParent+"00", "")
 		benchmark(b, samplers["parentbased_always_on"], func() { hookedWith(ctx) })
 		s.End()
@@ -68,20 +68,20 @@ func BenchmarkUnsampledParentInContext(b *testing.B) {
 }
 
 func BenchmarkUnsampledRoot(b *testing.B) {
-	withLocal(func() { benchmark(b, sampler{1, true}, hooked) })
+	withFastIDs(func() { benchmark(b, sampler{1, true}, hooked) })
 }
 
 func BenchmarkRecorded(b *testing.B) {
-	withLocal(func() { benchmark(b, samplers["always_on"], hooked) })
+	withFastIDs(func() { benchmark(b, samplers["always_on"], hooked) })
 }
 
 func BenchmarkRecordedWithContext(b *testing.B) {
 	ctx := context.Background()
-	withLocal(func() { benchmark(b, samplers["always_on"], func() { hookedWith(ctx) }) })
+	withFastIDs(func() { benchmark(b, samplers["always_on"], func() { hookedWith(ctx) }) })
 }
 
 func BenchmarkRecordedWithAttributes(b *testing.B) {
-	withLocal(func() {
+	withFastIDs(func() {
 		benchmark(b, samplers["always_on"], func() {
 			_, s := Begin(nil, "hooked", "one", "1", "two", "2")
 			s.SetInt("three", 3)
@@ -92,7 +92,7 @@ func BenchmarkRecordedWithAttributes(b *testing.B) {
 }
 
 func BenchmarkRecordedInParallel(b *testing.B) {
-	withLocal(func() {
+	withFastIDs(func() {
 		with(samplers["always_on"], func() {
 			queue.limit, queue.batch = 1<<40, 1<<40
 			b.ReportAllocs()

@@ -185,7 +185,7 @@ func TestEndedSpansKeepNothingBeforeThem(t *testing.T) {
 			ended.Wait()
 		})
 		for _, one := range found {
-			if one.previous.Load() != nil {
+			if one.previous.load() != nil {
 				t.Fatal("a chain of goroutines keeps all their spans")
 			}
 		}

@@ -58,7 +58,7 @@ func (s *Span) enclosing() (parent, link *Span) {
 				return nil, s
 			}
 		}
-		s = s.previous.Load()
+		s = s.previous.load()
 	}
 	return nil, nil
 }
@@ -69,7 +69,7 @@ func (s *Span) enter(local *Span) {
 		return
 	}
 	s.goroutine = goroutineID()
-	s.previous.Store(local)
+	s.previous.begin(local)
 	Local.Set(s)
 }
 
@@ -78,13 +78,13 @@ func (s *Span) leave() {
 	if Local.Get == nil {
 		return
 	}
-	previous := s.previous.Load()
+	previous := s.previous.load()
 	for previous != nil && previous.state.Load() == strayed {
-		previous = previous.previous.Load()
+		previous = previous.previous.load()
 	}
 	if current() != s || s.goroutine != goroutineID() {
 		// Chains of strayed spans are cut short here, or each would keep all before it.
-		s.previous.Store(previous)
+		s.previous.store(previous)
 		s.state.Store(strayed)
 		return
 	}
@@ -98,9 +98,11 @@ func (s *Span) leave() {
 		previous = nil
 	}
 	for previous != nil && (previous.leaf || previous.state.Load() == strayed) {
-		previous = previous.previous.Load()
+		previous = previous.previous.load()
 	}
-	s.previous.Store(previous)
+	if s.previous.load() != previous {
+		s.previous.store(previous)
+	}
 }
 
 // spanContext is a Span as the context that carries it: no further allocation.

@@ -16,8 +16,8 @@ func (c *Class) End(place int, panicked any) {
 	if s == nil {
 		return
 	}
-	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.Load() {
-		if op := s.operation.Load(); op != nil && op.class.Name == c.Name && op.class.Library == c.Library {
+	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.load() {
+		if op := s.operation.load(); op != nil && op.class.Name == c.Name && op.class.Library == c.Library {
 			if op.class.At != nil {
 				op.class.At(op, place, panicked)
 			}

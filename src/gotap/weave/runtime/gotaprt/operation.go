@@ -1,6 +1,7 @@
 package gotaprt
 
 import (
+	"bytes"
 	"context"
 	"strconv"
 	"strings"
@@ -100,7 +101,7 @@ func (c *Class) begin(op *Operation, ctx context.Context, local *Span, parent *i
 	}
 	op.class, op.span, op.subject = c, s, subject
 	s.leaf = !c.Scope
-	s.operation.Store(op)
+	s.operation.begin(op)
 	s.enter(local)
 	if !c.Scope || ctx == nil {
 		return ctx
@@ -115,8 +116,8 @@ func (c *Class) isOpen(s *Span, subject unsafe.Pointer) bool {
 	if s == nil {
 		return false
 	}
-	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.Load() {
-		op := s.operation.Load()
+	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.load() {
+		op := s.operation.load()
 		if op != nil && (op.class == c || op.class.Name == c.Name && op.class.Library == c.Library) &&
 			(subject == nil || op.subject == subject) {
 			return true
@@ -132,8 +133,8 @@ func (c *Class) Open() *Operation {
 	if s == nil {
 		return nil
 	}
-	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.Load() {
-		if op := s.operation.Load(); op != nil && op.class == c {
+	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.load() {
+		if op := s.operation.load(); op != nil && op.class == c {
 			return op
 		}
 	}
@@ -185,7 +186,7 @@ func (op *Operation) end() (r *record, measured bool) {
 		return nil, false
 	}
 	s := op.span
-	s.operation.Store(nil)
+	s.operation.store(nil)
 	s.leave()
 	op.subject = nil
 	return s.record, op.class.measures()
@@ -236,27 +237,31 @@ func (r *record) setValues(keys []string, values []Value) {
 
 // spanName fills in the template.
 func (c *Class) spanName(values []Value) string {
-	name := ""
-	for i, part := range c.SpanName {
-		if part.Text != "" {
-			name += part.Text
-		} else if shown, ok := part.shown(values); ok {
-			name += shown
-		} else if i > 0 && strings.HasSuffix(c.SpanName[i-1].Text, " ") {
+	if len(c.SpanName) == 1 {
+		return strings.TrimSpace(c.SpanName[0].shown(values))
+	}
+	var room [128]byte
+	name := room[:0]
+	for i := range c.SpanName {
+		shown := c.SpanName[i].shown(values)
+		if i > 0 && shown == "" && strings.HasSuffix(c.SpanName[i-1].Text, " ") {
 			name = name[:len(name)-1]
 		}
+		name = append(name, shown...)
 	}
-	return strings.TrimSpace(name)
+	return string(bytes.TrimSpace(name))
 }
 
-func (p *Part) shown(values []Value) (string, bool) {
-	if p.Key >= len(values) {
-		return "", false
+func (p *Part) shown(values []Value) (shown string) {
+	if p.Text != "" {
+		return p.Text
 	}
-	shown := ""
+	if p.Key >= len(values) {
+		return ""
+	}
 	switch v := &values[p.Key]; v.kind {
 	case noValue:
-		return "", false
+		return ""
 	case textValue:
 		shown = v.text
 	case intValue:
@@ -267,5 +272,5 @@ func (p *Part) shown(values []Value) (string, bool) {
 	if other, ok := p.Instead[shown]; ok {
 		shown = other
 	}
-	return shown, true
+	return shown
 }

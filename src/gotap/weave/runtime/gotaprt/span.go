@@ -37,10 +37,10 @@ type Span struct {
 	// context is what the operation was begun with. It is the first field, as in the contexts of the standard library,
 	// so that whoever reads a program's memory gets from any context to those around it.
 	context   context.Context
-	previous  atomic.Pointer[Span] // the goroutine's current span when this one was begun
+	previous  shared[Span] // the goroutine's current span when this one was begun
 	record    *record
-	operation atomic.Pointer[Operation] // whose span it is, until that ends
-	goroutine uint64                    // that began it; 0 where goroutines have no ids
+	operation shared[Operation] // whose span it is, until that ends
+	goroutine uint64            // that began it; 0 where goroutines have no ids
 	identity
 	state atomic.Uint32
 	leaf  bool // never a parent: what is begun under it has the parent that it has itself
