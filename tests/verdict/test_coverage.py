@@ -171,8 +171,9 @@ def test_what_is_hooked_is_what_hooking_takes(go: str, mode: str) -> None:
 def test_net_http_is_covered_whole_and_its_version_is_gos(go: str) -> None:
     image = Image.open(gobuild.build("httpserver", go))
     found = coverage(image, libraries())
-    assert {one.name: bool(one.sites) for one in found.operations} == {"http.server": True, "http.client": True}
-    assert {one.name: one.inlined for one in found.operations} == {"http.server": {}, "http.client": {}}
+    operations = [one for one in found.operations if one.library == "net/http"]
+    assert {one.name: bool(one.sites) for one in operations} == {"http.server": True, "http.client": True}
+    assert {one.name: one.inlined for one in operations} == {"http.server": {}, "http.client": {}}
     assert all(one.springboard and one.hook for each in found.operations for one in each.jumps)
-    assert found.versions == {"net/http": go}
+    assert found.versions["net/http"] == go
     assert found.unwatched == found.unhooked == ()

@@ -340,7 +340,7 @@ class _Reader:
         return InjectSpec(self.place(entry), entry.expression("request"))
 
     def ends(self, entry: _Mapping, begins: tuple[BeginSpec, ...]) -> Iterable[EndSpec]:
-        """An end at `return` stands for the returns of every begin's function."""
+        """An end at `return` stands for the returns of every begin's function; `true`: with the results that it names."""
         entry.forbid_others("outcome", "function", "call", "after", "key", "return", "quiet_defers", "capture")
         outcome, captures = entry.text("outcome"), self.captures(entry)
         if entry.get("return") is None:
@@ -349,7 +349,11 @@ class _Reader:
             return
         for begin in begins:
             function = begin.place.function
-            results = parse_results(entry.text("return"), function.package, self.imports)
+            results = function.results
+            if entry.get("return") is not True:
+                results = parse_results(entry.text("return"), function.package, self.imports)
+            elif not results:
+                raise entry.fail("return", f"{function.symbol} is written without results")
             quiet = bool(entry.get("quiet_defers"))
             yield EndSpec(outcome, Place(function, results=results, quiet_defers=quiet), captures, None)
 
