@@ -26,9 +26,9 @@ _EXIT_HOOK = b'package os\n\nimport _ "unsafe"\n\n//go:linkname gotapExit\nvar g
 RELEASES = ("1.21.13", pytest.param("1.24.13", marks=pytest.mark.matrix), NEWEST)
 
 
-def build(go: str, folder: Path, *flags: str, tls: bool = False) -> Path:
+def build(go: str, folder: Path, *flags: str, tls: bool = False, main: str = "program") -> Path:
     """The test program, built with a release into a folder, where the tree of links lies too. `tls`: the program has
-    crypto/tls."""
+    crypto/tls; `main`: which one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GOTOOLCHAIN", f"go{go}")
         patch.delenv("GOROOT", raising=False)
@@ -44,7 +44,7 @@ def build(go: str, folder: Path, *flags: str, tls: bool = False) -> Path:
         root = shadow_goroot(toolchain, changed)
         program = folder / "program"
         (folder / "go.mod").write_text("module example.com/program\n\ngo 1.21\n")
-        (folder / "main.go").write_bytes((HERE / "program" / "main.go").read_bytes())
+        (folder / "main.go").write_bytes((HERE / main / "main.go").read_bytes())
         if tls:
             (folder / "tls.go").write_text('package main\n\nimport _ "crypto/tls"\n')
         environment = {**os.environ, "GOROOT": str(root), "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"}
