@@ -1,54 +1,82 @@
-"""Woven programs with operations in them: a rule of the tests' own puts a server's spans into net/http."""
+"""Programs of tests/programs woven, their spans, and how those compare with what live mechanisms see."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as Proto
+
 import gobuild
-from cli import GOTAP
+from otlp_server import Collector
+from watching import Span
+from weavecases import go, spans
 
-#: What the spans of SERVER_RULE are called.
-WOVEN_SPAN = "woven request"
+_KINDS = {Proto.SPAN_KIND_SERVER: "server", Proto.SPAN_KIND_CLIENT: "client", Proto.SPAN_KIND_INTERNAL: "internal"}
 
-#: The number behind `begin` is none that gotap's own rules take.
-SERVER_RULE = f"""aspects:
-  - id: server
-    join-point:
-      all-of:
-        - import-path: net/http
-        - function-body:
-            function:
-              - receiver: net/http.serverHandler
-              - name: ServeHTTP
-    advice:
-      - inject-declarations:
-          imports: {{gotaprt: gotaprt}}
-          template: |-
-            //go:noinline
-            func gotap_http_server_begin_900(req *Request) *gotaprt.Span {{
-              _, span := gotaprt.BeginRemote(req.Context(), gotaprt.Server, "{WOVEN_SPAN}", "", "")
-              return span
-            }}
-      - prepend-statements:
-          template: gotap_own := gotap_http_server_begin_900(req); defer gotap_own.End()
-"""
+#: What compares: name, kind, attributes, whether it failed, and the parent's kind and name, or why there is none.
+Shown = tuple[str, str, str, bool, str]
 
 
-def weave(folder: Path, files: Mapping[str, str], *flags: str, program: str = "", **variables: str) -> Path:
-    """Builds a module woven: these files, on top of those of tests/programs/PROGRAM, if one is named. The executable is
-    named as the folder; `variables` are the go command's."""
-    if program:
-        shutil.copytree(gobuild.PROGRAMS / program, folder, dirs_exist_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (folder / name).write_text(text)
-    built = folder / folder.name
-    settings = {**os.environ, "GOFLAGS": "-buildvcs=false", "GOTAP_CACHE": str(folder.parent / "cache"), **variables}
-    words = [*GOTAP, "go", "build", *flags, "-o", str(built), "."]
-    done = subprocess.run(words, cwd=folder, env=settings, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    return built
+def woven(name: str, version: str, folder: Path, *flags: str, **environment: str) -> Path:
+    """A program of tests/programs, built by `gotap go build`."""
+    source = folder / name
+    if not source.exists():
+        shutil.copytree(gobuild.PROGRAMS / name, source)
+    program = folder / f"{name}-woven"
+    done = go(source, "build", *flags, "-o", str(program), ".", GOTOOLCHAIN=f"go{version}", **environment)
+    assert done.code == 0, done.out + done.err
+    return program
+
+
+def sending(collector: Collector, **more: str) -> dict[str, str]:
+    """The environment of a woven program."""
+    return {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none", **more}
+
+
+def of_woven(collector: Collector, replaced: Mapping[str, str]) -> Counter[Shown]:
+    found = spans(collector)
+    own = {one.span_id: one for one in found}
+
+    def parent(one: Proto) -> str:
+        above = own.get(one.parent_span_id)
+        return _above(f"{_KINDS[above.kind]} {above.name}" if above else "", one.parent_span_id.hex())
+
+    return Counter(
+        _shown(one.name, _KINDS[one.kind], {a.key: _value(a.value) for a in one.attributes},
+               one.status.code == 2, parent(one), replaced)
+        for one in found
+    )  # fmt: skip
+
+
+def of_live(found: Iterable[Span], replaced: Mapping[str, str]) -> Counter[Shown]:
+    seen = list(found)
+    own = {one.span_id: one for one in seen}
+
+    def parent(one: Span) -> str:
+        above = own.get(one.parent_id)
+        return _above(f"{above.kind} {above.name}" if above else "", one.parent_id)
+
+    return Counter(_shown(one.name, one.kind, one.attributes, one.error, parent(one), replaced) for one in seen)
+
+
+def _above(own: str, identity: str) -> str:
+    return own or ("another process" if identity else "none")
+
+
+def _shown(
+    name: str, kind: str, attributes: Mapping[str, object], failed: bool, parent: str, replaced: Mapping[str, str]
+) -> Shown:
+    """Texts that differ from run to run, such as ports, are replaced."""
+    text = repr(sorted(attributes.items()))
+    for old, new in replaced.items():
+        text = text.replace(old, new)
+    return name, kind, text, failed, parent
+
+
+def _value(value: object) -> object:
+    which = value.WhichOneof("value")  # type: ignore[attr-defined]
+    return getattr(value, which)
