@@ -18,7 +18,7 @@ from gotap.image.functions.names import Names
 from gotap.image.image import Image
 from gotap.probe.catalogue import libraries
 from gotap.probe.edition import LENGTH, edition
-from wovenprograms import weave
+from wovenbuilds import weave
 
 #: A function as weaving leaves it, in a package with dots in its path.
 MAIN = """package main
