@@ -1,4 +1,4 @@
-"""Programs built woven: by gotap's catalogue, or by a rule of the tests' own that puts a server's spans into net/http."""
+"""Programs built woven: by gotap's catalogue, or by a rule of the tests' own that puts server spans into net/http."""
 
 from __future__ import annotations
 

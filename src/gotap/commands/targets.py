@@ -215,7 +215,7 @@ class Targets:
         meanwhile()
         if not program.binding.bound and program.woven:
             raise WatchesItself(
-                f"{process.name} is woven: it tells of {listed(program.woven)} itself, and nothing else is to be watched",
+                f"{process.name} is woven: it tells of {listed(program.woven)} itself, and nothing else can be watched",
                 f"{_UNWOVEN}; `gotap trace` takes it as it is",
             )
         if not program.binding.bound:

@@ -279,6 +279,7 @@ class FunctionCode:
 
         It fires once for every return of the callee to this call, and for nothing else. None: there is none.
         `allow_faults`: memory that a pointer leads to may be touched before; should that fault, it does not fire.
+        Of cheap instructions the first is taken, unless one of the cheapest follows and nothing can fault before it.
         """
         index = self.graph.index_of(address)
         if index is None or not self.graph.complete or self.graph.instructions[index].flow_control not in CALLS:
@@ -286,23 +287,26 @@ class FunctionCode:
         state = self._tracker.initial(results)
         b = self.graph.block_of(index)
         i = index + 1
+        found: ReturnSite | None = None
         while True:
             if i > self.graph.blocks[b].last:
                 successors = self.graph.blocks[b].successors
                 if len(successors) != 1 or self.graph.blocks[successors[0]].predecessors != [b]:
-                    return None
+                    return found
                 b = successors[0]
                 i = self.graph.blocks[b].first
             effect = self._tracker.effect(i)
             places = self._tracker.locations(state, i, results)
             if None in places:
-                return None
-            if self._cost(i).cheap:
-                return ReturnSite(
+                return found
+            if self._cost(i) < (found.cost if found is not None else Cost.SINGLE_STEP):
+                found = ReturnSite(
                     self.graph.instructions[i].ip, self._cost(i), self.depths.before(i), results=tuple(places)
                 )
-            if effect.opaque or (effect.may_fault and not allow_faults):
-                return None
+            if found is not None and found.cost is Cost.NOP5:
+                return found
+            if effect.opaque or (effect.may_fault and not (allow_faults and found is None)):
+                return found
             self._tracker.step(state, i)
             i += 1
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from gotap.image.functions.inlinetree import InlinedCall
+from gotap.image.functions.names import Names
 from gotap.image.functions.pclntab import Function
 from gotap.image.image import Image
 from gotap.probe.functions.instances import Instance, Instances, may_serve, same_arguments, type_arguments
@@ -26,6 +27,8 @@ from gotap.probe.signature import package_of
 _FLAG_ASSEMBLY = 1 << 2
 #: Made by the compiler: the last part of the name says what for (Go ≥ 1.22; before they are called as closures are).
 _MADE = re.compile(r"-fm$|\.(?:gowrap|deferwrap)\d+$")
+#: What `gotap go` adds to packages of woven programs: functions, and methods of types.
+_WOVEN = re.compile(rb"[.*]gotap_")
 _CLOSURE = re.compile(r"(?:\.func\d+|-range\d+)(?:\.\d+|\.func\d+|-range\d+)*$")
 
 
@@ -144,14 +147,21 @@ class Functions:
 
     def _offsets(self, pattern: Pattern) -> NDArray[np.int64]:
         """Offsets in the name table of the names that match."""
-        starts = [match.start() for match in re.finditer(pattern.expression, b"\0" + self._table.name_table)]
-        return np.array(starts, np.int64)
+        found = list(re.finditer(pattern.expression, b"\0" + self._table.name_table))
+        if "*" in pattern.text and self._is_woven and "gotap_" not in pattern.text:
+            # Woven functions are meant when nothing else is.
+            found = [match for match in found if not _WOVEN.search(match["name"])] or found
+        return np.array([match.start() for match in found], np.int64)
 
     def _only_inlined(self, offsets: NDArray[np.int64], indices: NDArray[np.int64]) -> Iterable[str]:
         without_body = set(offsets.tolist()) - set(self._table.name_offsets[indices].tolist())
         return [self._table.name_at(offset) for offset in without_body]
 
     # -- kinds --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _is_woven(self) -> bool:
+        return Names(self._table.name_table).starting_with("gotaprt.") is not None
 
     @cached_property
     def _wrapper_id(self) -> int:
