@@ -180,7 +180,7 @@ def _operation(library: str, operation: Operation) -> Iterator[str]:
     if operation.metric:
         dimensions = ", ".join(map(code, operation.metric_attributes))
         yield f"Metric: `{operation.metric}`, a histogram in seconds, by {dimensions}."
-        bounds = ", ".join(f"{bound:g}" for bound in metrics.DURATION_BOUNDS)
+        bounds = ", ".join(f"{bound:g}" for bound in metrics.metric_of(operation.metric).bounds)
         yield f"Bucket bounds, in seconds: {bounds}."
     places = [("begin", one.place) for one in operation.begins]
     places += [("annotate", one.place) for one in operation.annotations]

@@ -8,12 +8,13 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from gotap.probe.record import RecordFlags
 from gotap.signals.batch import Resource, Spans
 from gotap.signals.clock import Clock
 from gotap.signals.decode import Decoder
-from gotap.signals.metrics import DURATION_BOUNDS, OVERFLOW, Metrics, Temporality
+from gotap.signals.metrics import DATABASE_BOUNDS, DURATION_BOUNDS, METRICS, OVERFLOW, Metrics, Temporality, metric_of
 from record_samples import SERVER, Sample, encode, request
 
 RESOURCE = Resource({"service.name": "shop"})
@@ -30,8 +31,8 @@ class Time:
         return self.now
 
 
-def decode(samples: list[Sample], resource: Resource = RESOURCE) -> Spans:
-    return Decoder(SERVER, resource, type_name=str, clock=Clock()).decode(encode(samples))
+def decode(samples: list[Sample], resource: Resource = RESOURCE, metric: str = SERVER.metric or "") -> Spans:
+    return Decoder(structs.replace(SERVER, metric=metric), resource, type_name=str, clock=Clock()).decode(encode(samples))
 
 
 def random_samples(count: int, seed: int = 1) -> list[Sample]:
@@ -182,4 +183,28 @@ def test_nothing_counted_is_nothing_collected() -> None:
     metrics = Metrics()
     metrics.add(decode([]))
     assert metrics.collect() == []
-    assert np.isfinite(DURATION_BOUNDS).all()
+
+
+@pytest.mark.parametrize("name", [*METRICS, "something.else"])
+def test_a_metric_has_its_own_bounds_and_they_are_inclusive(name: str) -> None:
+    bounds = metric_of(name).bounds
+    assert np.isfinite(bounds).all()
+    assert list(bounds) == sorted(set(bounds))
+    metrics = Metrics()
+    nanoseconds = [round(bound * 1e9) + more for bound in bounds for more in (0, 1)]
+    metrics.add(decode([Sample(request(), begin=0, end=one) for one in nanoseconds], metric=name))
+    [histogram] = metrics.collect()
+    assert (histogram.name, histogram.bounds) == (name, bounds)
+    assert histogram.points[0].buckets == (1, *[2] * (len(bounds) - 1), 1)
+
+
+def test_databases_are_measured_more_finely() -> None:
+    metrics = Metrics()
+    metrics.add(decode([Sample(request(), begin=0, end=900_000)], metric="db.client.operation.duration"))
+    metrics.add(decode([Sample(request(), begin=0, end=900_000)]))
+    database, server = metrics.collect()
+    assert (database.bounds, server.bounds) == (DATABASE_BOUNDS, DURATION_BOUNDS)
+    assert (database.description, server.description) == (
+        "Duration of database client operations.",
+        "Duration of HTTP server requests.",
+    )

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,34 @@ from numpy.typing import NDArray
 from gotap.signals.batch import Resource, Spans
 from gotap.signals.codes import combine, numbered, value_at
 
-#: Upper bounds in seconds (semconv HTTP metrics, explicit bucket boundaries advised for request durations).
+#: Upper bounds in seconds, if a metric does not say otherwise (semconv HTTP metrics, advised for request durations).
 DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+#: As semconv's database metrics advise them for db.client.operation.duration.
+DATABASE_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 #: Attribute sets a metric may have (metrics SDK, cardinality limits, default), besides the overflow set.
 CARDINALITY_LIMIT = 2000
 OVERFLOW: Mapping[str, str | int | bool] = {"otel.metric.overflow": True}
 
-_DESCRIPTIONS = {
-    "http.server.request.duration": "Duration of HTTP server requests.",
-    "http.client.request.duration": "Duration of HTTP client requests.",
+
+class Metric(Struct, frozen=True):
+    """What the semantic conventions say of a metric."""
+
+    description: str
+    bounds: tuple[float, ...] = DURATION_BOUNDS
+
+
+METRICS: Mapping[str, Metric] = {
+    "http.server.request.duration": Metric("Duration of HTTP server requests."),
+    "http.client.request.duration": Metric("Duration of HTTP client requests."),
+    "db.client.operation.duration": Metric("Duration of database client operations.", DATABASE_BOUNDS),
 }
+_UNKNOWN = Metric("")
+
+
+def metric_of(name: str) -> Metric:
+    """A metric by name; one that is not listed has no description and the usual bounds."""
+    return METRICS.get(name, _UNKNOWN)
 
 
 class Temporality(IntEnum):
@@ -125,23 +143,25 @@ class Metrics:
                 del self._instruments[key]
 
 
-#: One attribute set's sums, and for each bucket its last sampled operation (`time` 0: there was none).
-_ROW = np.dtype(
-    [
-        ("buckets", "i8", (len(DURATION_BOUNDS) + 1,)),
-        ("sum", "f8"),
-        ("min", "f8"),
-        ("max", "f8"),
-        ("value", "f8", (len(DURATION_BOUNDS) + 1,)),
-        ("time", "u8", (len(DURATION_BOUNDS) + 1,)),
-        ("trace_id", "u1", (len(DURATION_BOUNDS) + 1, 16)),
-        ("span_id", "u1", (len(DURATION_BOUNDS) + 1, 8)),
-    ]
-)
+@cache
+def _row_type(buckets: int) -> np.dtype[np.void]:
+    """One attribute set's sums, and for each bucket its last sampled operation (`time` 0: there was none)."""
+    return np.dtype(
+        [
+            ("buckets", "i8", (buckets,)),
+            ("sum", "f8"),
+            ("min", "f8"),
+            ("max", "f8"),
+            ("value", "f8", (buckets,)),
+            ("time", "u8", (buckets,)),
+            ("trace_id", "u1", (buckets, 16)),
+            ("span_id", "u1", (buckets, 8)),
+        ]
+    )
 
 
-def _empty_rows(size: int) -> NDArray[Any]:
-    rows = np.zeros(size, _ROW)
+def _empty_rows(size: int, buckets: int) -> NDArray[Any]:
+    rows = np.zeros(size, _row_type(buckets))
     rows["min"] = np.inf
     return rows
 
@@ -153,18 +173,20 @@ class _Instrument:
         self._resource = resource
         self._scope = scope
         self._name = name
+        self._metric = metric_of(name)
+        self._buckets = len(self._metric.bounds) + 1
         self.reset(start)
 
     def reset(self, start: int) -> None:
         self._start = start
         self._row_of: dict[tuple[tuple[str, str | int | bool], ...], int] = {}
         self._overflow: int | None = None
-        self._rows = _empty_rows(16)
+        self._rows = _empty_rows(16, self._buckets)
 
     def add(self, spans: Spans, limit: int, exemplars: bool) -> None:
         rows = self._rows_of(spans, limit)
         seconds = (spans.end - spans.start).astype(np.float64) / 1e9
-        buckets = np.searchsorted(DURATION_BOUNDS, seconds, side="left")
+        buckets = np.searchsorted(self._metric.bounds, seconds, side="left")
         np.add.at(self._rows["buckets"], (rows, buckets), 1)
         np.add.at(self._rows["sum"], rows, seconds)
         np.minimum.at(self._rows["min"], rows, seconds)
@@ -202,7 +224,7 @@ class _Instrument:
         else:
             self._row_of[attributes] = row
         if row >= len(self._rows):
-            larger = _empty_rows(2 * len(self._rows))
+            larger = _empty_rows(2 * len(self._rows), self._buckets)
             larger[: len(self._rows)] = self._rows
             self._rows = larger
         return row
@@ -216,8 +238,8 @@ class _Instrument:
             scope=self._scope,
             name=self._name,
             unit="s",
-            description=_DESCRIPTIONS.get(self._name, ""),
-            bounds=DURATION_BOUNDS,
+            description=self._metric.description,
+            bounds=self._metric.bounds,
             temporality=temporality,
             start=self._start,
             time=now,
