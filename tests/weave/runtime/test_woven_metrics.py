@@ -122,17 +122,11 @@ def is_of(point: HistogramDataPoint, counted: list[Span]) -> None:
 def test_bounds_and_descriptions_are_those_of_live_mechanisms(newest: Path) -> None:
     with collector() as otlp:
         run(newest, LINES, **settings(otlp))
-    for _, metric in metrics(otlp):
-        if metric.name not in live._DESCRIPTIONS:
-            continue
-        bounds, description = live_instrument(metric.name)
-        assert metric.description == description
-        assert {tuple(point.explicit_bounds) for point in metric.histogram.data_points} == {bounds}
-
-
-def live_instrument(name: str) -> tuple[tuple[float, ...], str]:
-    histogram = live._Instrument(None, "", name, 0).collect(live.Temporality.CUMULATIVE, 1)  # type: ignore[arg-type]
-    return histogram.bounds, histogram.description
+    found = {metric.name: metric for _, metric in metrics(otlp)}
+    assert set(found) == set(live.METRICS), "the program has an operation for each"
+    for name, metric in live.METRICS.items():
+        assert found[name].description == metric.description
+        assert {tuple(point.explicit_bounds) for point in found[name].histogram.data_points} == {metric.bounds}
 
 
 @pytest.mark.parametrize("sampler", ["always_off", "traceidratio"])
