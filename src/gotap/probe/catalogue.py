@@ -74,8 +74,8 @@ class AnnotateSpec(Struct, frozen=True):
 
 
 class InjectSpec(Struct, frozen=True):
-    """Where a request that the operation sends is at hand: `request`, a *net/http.Request. Backends that may change what
-    a program does give it the headers by which its receiver continues the trace."""
+    """Where a request that the operation sends is at hand: `request`, a *net/http.Request. Backends that may change
+    what a program does send a copy with the headers by which its receiver continues the trace."""
 
     place: Place
     request: Expression
@@ -86,6 +86,7 @@ class EndSpec(Struct, frozen=True):
     place: Place
     captures: tuple[CaptureSpec, ...]
     key: Expression | None
+    request: Expression | None = None  # the answer's: the program's own is put back where a copy was sent
 
 
 class Operation(Struct, frozen=True):
@@ -340,8 +341,9 @@ class _Reader:
         return InjectSpec(self.place(entry), entry.expression("request"))
 
     def ends(self, entry: _Mapping, begins: tuple[BeginSpec, ...]) -> Iterable[EndSpec]:
-        """An end at `return` stands for the returns of every begin's function; `true`: with the results that it names."""
-        entry.forbid_others("outcome", "function", "call", "after", "key", "return", "quiet_defers", "capture")
+        """An end at `return` stands for the returns of every begin's function; `true`: with the results it names."""
+        known = ("outcome", "function", "call", "after", "key", "return", "quiet_defers", "request", "capture")
+        entry.forbid_others(*known)
         outcome, captures = entry.text("outcome"), self.captures(entry)
         if entry.get("return") is None:
             key = entry.expression("key") if entry.get("key") else None
@@ -355,7 +357,8 @@ class _Reader:
             elif not results:
                 raise entry.fail("return", f"{function.symbol} is written without results")
             quiet = bool(entry.get("quiet_defers"))
-            yield EndSpec(outcome, Place(function, results=results, quiet_defers=quiet), captures, None)
+            request = entry.expression("request") if entry.get("request") else None
+            yield EndSpec(outcome, Place(function, results=results, quiet_defers=quiet), captures, None, request)
 
     def captures(self, entry: _Mapping) -> tuple[CaptureSpec, ...]:
         if not entry.get("capture"):

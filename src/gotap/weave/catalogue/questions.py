@@ -53,7 +53,8 @@ def questions(operation: Operation, imports: Mapping[str, str]) -> Iterator[Ques
                 key: one
                 for index, end in enumerate(operation.ends)
                 for key, one in _Reader(end.place.function, imports).captures(f"end{index}", end.captures)
-            },
+            }
+            | ({"request": reads.node(returned.request)} if returned and returned.request else {}),
         )  # fmt: skip
     roles: tuple[tuple[str, Sequence[AnnotateSpec | EndSpec | InjectSpec]], ...] = (
         ("annotate", operation.annotations), ("end", operation.ends), ("inject", operation.injects),

@@ -85,19 +85,30 @@ class Writer:
     def state(self, begins: Sequence[int]) -> str:
         kept: dict[str, str] = {}
         for number in begins:
-            reply = self.replies[identifier(self.operation, "begin", number)]
+            reply = self.begun(number)
             kept |= {name: one.type for name, one in reply.keep.items() if not one.error}
         fields = [f"\tkeep_{name} {type_text}" for name, type_text in sorted(kept.items())]
         fields += [
             f"\t{column_field(name).partition('.')[2]} gotaprt.{kind}"
             for name, kind in sorted(self.finish.columns.items())
         ]
+        sent = next((one for one in map(self.sent, map(self.begun, begins)) if one is not None), None)
+        if sent is not None:
+            fields.append(f"\tsent, own {sent.type}")
         return f"type {self.prefix}_state struct {{\n\tgotaprt.Operation\n" + "\n".join(fields) + "\n}"
+
+    def begun(self, number: int) -> Reply:
+        return self.replies[identifier(self.operation, "begin", number)]
+
+    def sent(self, reply: Reply) -> Lowered | None:
+        """Where an answer refers to the request that was sent."""
+        found = reply.values.get("request")
+        return found if found is not None and not found.error else None
 
     # Begins
 
     def begin(self, number: int) -> str:
-        spec, reply = self.operation.begins[number], self.replies[identifier(self.operation, "begin", number)]
+        spec, reply = self.operation.begins[number], self.begun(number)
         values = reply.values
         lines = ["if !gotaprt.Active() {\n\treturn nil\n}", f"{_OP} := new({self.prefix}_state)"]
         lines += ["var gotap_ctx gotap_context.Context", "var gotap_headers map[string][]string",
@@ -146,6 +157,9 @@ class Writer:
             return None
         if found.kind == "column":
             return f"{column_field(capture.column)} = {found.value}" if wanted == "Text" else None
+        if found.kind == "found":
+            limit = f", {capture.limit}" if wanted == "Text" else ""
+            return f"{column_field(capture.column)} = gotaprt.Found{wanted}({found.value}{limit})"
         if found.kind == "bool" and wanted == "Int":
             made = f"gotaprt.BoolOf(bool({found.value})).Int()"
         elif found.kind and found.kind.capitalize() == wanted:
@@ -158,7 +172,7 @@ class Writer:
 
     def returns(self, number: int, end: EndSpec) -> str:
         """The function that is deferred where the operation ends with the function that begins it."""
-        reply = self.replies[identifier(self.operation, "begin", number)]
+        reply = self.begun(number)
         types = reply.results or ()
         names = [one.name for one in end.place.results or ()]
         parameters = "".join(f", gotap_result{index} *{one}" for index, one in enumerate(types))
@@ -166,6 +180,9 @@ class Writer:
         for index, name in enumerate(names[: len(types)]):
             if name not in ("", "_"):
                 lines += [f"{name} := *gotap_result{index}", f"_ = {name}"]
+        if (sent := self.sent(reply)) is not None:
+            own = f"if {sent.value} == {_OP}.sent && {sent.value} != nil {{\n{sent.value} = {_OP}.own\n}}"
+            lines.append(_guarded(sent, own))
         lines += self.captures(reply, f"end{self.operation.ends.index(end)}", end.captures)
         lines.append(f"{self.prefix}_finish({_OP})")
         head = f"func {self.prefix}_return_{number}({_OP} *{self.prefix}_state{parameters})"
@@ -191,7 +208,7 @@ class Writer:
         """Begins keep different things: what one of them does not keep is nil, and its alternatives do not hold."""
         seen: set[str] = set()
         for number in begins:
-            reply = self.replies[identifier(self.operation, "begin", number)]
+            reply = self.begun(number)
             for text in self.captures(reply, f"end{index}", end.captures):
                 if text not in seen:
                     seen.add(text)
@@ -233,7 +250,7 @@ class Writer:
             types = self.passed("annotate", number)
             if self.reply("annotate", number) is None or not types or spec.place.callee is None or not self.begins():
                 continue
-            keep = self.replies[identifier(self.operation, "begin", self.begins()[0])].keep
+            keep = self.begun(self.begins()[0]).keep
             lines = [
                 _guarded(keep[name], f"{_OP}.keep_{name} = {keep[name].value}") for name in spec.keep
                 if name in keep and not keep[name].error
@@ -254,7 +271,11 @@ class Writer:
                 continue
             found = asked.values["request"]
             name = f"{self.prefix}_inject_{number}"
-            yield _SENT.format(name=name, type=found.type.removeprefix("*"), prefix=self.prefix)
+            keep = ""
+            if self.begins() and self.sent(self.begun(self.begins()[0])) is not None:
+                keep = f"{_OP} := (*{self.prefix}_state)(unsafe.Pointer(gotap_open))\n"
+                keep += f"{_OP}.sent, {_OP}.own = gotap_sent, gotap_request\n"
+            yield _SENT.format(name=name, type=found.type.removeprefix("*"), prefix=self.prefix, keep=keep)
             if spec.place.callee is None:
                 parameters = _parameters([one.name for one in spec.place.function.parameters], reply.parameters or ())
                 text = _guarded(found, f"{found.value} = {name}({found.value})")
@@ -282,7 +303,7 @@ _SENT = """func {name}(gotap_request *{type}) *{type} {{
 	if gotap_state != "" {{
 		gotap_sent.Header["Tracestate"] = []string{{gotap_state}}
 	}}
-	return gotap_sent
+	{keep}return gotap_sent
 }}"""
 
 

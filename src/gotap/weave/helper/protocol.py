@@ -76,7 +76,8 @@ class Node(Struct, frozen=True, omit_defaults=True):
 
 class Lowered(Struct, frozen=True):
     """Go that cannot panic: conditions of nested `if`s and a value; or, as `error`, why there is no such value in this
-    build. `kind`: text, int, bool, column (a gotaprt.Text already) or ""; `type`: Go text, of what is kept."""
+    build. `kind`: text, int, bool, column (a gotaprt.Text already), found (an `any` by gotaprt.Field) or ""; `type`: as
+    Go text, of what can be named in the package."""
 
     error: str
     steps: tuple[str, ...] | None

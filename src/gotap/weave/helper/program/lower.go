@@ -129,6 +129,11 @@ func (w *lowering) pointee(of operand, elem types.Type) operand {
 }
 
 func (w *lowering) selected(e *Expression) (operand, error) {
+	if e.Of.Op == "assert" {
+		if found, ok, err := w.foreign(e); ok || err != nil {
+			return found, err
+		}
+	}
 	of, err := w.expression(e.Of)
 	if err != nil {
 		return of, err
@@ -151,6 +156,27 @@ func (w *lowering) selected(e *Expression) (operand, error) {
 		}
 	}
 	return of, nil
+}
+
+// foreign is a field of a type that this part of the build does not know, such as a driver's error in the standard
+// library, which is the same for all programs: it is found by its name when it is met. ok is false for other types.
+func (w *lowering) foreign(e *Expression) (found operand, ok bool, err error) {
+	name, err := parseTypeName(e.Of.Type)
+	if err != nil {
+		return found, false, err
+	}
+	if _, err := w.resolve(name); err == nil {
+		return found, false, nil
+	}
+	of, err := w.operandAndValue(e.Of.Of)
+	if err != nil {
+		return of, false, err
+	}
+	if _, isInterface := of.typ.Underlying().(*types.Interface); !isInterface {
+		return of, false, fmt.Errorf("%s is no interface", of.typ)
+	}
+	text := w.pair(fmt.Sprintf("gotaprt.Field(%s, %q, %q)", of.text, e.Of.Type, e.Name))
+	return operand{text: text, typ: types.NewInterfaceType(nil, nil), kind: "found"}, true, nil
 }
 
 // fieldPath finds a field, through embedded ones, whatever package its name belongs to.

@@ -63,7 +63,7 @@ type Lowered struct {
 	Error string   `json:"error"` // why it makes no sense in this build
 	Steps []string `json:"steps"`
 	Value string   `json:"value"`
-	Kind  string   `json:"kind"` // text, int, bool, column; "" otherwise
+	Kind  string   `json:"kind"` // text, int, bool, column, found; "" otherwise
 	Type  string   `json:"type"` // as Go, if it can be named here
 }
 

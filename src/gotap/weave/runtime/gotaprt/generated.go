@@ -38,3 +38,22 @@ func Is(value any, name string) (unsafe.Pointer, bool) {
 	data := (*[2]unsafe.Pointer)(unsafe.Pointer(&value))[1]
 	return data, data != nil
 }
+
+// FoundText is a column of what Field has found, absent unless that is a text.
+func FoundText(found any, limit int) Text {
+	if v := reflect.ValueOf(found); v.Kind() == reflect.String {
+		return TextOf(v.String(), limit)
+	}
+	return Text{}
+}
+
+// FoundInt is a column of what Field has found, absent unless that is a whole number.
+func FoundInt(found any) Int {
+	switch v := reflect.ValueOf(found); {
+	case v.CanInt():
+		return IntOf(v.Int())
+	case v.CanUint():
+		return IntOf(int64(v.Uint()))
+	}
+	return Int{}
+}
