@@ -112,7 +112,7 @@ func splitPeer(peer string) (ip, port string) {
 	}
 	ip = withoutBrackets(peer[:colon])
 	plain, zone, zoned := strings.Cut(ip, "%")
-	if zoned && (zone == "" || strings.IndexByte(zone, '%') >= 0) {
+	if zoned && (zone == "" || strings.ContainsAny(zone, "%/")) {
 		return "", ""
 	}
 	if address, err := netip.ParseAddr(plain); err != nil || zoned && !address.Is6() {
