@@ -32,7 +32,8 @@ class Time:
 
 
 def decode(samples: list[Sample], resource: Resource = RESOURCE, metric: str = SERVER.metric or "") -> Spans:
-    return Decoder(structs.replace(SERVER, metric=metric), resource, type_name=str, clock=Clock()).decode(encode(samples))
+    output = structs.replace(SERVER, metric=metric)
+    return Decoder(output, resource, type_name=str, clock=Clock()).decode(encode(samples))
 
 
 def random_samples(count: int, seed: int = 1) -> list[Sample]:

@@ -174,7 +174,10 @@ class CaptureEmitter:
             self.spill.room(limit, fail)
             asm.jump(read)
             asm.label(here)
-            asm.jgt(R8, frame.FIRST_PART, fail)  # it is not, but the verifier does not know
+            # It is not, nor is the text longer, but the verifier does not know.
+            asm.jgt(R8, frame.FIRST_PART, fail)
+            if limit > frame.SCRATCH_SIZE:
+                asm.jgt(R9, frame.FIRST_PART, fail)
             asm.mov(R1, R7)
             asm.label(read)
             asm.add(R1, R8)
