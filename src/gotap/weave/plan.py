@@ -30,7 +30,7 @@ from gotap.weave.runtime import additions
 from gotap.weave.toolchain import Toolchain, find_toolchain
 
 #: gotap's own rules that serve others: woven only where something else is.
-_BASE = ("goroutine.yaml", "exit.yaml", "orchestrion.yaml", "logs.yaml")
+_BASE = ("goroutine.yaml", "exit.yaml", "orchestrion.yaml", "logs.yaml", "points.yaml")
 
 
 class File(Struct, frozen=True):

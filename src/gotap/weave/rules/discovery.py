@@ -14,6 +14,7 @@ from msgspec import Struct
 from gotap.weave.rules.errors import MissingRules
 from gotap.weave.rules.model import Aspect
 from gotap.weave.rules.reading import Extension, read_rules
+from gotap.weave.rules.spans import span_aspects
 from gotap.weave.rules.toolfile import NAMES as TOOL_FILES
 from gotap.weave.rules.toolfile import ToolImport, read_tool_file
 
@@ -87,6 +88,7 @@ class _Search:
         for extension in rules.extends:
             self.extension(extension)
         self.aspects.extend(rules.aspects)
+        self.aspects.extend(span_aspects(rules.spans))
 
     def extension(self, extension: Extension) -> None:
         if os.path.isdir(extension.path):

@@ -95,9 +95,16 @@ class ArgumentImplements(Record, tag="argument-implements", frozen=True):
     type: str
 
 
+class SymbolPattern(Record, tag="symbol-pattern", frozen=True):
+    """The function's name with its package's import path (`main` for programs) matches; written as `spans:`."""
+
+    pattern: str
+
+
 FunctionOption = (
-    Name | Receiver | Signature | SignatureContains | ResultImplements | FinalResultImplements | ArgumentImplements
-)
+    Name | SymbolPattern | Receiver | Signature | SignatureContains
+    | ResultImplements | FinalResultImplements | ArgumentImplements
+)  # fmt: skip
 
 
 class Function(Record, tag="function", frozen=True):

@@ -23,6 +23,14 @@ class Extension(Struct, frozen=True):
     line: int
 
 
+class SpanPattern(Struct, frozen=True):
+    """Functions that get spans: `*` stands for anything, but for that of `(*T)`."""
+
+    pattern: str
+    file: str
+    line: int
+
+
 class RuleFile(Struct, frozen=True):
     """`description` is for people; neither it nor `name` changes what is done."""
 
@@ -30,6 +38,7 @@ class RuleFile(Struct, frozen=True):
     description: str
     extends: tuple[Extension, ...]
     aspects: tuple[Aspect, ...]
+    spans: tuple[SpanPattern, ...] = ()
 
 
 def read_rules(path: str) -> RuleFile:
@@ -38,11 +47,12 @@ def read_rules(path: str) -> RuleFile:
     root = compose(file)
     if root is None:
         return RuleFile("", "", (), ())
-    values = root.mapping("a file of rules", optional=("meta", "extends", "aspects"))
+    values = root.mapping("a file of rules", optional=("meta", "extends", "aspects", "spans"))
     name, description = _meta(values["meta"]) if "meta" in values else ("", "")
     extends = values["extends"].items("`extends`") if "extends" in values else []
     aspects = values["aspects"].items("`aspects`") if "aspects" in values else []
-    return RuleFile(name, description, tuple(_extension(item) for item in extends), read_aspects(aspects))
+    spans = tuple(_span(item) for item in values["spans"].items("`spans`")) if "spans" in values else ()
+    return RuleFile(name, description, tuple(_extension(item) for item in extends), read_aspects(aspects), spans)
 
 
 def read_aspects(nodes: list[Node]) -> tuple[Aspect, ...]:
@@ -75,6 +85,14 @@ def _meta(node: Node) -> tuple[str, str]:
     values = node.mapping("`meta`", optional=_META)
     texts = {key: value.text(f"`{key}`", empty=True) for key, value in values.items()}
     return texts.get("name", ""), texts.get("description", "")
+
+
+def _span(node: Node) -> SpanPattern:
+    pattern = node.text("a pattern in `spans`")
+    if "." not in pattern.rpartition("/")[2]:
+        node.fail(WrongShape, f"{pattern!r} in `spans` is no function's name",
+                  "Write it with its package: `example.com/shop.(*Shop).*`")  # fmt: skip
+    return SpanPattern(pattern, node.file, node.line)
 
 
 def _extension(node: Node) -> Extension:

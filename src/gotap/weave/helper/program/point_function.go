@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"go/ast"
+	"regexp"
+	"strings"
 )
 
 // A function join point is a declaration or a literal that fulfils all options.
@@ -40,6 +42,8 @@ func compileOption(o *FunctionOption) (functionOption, error) {
 			inFile: func(f *file) verdict { return f.mayHold(o.Name) },
 			holds:  func(at place) bool { return functionName(at.node) == o.Name },
 		}, nil
+	case "symbol-pattern":
+		return compileSymbolPattern(o.Pattern), nil
 	case "directive":
 		return functionOption{inFile: directive{o.Name}.inFile, holds: directive{o.Name}.matches}, nil
 	case "receiver":
@@ -53,6 +57,25 @@ func compileOption(o *FunctionOption) (functionOption, error) {
 		return compileImplements(o)
 	}
 	return functionOption{}, fmt.Errorf("%q is not an option of function", o.Kind)
+}
+
+// compileSymbolPattern compares the function's name, as the symbol table has it, with a pattern: `*` stands for anything,
+// but for that of `(*T)`. Literals have no such name.
+func compileSymbolPattern(pattern string) functionOption {
+	quoted := regexp.QuoteMeta(strings.ReplaceAll(pattern, "(*", "(\x00"))
+	quoted = strings.ReplaceAll(strings.ReplaceAll(quoted, `\*`, ".*"), "\x00", `\*`)
+	expression := regexp.MustCompile("^" + quoted + "$")
+	return functionOption{holds: func(at place) bool {
+		declaration, ok := at.node.(*ast.FuncDecl)
+		if !ok || declaration.Body == nil {
+			return false
+		}
+		path := at.file.target.path
+		if at.file.target.Name == "main" {
+			path = "main"
+		}
+		return expression.MatchString(path + "." + declaredName(declaration))
+	}}
 }
 
 func compileReceiver(text string) (functionOption, error) {

@@ -110,6 +110,7 @@ func (p *JoinPoint) UnmarshalJSON(text []byte) error {
 type FunctionOption struct {
 	Kind    string   `json:"kind"`
 	Name    string   `json:"name"`
+	Pattern string   `json:"pattern"`
 	Type    string   `json:"type"`
 	Value   bool     `json:"value"`
 	Args    []string `json:"args"`
