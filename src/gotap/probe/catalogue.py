@@ -161,6 +161,11 @@ def runtime() -> Runtime:
     return load_runtime(_text("runtime.yaml"), "runtime.yaml")
 
 
+def file_of(library: str) -> str:
+    """The path of a library's file."""
+    return os.path.join(_FOLDER, library.replace("/", "_").replace(".", "_") + ".yaml")
+
+
 def _text(name: str) -> str:
     with open(os.path.join(_FOLDER, name), encoding="utf-8") as file:
         return file.read()

@@ -17,11 +17,13 @@ _ORDER = 1 << 30
 
 
 class Advisor:
-    """Makes the aspects of one operation. `file`: of the catalogue; `functions`: names that `source` has written."""
+    """Makes the aspects of one operation. `file` and `line`: where the catalogue describes it; `functions`: names that
+    `source` has written."""
 
-    def __init__(self, operation: Operation, file: str, functions: frozenset[str]) -> None:
+    def __init__(self, operation: Operation, file: str, line: int, functions: frozenset[str]) -> None:
         self.operation = operation
         self.file = file
+        self.line = line
         self.functions = functions
         self.prefix = "gotap_" + operation.name.replace(".", "_")
 
@@ -58,7 +60,7 @@ class Advisor:
 
     def entry(self, place: Place, role: str, text: str) -> model.Aspect:
         advice = model.PrependStatements(
-            template=model.Template(text=text, line=1), line=1, namespace=_NAMESPACE, order=_ORDER
+            template=model.Template(text=text, line=self.line), line=self.line, namespace=_NAMESPACE, order=_ORDER
         )
         return self.aspect(place, role, symbol(place.function).body(), advice)
 
@@ -70,11 +72,13 @@ class Advisor:
         called = symbol(place.callee)
         join_point = symbol(place.function).calls(called)
         if called.name == "gorecover" or passing_name(name) in self.functions:
-            wrap = model.WrapExpression(template=model.Template(text=f"{name}({{{{ . }}}})", line=1), line=1)
+            wrap = model.WrapExpression(
+                template=model.Template(text=f"{name}({{{{ . }}}})", line=self.line), line=self.line
+            )
             return self.aspect(place, role, join_point, wrap)
-        statement = model.Template(text=f"{name}()", line=1)
+        statement = model.Template(text=f"{name}()", line=self.line)
         advice = model.InsertAfter if place.after else model.InsertBefore
-        return self.aspect(place, role, join_point, advice(template=statement, line=1))
+        return self.aspect(place, role, join_point, advice(template=statement, line=self.line))
 
     def argument(self, place: Place, request: Expression, role: str) -> model.Aspect:
         """The called function's argument becomes what a function makes of it."""
@@ -90,14 +94,14 @@ class Advisor:
             f"{self.prefix}_{role}({{{{ index .AST.Args {index} }}}})" if index == wanted
             else f"{{{{ index .AST.Args {index} }}}}" for index in range(count)
         )  # fmt: skip
-        template = model.Template(text=f"{{{{ .AST.Fun }}}}({arguments})", line=1)
+        template = model.Template(text=f"{{{{ .AST.Fun }}}}({arguments})", line=self.line)
         join_point = symbol(place.function).calls(symbol(place.callee))
-        return self.aspect(place, role, join_point, model.WrapExpression(template=template, line=1))
+        return self.aspect(place, role, join_point, model.WrapExpression(template=template, line=self.line))
 
     def aspect(self, place: Place, role: str, join_point: model.JoinPoint, advice: model.Advice) -> model.Aspect:
         where = place.function.symbol
         return model.Aspect(
-            id=f"{self.operation.name} ({role.replace('_', ' ')}, {where})", file=self.file, line=1,
+            id=f"{self.operation.name} ({role.replace('_', ' ')}, {where})", file=self.file, line=self.line,
             tracer_internal=False, join_point=join_point, advice=(advice,),
         )  # fmt: skip
 

@@ -55,7 +55,9 @@ class Finish:
             pairs = [pair.partition("=") for pair in found[2].split("|") if pair]
             instead = ", ".join(f"{go_text(old)}: {go_text(new)}" for old, _, new in pairs)
             shown = f", Instead: map[string]string{{{instead}}}" if pairs else ""
-            yield f"{{Key: {self.keys.index(found[1])}{shown}}}"
+            first, *others = [self.keys.index(key) for key in found[1].split(",")]
+            shown += f", Else: []int{{{', '.join(map(str, others))}}}" if others else ""
+            yield f"{{Key: {first}{shown}}}"
             at = found.end()
         if at < len(template):
             yield f"{{Text: {go_text(template[at:])}}}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from gotap import __version__
-from gotap.probe.catalogue import Library, libraries
+from gotap.probe.catalogue import Library, file_of, libraries
 from gotap.weave.catalogue.advice import Advisor
 from gotap.weave.catalogue.expressions import go_text
 from gotap.weave.catalogue.questions import packages_of, questions
@@ -52,11 +53,6 @@ def chosen_libraries() -> tuple[Library, ...]:
     return tuple(one for one in libraries() if one.name in names)
 
 
-def catalogue_file(library: Library) -> str:
-    """The base name of a library's file: where its rules come from."""
-    return library.name.replace("/", "_") + ".yaml"
-
-
 def compile_catalogue(
     wanted: Sequence[Library], names: Mapping[str, str], packages: Mapping[str, str],
     ask: Callable[[Sequence[Question]], Iterable[Reply]],
@@ -83,13 +79,20 @@ def compile_catalogue(
                 functions |= {name for text in written for name in _FUNCTION.findall(text)} | writer.passing_functions
                 texts.setdefault(path, []).extend(written)
                 imports.setdefault(path, {}).update(writer.imports)
-            advisor = Advisor(operation, catalogue_file(library), frozenset(functions))
-            aspects += advisor.aspects()
+            path = file_of(library.name)
+            aspects += Advisor(operation, path, _line_of(path, operation.name), frozenset(functions)).aspects()
     sources = {
         packages[path]: _file(names[packages[path]], text, {**imports[path], **_ALWAYS})
         for path, text in texts.items() if text
     }  # fmt: skip
     return Compiled(tuple(aspects), sources)
+
+
+@cache
+def _line_of(path: str, operation: str) -> int:
+    """Where an operation is described, for people who ask what is woven, and why."""
+    with open(path, encoding="utf-8") as file:
+        return next((number for number, line in enumerate(file, 1) if line.startswith(f"  {operation}:")), 1)
 
 
 def _file(package: str, texts: Collection[str], imports: Mapping[str, str]) -> str:
