@@ -356,3 +356,13 @@ def test_what_only_logs_is_built_as_ever(tmp_path: Path) -> None:
     app = module(tmp_path / "app", {"main.go": 'package main\n\nimport "log"\n\nfunc main() { log.Print(1) }\n'})
     plain, woven = (built(app, "1.26.8", woven=one).read_bytes() for one in (False, True))
     assert plain == woven
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_packages_own_tests_pass(release: str, tmp_path: Path) -> None:
+    """They count frames and allocations. The module's own span is what makes the build a woven one."""
+    app = module(tmp_path / "app", {"main.go": "package main\n\n//gotap:span\nfunc main() {}\n"})
+    done = go(app, "test", ".", "log", "log/slog", GOTOOLCHAIN=f"go{release}")
+    assert done.code == 0, done.out + done.err
+    assert "ok  \tlog\t" in done.out
+    assert "ok  \tlog/slog\t" in done.out
