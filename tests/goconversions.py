@@ -47,8 +47,8 @@ _LISTS = ((), ("sig",), ("a b", "x"), ("GET", "get"), ("context canceled", "sysc
 
 
 def dispatcher() -> str:
-    """A Go file of package gotaprt: `converters`, the conversions by name."""
-    lines = ["package gotaprt", "", "var converters = map[string]func(in []*given, with map[string]Texts) Value{"]
+    """A Go file of package gotaprt that fills `converters`, the conversions by name."""
+    lines = ["package gotaprt", "", "func init() {"]
     for name in CONVERSIONS:
         go = go_conversion(name)
         arguments = [f"in[{index}].{one.value.lower()}()" for index, one in enumerate(go.inputs)]
@@ -56,7 +56,7 @@ def dispatcher() -> str:
             assert kind is GoType.TEXTS, "the cases have no constants of other kinds"
             arguments.append(f'with["{constant}"]')
         call = f"{go.function}({', '.join(arguments)})"
-        lines.append(f'\t"{name}": func(in []*given, with map[string]Texts) Value {{ return {call} }},')
+        lines.append(f'\tconverters["{name}"] = func(in []*given, with map[string]Texts) Value {{ return {call} }}')
     return "\n".join([*lines, "}", ""])
 
 

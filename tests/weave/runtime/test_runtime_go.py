@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import goconversions
 import gotap
 from gobuild import MissingTool
+from gotap.probe.catalogue import libraries
 from gotap.weave.runtime import NAME, sources
 from gotaprt_programs import HERE, RELEASES
 from otlp_server import collector
@@ -117,6 +119,13 @@ def test_it_imports_nothing_that_is_woven(package: Path) -> None:
     imported = set(go(package, "1.26.8", "list", "-deps", ".").split())
     forbidden = {"net/http", "database/sql", "log", "log/slog", "os/exec", "encoding/json", "text/template", "plugin"}
     assert not imported & forbidden
+
+
+def test_wrappers_are_those_of_the_catalogues() -> None:
+    wrappers = {name for library in libraries() for name in library.unwrap}
+    text = sources()["failure.go"].decode()
+    table = text[text.index("var wrappers") : text.index("\n}\n")]
+    assert set(re.findall(r'"([^"]+)": true', table)) == wrappers
 
 
 def test_the_version_is_gotap_s() -> None:

@@ -49,8 +49,11 @@ func (g *given) bool() Bool {
 	return BoolOf(*g.Int != 0)
 }
 
+// converters are the conversions by name, of a file that is made of gotap.weave.runtime.conversions.
+var converters = map[string]func(in []*given, with map[string]Texts) Value{}
+
 // TestConversions compares all conversions with what the Python functions give: for the shared vectors, and for random
-// inputs. The functions by name are in a file that is made of gotap.weave.runtime.conversions.
+// inputs.
 func TestConversions(t *testing.T) {
 	content, err := os.ReadFile("conversions.json")
 	if err != nil {

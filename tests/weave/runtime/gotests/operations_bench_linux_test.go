@@ -69,7 +69,9 @@ func BenchmarkOperationUnsampledParent(b *testing.B) {
 }
 
 func BenchmarkOperationRecorded(b *testing.B) {
-	withFastIDs(func() { benchmark(b, samplers["always_on"], func() { serveRequest(context.Background(), requestHeaders) }) })
+	withFastIDs(func() {
+		benchmark(b, samplers["always_on"], func() { serveRequest(context.Background(), requestHeaders) })
+	})
 }
 
 func BenchmarkOperationNested(b *testing.B) {

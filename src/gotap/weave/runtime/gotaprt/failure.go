@@ -14,12 +14,17 @@ const panicType = "panic"
 // messageLimit is how many bytes of an error's text are kept.
 const messageLimit = 1024
 
-// wrappers are types that only wrap the error that counts (gotap.probe.catalog, net_http.yaml, `unwrap`).
+// wrappers are types that only wrap the error that counts (gotap.probe.catalog, `unwrap`). All give it by Unwrap.
 var wrappers = map[string]bool{
-	"*net/url.Error": true, "*net.OpError": true, "*os.SyscallError": true, "*fmt.wrapError": true,
-	"net/http.nothingWrittenError": true, "net/http.transportReadFromServerError": true, "*net.DNSConfigError": true,
-	"*crypto/tls.permanentError": true, "*crypto/tls.CertificateVerificationError": true,
-	"crypto/x509.SystemRootsError": true, "*io/fs.PathError": true,
+	"*fmt.wrapError": true, "*net.OpError": true, "*os.SyscallError": true, "*net.DNSConfigError": true,
+	"*io/fs.PathError": true, "*github.com/jackc/pgx/v5/pgconn.ConnectError": true,
+	"*github.com/jackc/pgx/v5/pgconn.connectError": true, "*github.com/jackc/pgx/v5/pgconn.pgconnError": true,
+	"*github.com/jackc/pgx/v5/pgconn.contextAlreadyDoneError": true,
+	"*github.com/jackc/pgx/v5/pgconn.errTimeout":              true, "*github.com/jackc/pgconn.connectError": true,
+	"*github.com/jackc/pgconn.pgconnError": true, "*github.com/jackc/pgconn.contextAlreadyDoneError": true,
+	"*github.com/jackc/pgconn.errTimeout": true, "*net/url.Error": true, "net/http.nothingWrittenError": true,
+	"net/http.transportReadFromServerError": true, "*crypto/tls.permanentError": true,
+	"*crypto/tls.CertificateVerificationError": true, "crypto/x509.SystemRootsError": true,
 }
 
 // longestChain is how many wrappers are looked into, as in gotap's live mechanisms: an error may wrap itself.
