@@ -56,7 +56,8 @@ def dispatcher() -> str:
             assert kind is GoType.TEXTS, "the cases have no constants of other kinds"
             arguments.append(f'with["{constant}"]')
         call = f"{go.function}({', '.join(arguments)})"
-        lines.append(f'\tconverters["{name}"] = func(in []*given, with map[string]Texts) Value {{ return {call} }}')
+        lines.append(f'\tconverters["{name}"] = func(in []*given, with map[string]Texts) Value {{')
+        lines += [f"\t\treturn {call}", "\t}"]
     return "\n".join([*lines, "}", ""])
 
 
