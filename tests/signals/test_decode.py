@@ -98,6 +98,20 @@ def test_name(values: Any, name: str) -> None:
     assert spans.name.values[spans.name.codes[0]] == name
 
 
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        (request(pattern=b"GET /users"), "/users GET"),
+        (request(pattern=None, path=b"/users"), "/users GET"),
+        (request(pattern=None, path=None), "GET"),
+    ],
+)
+def test_the_first_that_is_present_names_a_span(values: Any, name: str) -> None:
+    output = msgspec.structs.replace(SERVER, name="{http.route,url.path} {error.type,http.request.method}")
+    spans = decoder(output).decode(encode([Sample(values)]))
+    assert spans.name.values[spans.name.codes[0]] == name
+
+
 class TestErrors:
     def test_status_from_500(self) -> None:
         spans, found = decode_one(Sample(request(status=503)))

@@ -104,8 +104,9 @@ class Output(Struct, frozen=True):
     """What an operation's records become: the mechanism-free half of a bound catalogue entry.
 
     The span's status is ERROR exactly when the attribute `error.type` is present.
-    `name` is a template: `{key}` stands for an attribute, `{key|A=B}` replaces the value A by B; an absent one
-    vanishes with the blank before it. `metric` is the histogram's name or None; `metric_attributes` its dimensions.
+    `name` is a template: `{key}` stands for an attribute, `{key|A=B}` replaces the value A by B, `{one,other}` stands
+    for the first that is present; an absent one vanishes with the blank before it. `metric` is the histogram's name or
+    None; `metric_attributes` its dimensions.
     """
 
     operation: str

@@ -126,12 +126,13 @@ def _trace_state(text: Key) -> bytes | None:
 class _Name:
     """A span name's template, `Output.name`."""
 
-    _PLACE = re.compile(r"(?P<blank> ?)\{(?P<key>[^{}|]+)(?:\|(?P<old>[^{}=]*)=(?P<new>[^{}]*))?\}")
+    _PLACE = re.compile(r"(?P<blank> ?)\{(?P<keys>[^{}|]+)(?:\|(?P<old>[^{}=]*)=(?P<new>[^{}]*))?\}")
 
     def __init__(self, template: str) -> None:
         self._template = template
         self._known: Memory[tuple[Value | None, ...], str] = Memory()
-        self.keys = tuple(dict.fromkeys(match["key"] for match in self._PLACE.finditer(template)))
+        places = self._PLACE.finditer(template)
+        self.keys = tuple(dict.fromkeys(key for match in places for key in match["keys"].split(",")))
 
     def column(self, attributes: Mapping[str, batch.Column], length: int) -> batch.Coded:
         columns = {key: attributes[key] for key in self.keys if key in attributes}
@@ -149,7 +150,8 @@ class _Name:
 
     def _text(self, values: Mapping[str, Value | None]) -> str:
         def place(match: re.Match[str]) -> str:
-            value = values.get(match["key"])
+            present = (values[key] for key in match["keys"].split(",") if values.get(key) is not None)
+            value = next(present, None)
             if value is None:
                 return ""
             shown = str(value)

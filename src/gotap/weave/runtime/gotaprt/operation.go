@@ -25,9 +25,11 @@ type Class struct {
 }
 
 // Part is a piece of the template of a span's name: Text, or if that is empty, the value of the attribute with the index
-// Key, shown as Instead has it. An absent attribute vanishes with the blank before it.
+// Key, if it is absent of the first one of Else that is not, shown as Instead has it. Where all are absent it vanishes with
+// the blank before it.
 type Part struct {
 	Key     int
+	Else    []int
 	Text    string
 	Instead map[string]string
 }
@@ -256,10 +258,14 @@ func (p *Part) shown(values []Value) (shown string) {
 	if p.Text != "" {
 		return p.Text
 	}
-	if p.Key >= len(values) {
+	key := p.Key
+	for i := 0; i < len(p.Else) && (key >= len(values) || values[key].kind == noValue); i++ {
+		key = p.Else[i]
+	}
+	if key >= len(values) {
 		return ""
 	}
-	switch v := &values[p.Key]; v.kind {
+	switch v := &values[key]; v.kind {
 	case noValue:
 		return ""
 	case textValue:
