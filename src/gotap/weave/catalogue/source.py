@@ -271,11 +271,12 @@ class Writer:
                 continue
             found = asked.values["request"]
             name = f"{self.prefix}_inject_{number}"
-            keep = ""
+            keep = known = ""
             if self.begins() and self.sent(self.begun(self.begins()[0])) is not None:
-                keep = f"{_OP} := (*{self.prefix}_state)(unsafe.Pointer(gotap_open))\n"
-                keep += f"{_OP}.sent, {_OP}.own = gotap_sent, gotap_request\n"
-            yield _SENT.format(name=name, type=found.type.removeprefix("*"), prefix=self.prefix, keep=keep)
+                known = f"{_OP} := (*{self.prefix}_state)(unsafe.Pointer(gotap_open))\n"
+                known += f"if {_OP}.sent == gotap_request {{\n\treturn gotap_request\n}}\n"
+                keep = f"{_OP}.sent, {_OP}.own = gotap_sent, gotap_request\n"
+            yield _SENT.format(name=name, type=found.type.removeprefix("*"), prefix=self.prefix, keep=keep, known=known)
             if spec.place.callee is None:
                 parameters = _parameters([one.name for one in spec.place.function.parameters], reply.parameters or ())
                 text = _guarded(found, f"{found.value} = {name}({found.value})")
@@ -288,7 +289,7 @@ _SENT = """func {name}(gotap_request *{type}) *{type} {{
 	if gotap_open == nil || gotap_request == nil {{
 		return gotap_request
 	}}
-	gotap_parent, gotap_state := gotap_open.Headers()
+	{known}gotap_parent, gotap_state := gotap_open.Headers()
 	if gotap_parent == "" {{
 		return gotap_request
 	}}
