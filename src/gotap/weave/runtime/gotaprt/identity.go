@@ -3,7 +3,6 @@ package gotaprt
 import (
 	"encoding/binary"
 	"hash/maphash"
-	"strings"
 )
 
 // random gives 64 bits of the runtime's generator, which no seed of the program's own changes and whose use does not
@@ -58,12 +57,24 @@ func hexadecimal(bytes []byte) string {
 
 // parseHex reads lower-case hexadecimal digits, as W3C Trace Context has them, into all of bytes.
 func parseHex(bytes []byte, text string) bool {
+	text = text[:2*len(bytes)]
 	for i := range bytes {
-		high, low := strings.IndexByte(digits, text[2*i]), strings.IndexByte(digits, text[2*i+1])
-		if high < 0 || low < 0 {
+		high, low := nibble(text[2*i]), nibble(text[2*i+1])
+		if high|low > 15 {
 			return false
 		}
-		bytes[i] = byte(high<<4 | low)
+		bytes[i] = high<<4 | low
 	}
 	return true
+}
+
+// nibble is what a digit stands for, and more than 15 if it is none.
+func nibble(digit byte) byte {
+	switch {
+	case '0' <= digit && digit <= '9':
+		return digit - '0'
+	case 'a' <= digit && digit <= 'f':
+		return digit - 'a' + 10
+	}
+	return 0xff
 }
