@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-matrix torture lint docs bench clean
+.PHONY: help setup demo test test-matrix torture differential lint docs bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -29,6 +29,9 @@ test-matrix: .venv/.tools ## every Go version and build mode; writes docs/versio
 
 torture: .venv/.tools ## observed programs under all that could harm them; prints the tables of docs/torture.md (root)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/torture.py $(TORTURE)
+
+differential: .venv/.tools ## the tests of real modules, plain and woven
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/differential.py $(DIFFERENTIAL)
 
 lint: setup ## ruff, mypy --strict, import directions, docs checks
 	@$(BIN)/ruff check src tests bench scripts docs

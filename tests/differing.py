@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 UNTOLD = "untold"
@@ -53,14 +53,28 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Again:
+    """How often a test failed of _AGAIN times: plain, woven, and woven where requests carry no trace."""
+
+    plain: int
+    woven: int
+    silent: int
+
+
+@dataclass(frozen=True)
 class Difference:
-    """`again`: how often the test failed when it was run again, of how many times: plain, woven."""
+    """`again`: where the test could be run again."""
 
     test: Test
     plain: str
     woven: str
     output: str
-    again: tuple[str, str] | None = None
+    again: Again | None = None
+
+    @property
+    def by_headers(self) -> bool:
+        """The test fails because it compares all that a request carries: woven clients send traceparent."""
+        return self.again is not None and self.again.woven > 0 == self.again.silent == self.again.plain
 
 
 @dataclass(frozen=True)
@@ -164,26 +178,28 @@ def _without_what_follows(differences: Iterable[Difference]) -> Iterable[Differe
             yield one
 
 
-def examined(suite: Suite, folder: Path, settings: Mapping[str, str]) -> Comparison:
-    """Twice plain, once woven; what differs is run again in both."""
+def examined(suite: Suite, folder: Path, settings: Mapping[str, str], plain: int = 2) -> Comparison:
+    """So many times plain, once woven; what differs is run again in both."""
     place = fetch(suite, folder, settings)
-    plain = [run(suite, place, settings, woven=False) for _ in range(2)]
-    found = compare(plain, run(suite, place, settings, woven=True))
-    tops = {one.test[1].partition("/")[0] for one in found.differences} - {""}
-    if not tops:
+    plain_runs = [run(suite, place, settings, woven=False) for _ in range(plain)]
+    found = compare(plain_runs, run(suite, place, settings, woven=True))
+    chosen = {one.test for one in found.differences if one.test[1]}
+    if not chosen:
         return found
-    packages = tuple(sorted({one.test[0] for one in found.differences if one.test[1]}))
+    tops = sorted({re.escape(test.partition("/")[0]) for _, test in chosen})
     flags = tuple(flag for flag in suite.flags if not flag.startswith("-run"))
-    again = Suite(suite.name, packages, suite.module, flags)
-    chosen = "-run=^(" + "|".join(sorted(map(re.escape, tops))) + ")$"
-    runs = [run(again, place, settings, chosen, f"-count={_AGAIN}", woven=woven) for woven in (False, True)]
+    again = Suite(suite.name, tuple(sorted({package for package, _ in chosen})), suite.module, flags)
+    words = f"-run=^({'|'.join(tops)})$", f"-count={_AGAIN}"
+    silent = {**settings, "OTEL_PROPAGATORS": "none"}
+    ways = (settings, False), (settings, True), (silent, True)
+    runs = [run(again, place, variables, *words, woven=woven) for variables, woven in ways]
     told = tuple(
-        Difference(one.test, one.plain, one.woven, one.output, (_failed(runs[0], one.test), _failed(runs[1], one.test)))
+        replace(one, again=Again(*(_failures(each, one.test) for each in runs))) if one.test in chosen else one
         for one in found.differences
     )
-    return Comparison(found.same, found.unsteady, told, found.said)
+    return replace(found, differences=told)
 
 
-def _failed(run: Run, test: Test) -> str:
+def _failures(run: Run, test: Test) -> int:
     told = run.outcomes.get(test, Counter())
-    return f"{told['fail'] + told[UNTOLD]} of {told.total()}"
+    return told["fail"] + told[UNTOLD]
