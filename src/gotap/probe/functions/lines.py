@@ -14,6 +14,7 @@ from gotap.image.functions.inlinetree import InlinedCall
 from gotap.image.functions.pclntab import Function
 from gotap.image.functions.sourcelines import FileCode, code_of_files, matching_files
 from gotap.image.types.dwarf import DwarfError
+from gotap.probe.functions.matching import Functions
 from gotap.probe.functions.signatures import Signatures
 
 _NEIGHBOURS = 2
@@ -43,6 +44,7 @@ class Lines:
 
     def __init__(self, signatures: Signatures, code: Callable[[Function], FunctionCode]) -> None:
         self._signatures = signatures
+        self._functions = Functions(signatures.image)
         self._table = signatures.image.pclntab
         self._code = code
 
@@ -58,7 +60,12 @@ class Lines:
         places = [place for part in parts for place in self._places(part, line, variables)]
         if not places:
             raise _no_code(path, line, parts)
-        return sorted(places, key=lambda place: place.site.address)
+        # What the compiler makes of `go f(x)` and `defer f(x)`, woven ones too, has the statement's line once more.
+        written = [place for place in places if place.call is not None or not self._is_made(place.function)]
+        return sorted(written or places, key=lambda place: place.site.address)
+
+    def _is_made(self, function: Function) -> bool:
+        return self._functions.kind_of(function).is_made
 
     def _places(self, part: FileCode, line: int, variables: bool) -> Iterable[LinePlace]:
         by_copy: dict[int, list[tuple[int, int]]] = {}

@@ -7,6 +7,7 @@ proves of the registers and stack words that they came in. Nothing is guessed: w
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -35,6 +36,8 @@ _DEREF = bytes([Operation.DEREF])
 _POINTER = Type("unsafe.Pointer", Kind.UNSAFE_POINTER, abi.WORD)
 #: From SP at a function's first instruction to the CFA: the return address.
 _RETURN_ADDRESS = 8
+#: Names that `gotap go` has given to parameters without one, and its own variables.
+_WOVEN = re.compile(r"__(argument|receiver|result)__(\d+)|gotap_\w+")
 
 
 class Locations:
@@ -234,6 +237,8 @@ def _shown(variable: LocalVariable, method: bool) -> str:
     if variable.is_parameter and not variable.is_result and (number := UNNAMED.fullmatch(name)) and number[1]:
         position = int(number[1]) - method
         return f"~a{position}" if position >= 0 else "~recv"
+    if woven := _WOVEN.fullmatch(name):
+        return f"~a{woven[2]}" if woven[1] == "argument" else "~recv" if woven[1] == "receiver" else ""
     return "" if "." in name or name.startswith("~") or name == "_" else name
 
 

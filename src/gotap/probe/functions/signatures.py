@@ -42,8 +42,9 @@ _NO_METHOD = re.compile(r"(?:func|gowrap|deferwrap)?\d+|.*-fm|.*-range\d+")
 #: Functions that compare and hash values of a type; they are not generic, whatever the type.
 _MADE_FOR_TYPES = ("type:", "type..")
 _UINTPTR = Type("uintptr", Kind.UINT, abi.WORD)
-#: What DWARF calls parameters and results without a name; of a parameter the group is its number.
-UNNAMED = re.compile(r"_|~p(\d+)|~[br]\d+|")
+#: What DWARF calls parameters and results without a name; of a parameter the group is its number. Where woven
+#: text needs a name, it has given one (nameOf in weave/helper/program/dot.go).
+UNNAMED = re.compile(r"_|~p(\d+)|~[br]\d+|&?__(?:argument|receiver|result)__\d+|")
 
 
 class SignatureMismatch(GotapError):
