@@ -12,7 +12,7 @@ import pytest
 
 from gotap.probe.catalogue import libraries
 from gotap.probe.convert import CONVERSIONS, Cut
-from gotap.probe.convert_sql_lexer import Kind, Lexer
+from gotap.probe.convert_sql_lexer import Kind, tokens_of
 
 [_LIBRARY] = [one for one in libraries() if one.name == "database/sql"]
 PARAMS = dict(next(one.params for one in _LIBRARY.operations[0].attributes if one.conversion == "sql_text"))
@@ -138,7 +138,7 @@ def test_tokens_stand_one_after_the_other_and_leave_blanks_and_comments(system: 
     known = frozenset(traits[system].split()) if system in traits else None
     for text in texts(system if known is not None else "postgresql", 500, 4):
         at = 0
-        for token in Lexer(text, known).tokens():
+        for token in tokens_of(text, known):
             assert at <= token.start <= token.end <= len(text)
             assert token.kind is Kind.STOP or token.start < token.end
             assert token.blank == (token.start > at) or token.kind is Kind.STOP

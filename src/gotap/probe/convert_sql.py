@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from gotap.probe.convert_errors import go_error
 from gotap.probe.convert_registry import ELLIPSIS, Cut, Result, register, shown
-from gotap.probe.convert_sql_lexer import Kind, Lexer, Token, upper
+from gotap.probe.convert_sql_lexer import Kind, Token, tokens_of
 from gotap.probe.convert_sql_summary import summary_of
 
 #: What is behind database/sql when the driver does not tell: some SQL database.
@@ -60,7 +60,7 @@ def sql_text(
     pieces: list[str] = []
     stopped = isinstance(query, Cut)
     values = _List()
-    for token in Lexer(query, _traits(driver, systems, dialects)).tokens():
+    for token in tokens_of(query, _traits(driver, systems, dialects)):
         if token.kind is Kind.STOP:
             stopped = True
             break
@@ -96,7 +96,7 @@ class _List:
             self._place = 4
             return False, True
         else:
-            self._place = int(token.kind is Kind.WORD and upper(query[token.start : token.end]) == "IN")
+            self._place = int(token.word == "IN")
             return place == 4, False
         return False, False
 

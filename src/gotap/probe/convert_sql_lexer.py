@@ -17,14 +17,16 @@ Sources: PostgreSQL 18 §4.1, MySQL 9 §11.1 and §11.7, SQLite lang_keywords an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from enum import Enum
+from functools import lru_cache
 
 from msgspec import Struct
 
-_BLANKS = frozenset(" \t\n\r\f\v")
 _DIGITS = frozenset("0123456789")
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
+_BLANKS = frozenset(" \t\n\r\f\v")
 #: What may stand before a `:` or a `.` that begins neither a parameter nor a number.
 _VALUE_ENDS = frozenset("[])}\"'`:?$@")
 #: Words that are part of the text that follows at once.
@@ -32,6 +34,19 @@ _PREFIXES = frozenset(("E", "N", "B", "X"))
 _CLOSING = {"[": "]", "{": "}", "(": ")", "<": ">"}
 #: Words behind which SQLite's "…" can only be a name.
 _BEFORE_NAMES = frozenset(("FROM", "JOIN", "INTO", "UPDATE", "TABLE", "AS"))
+
+#: Runs of characters, each of one class: taken at one go, and nothing is looked at twice.
+_SPACE = re.compile(r"[ \t\n\r\f\v]*").match
+_NAME = re.compile("[A-Za-z0-9_\x80-\U0010ffff]*").match
+_WORD = re.compile("[A-Za-z0-9_\x80-\U0010ffff$@]*").match
+_WORD_WITH_HASH = re.compile("[A-Za-z0-9_\x80-\U0010ffff$@#]*").match
+_NUMBER = re.compile("(?:[A-Za-z0-9_\x80-\U0010ffff.]|(?<=[eE])[+-](?=[0-9]))*").match
+_NUMERALS = re.compile("[0-9]*").match
+_UNTIL = {"'": re.compile(r"[^'\\]*").match, '"': re.compile(r'[^"\\]*').match}
+_NO_COMMENT_MARK = re.compile("[^*/]*").match
+
+#: Texts whose tokens are kept: each is masked and summed up.
+_KEPT = 128
 
 
 class Kind(Enum):
@@ -48,57 +63,74 @@ class Token(Struct, frozen=True):
     start: int
     end: int
     blank: bool  # blanks or comments before it
+    word: str = ""  # a WORD in capitals, if it is ASCII and so may be a keyword
 
 
-def is_letter(char: str) -> bool:
+@lru_cache(maxsize=_KEPT)
+def tokens_of(text: str, traits: frozenset[str] | None) -> tuple[Token, ...]:
+    """The tokens of one statement, or of several, in order. `traits` None: the dialect is not known."""
+    return tuple(_Lexer(text, traits).tokens())
+
+
+def _is_letter(char: str) -> bool:
     """Whether names may begin with it; "" is no letter."""
     return char in _LETTERS or char >= "\x80"
 
 
-class Lexer:
-    """Gives the tokens of one statement, or of several, in order."""
+def _capitals(word: str) -> str:
+    """A word in capitals, "" if it cannot be a keyword."""
+    return word.upper() if word.isascii() else ""
 
+
+class _Lexer:
     def __init__(self, text: str, traits: frozenset[str] | None) -> None:
-        """`traits` None: the dialect is not known."""
         self._text = text
         self._unknown = traits is None
         self._traits = traits or frozenset()
+        self._hash = "hash" in self._traits
+        self._backslash = "backslash" in self._traits
+        self._words_go_on = _WORD if self._unknown or self._hash else _WORD_WITH_HASH
         self._at = 0
         self._stopped = False
-        # The last two tokens, if they were words, in capitals: ("", "IS"), ("DISTINCT", "FROM").
+        # The last two tokens, if they were words: ("", "IS"), ("DISTINCT", "FROM").
         self._words = ("", "")
 
     def tokens(self) -> Iterator[Token]:
+        text, size = self._text, len(self._text)
         while True:
             before = self._at
             self._skip()
             start = self._at
-            if start >= len(self._text) and not self._stopped:
+            if start >= size and not self._stopped:
                 return
-            kind = Kind.STOP if self._stopped else self._scan()
+            kind = Kind.STOP if self._stopped else self._scan(text[start])
             if self._stopped:
                 yield Token(Kind.STOP, start, start, False)
                 return
-            token = Token(kind, start, self._at, start > before)
-            self._words = (self._words[1], upper(self._text[start : self._at]) if kind is Kind.WORD else "")
-            yield token
+            word = _capitals(text[start : self._at]) if kind is Kind.WORD else ""
+            self._words = self._words[1], word
+            yield Token(kind, start, self._at, start > before, word)
 
     def _peek(self, ahead: int = 0) -> str:
         """A character from here on, "" behind the end."""
         at = self._at + ahead
-        return self._text[at] if at < len(self._text) else ""
+        return self._text[at : at + 1]
 
     def _before(self, at: int) -> str:
-        return self._text[at - 1] if at else ""
+        return self._text[at - 1 : at] if at else ""
 
     # Blanks and comments
 
     def _skip(self) -> None:
-        while (char := self._peek()) and not self._stopped:
-            if char in _BLANKS:
-                self._at += 1
-            elif (char == "#" and "hash" in self._traits) or (char == "-" and self._dashes_comment()):
-                self._to_line_end()
+        text = self._text
+        while not self._stopped:
+            found = _SPACE(text, self._at)
+            assert found is not None
+            self._at = found.end()
+            char = self._peek()
+            if (char == "#" and self._hash) or (char == "-" and self._dashes_comment()):
+                end = text.find("\n", self._at)
+                self._at = len(text) if end < 0 else end + 1
             elif char == "/" and self._peek(1) == "*":
                 self._comment()
             else:
@@ -108,95 +140,93 @@ class Lexer:
         """Whether a `--` that begins a comment is here; for MySQL `5--1` is 6."""
         if self._peek(1) != "-":
             return False
-        blank = self._peek(2) == "" or self._peek(2) in _BLANKS
+        behind = self._peek(2)
+        blank = behind == "" or behind in _BLANKS
         if self._unknown and not blank:
             self._stopped = True
-        return blank or "hash" not in self._traits
-
-    def _to_line_end(self) -> None:
-        end = self._text.find("\n", self._at)
-        self._at = len(self._text) if end < 0 else end + 1
+        return blank or not self._hash
 
     def _comment(self) -> None:
         """Past a comment in /* */; one that does not end takes the rest."""
-        depth = 0
-        while self._at < len(self._text):
-            pair = self._text[self._at : self._at + 2]
-            if pair == "/*" and (depth == 0 or "nested" in self._traits):
-                depth += 1
-                self._at += 2
-            elif pair == "/*" and self._unknown:
+        text, size = self._text, len(self._text)
+        nested = "nested" in self._traits
+        depth, at = 1, self._at + 2
+        while at < size and depth:
+            found = _NO_COMMENT_MARK(text, at)
+            assert found is not None
+            at = found.end()
+            pair = text[at : at + 2]
+            if pair == "/*" and self._unknown:
                 self._stopped = True
                 return
+            if pair == "/*" and nested:
+                depth += 1
+                at += 2
             elif pair == "*/":
                 depth -= 1
-                self._at += 2
-                if depth == 0:
-                    return
+                at += 2
             else:
-                self._at += 1
+                at += 1
+        self._at = min(at, size)
 
     # Tokens
 
-    def _scan(self) -> Kind:
-        """Goes past the token that begins here."""
-        char = self._peek()
-        if is_letter(char) or char == "@" or (char == "#" and not self._unknown and is_letter(self._peek(1))):
+    def _scan(self, char: str) -> Kind:
+        """Goes past the token that begins here, with this character."""
+        if _is_letter(char) or char == "@" or (char == "#" and not self._unknown and _is_letter(self._peek(1))):
             return self._word()
         if char in _DIGITS or (char == "." and self._peek(1) in _DIGITS and not self._after_value()):
             return self._number()
-        if char == "'":
-            return self._literal("'", "backslash" in self._traits, self._unknown)
-        if char == '"' and self._quotes_text():
-            return self._literal('"', "backslash" in self._traits, self._unknown)
+        if char == "'" or (char == '"' and self._quotes_text()):
+            return self._literal(char, self._backslash, self._unknown)
         if char in ('"', "`"):
             return self._name(char)
         if char == "[" and "brackets" in self._traits:
             return self._name("]")
         if char == "$":
             return self._dollar()
-        if char == "?" or (char == ":" and not self._after_value() and self._continues(self._peek(1))):
+        if char == "?" or (char == ":" and self._names_parameter()):
             self._at += 1
-            while self._peek() in _DIGITS if char == "?" else self._continues(self._peek()):
-                self._at += 1
+            self._past(_NAME if char == ":" else _NUMERALS)
             return Kind.PLACEHOLDER
         if self._unknown and (char == "#" or (char == "/" and self._peek(1) == "/")):
             self._stopped = True
         self._at += 1
         return Kind.MARK
 
-    def _continues(self, char: str) -> bool:
-        return is_letter(char) or char in _DIGITS
+    def _names_parameter(self) -> bool:
+        """Whether a name or a number stands behind the colon here, and nothing before it that it could belong to."""
+        behind = self._peek(1)
+        return (_is_letter(behind) or behind in _DIGITS) and not self._after_value()
+
+    def _past(self, run: Callable[[str, int], re.Match[str] | None]) -> None:
+        """Goes past a run of characters, which may be empty."""
+        found = run(self._text, self._at)
+        assert found is not None
+        self._at = found.end()
 
     def _after_value(self) -> bool:
         """Whether the character before is the end of a name or a value."""
         char = self._before(self._at)
-        return self._continues(char) or char in _VALUE_ENDS
+        return _is_letter(char) or char in _DIGITS or char in _VALUE_ENDS
 
     def _word(self) -> Kind:
         start = self._at
-        others = "$@" if self._unknown or "hash" in self._traits else "$@#"
         self._at += 1
-        while (char := self._peek()) and (self._continues(char) or char in others):
-            self._at += 1
-        word = upper(self._text[start : self._at])
-        if self._peek() == "'":
-            if word in _PREFIXES:
-                return self._literal("'", word == "E" or "backslash" in self._traits, self._unknown and word != "E")
-            if word in ("Q", "NQ"):
-                return self._quoted_freely()
+        self._past(self._words_go_on)
+        word = _capitals(self._text[start : self._at])
         if word in ("TRUE", "FALSE"):
             return Kind.LITERAL
-        return Kind.PLACEHOLDER if word.startswith("@") else Kind.WORD
+        if self._peek() == "'":
+            if word in _PREFIXES:
+                return self._literal("'", word == "E" or self._backslash, self._unknown and word != "E")
+            if word in ("Q", "NQ"):
+                return self._quoted_freely()
+        return Kind.PLACEHOLDER if self._text[start] == "@" else Kind.WORD
 
     def _number(self) -> Kind:
         """All that hangs together: 0x1F, 1_000, 1.5e-3; a word that hangs on it, too."""
-        self._at += 1
-        while char := self._peek():
-            exponent = char in "+-" and self._before(self._at) in "eE" and self._peek(1) in _DIGITS
-            if not (self._continues(char) or char == "." or exponent):
-                break
-            self._at += 1
+        self._past(_NUMBER)
         return Kind.LITERAL
 
     def _quotes_text(self) -> bool:
@@ -213,22 +243,27 @@ class Lexer:
 
         A quote behind an odd number of backslashes ends it in one dialect and not in the other: `doubtful`, stop.
         """
-        self._at += 1
+        text, size, at, until = self._text, len(self._text), self._at + 1, _UNTIL[quote]
         escaped = False
-        while char := self._peek():
-            self._at += 1
-            if char == "\\":
+        while True:
+            found = until(text, at)
+            assert found is not None
+            escaped = escaped and found.end() == at
+            at = found.end() + 1
+            if at > size:
+                break
+            if text[at - 1] == "\\":
                 escaped = not escaped
                 continue
-            if char == quote:
-                if escaped and doubtful:
-                    self._stopped = True
+            if escaped and doubtful:
+                self._stopped = True
+                break
+            if not (escaped and backslash):
+                if text[at : at + 1] != quote:
                     break
-                if not (escaped and backslash):
-                    if self._peek() != quote:
-                        break
-                    self._at += 1
+                at += 1
             escaped = False
+        self._at = min(at, size)
         return Kind.LITERAL
 
     def _quoted_freely(self) -> Kind:
@@ -254,24 +289,17 @@ class Lexer:
 
     def _dollar(self) -> Kind:
         """A parameter, or a text between two $tag$; one that does not end takes the rest."""
-        start = self._at
+        text, start = self._text, self._at
         self._at += 1
         if self._peek() in _DIGITS:
             if "money" in self._traits:
                 return self._number()
-            while self._peek() in _DIGITS:
-                self._at += 1
+            self._past(_NUMERALS)
             return Kind.PLACEHOLDER
-        while self._continues(self._peek()):
-            self._at += 1
+        self._past(_NAME)
         if self._peek() == "$":
-            tag = self._text[start : self._at + 1]
-            end = self._text.find(tag, self._at + 1)
-            self._at = len(self._text) if end < 0 else end + len(tag)
+            tag = text[start : self._at + 1]
+            end = text.find(tag, self._at + 1)
+            self._at = len(text) if end < 0 else end + len(tag)
             return Kind.LITERAL
         return Kind.PLACEHOLDER if self._at > start + 1 else Kind.MARK
-
-
-def upper(word: str) -> str:
-    """A word in capitals, "" if it cannot be a keyword."""
-    return word.upper() if word.isascii() else ""

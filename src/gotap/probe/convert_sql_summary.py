@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from gotap.probe.convert_registry import Cut
-from gotap.probe.convert_sql_lexer import Kind, Lexer, Token, upper
+from gotap.probe.convert_sql_lexer import Kind, Token, tokens_of
 
 
 def _words(text: str) -> frozenset[str]:
@@ -57,7 +57,7 @@ _AFTER_TABLES = _words(
 def summary_of(query: str, traits: frozenset[str] | None) -> str | None:
     """The summary; `traits` are those of the dialect, None if it is not known. None: there is nothing to tell."""
     summary = _Summary(query)
-    for token in Lexer(query, traits).tokens():
+    for token in tokens_of(query, traits):
         if summary.complete or token.kind is Kind.STOP:
             break
         summary.add(token)
@@ -100,19 +100,19 @@ class _Summary:
             self._before = self._query[token.start : token.end] if token.kind is Kind.MARK else ""
             return
         self._end_target()
-        text = self._query[token.start : token.end]
-        word = upper(text) if token.kind is Kind.WORD else ""
         if token.kind is Kind.MARK:
-            self._mark(text)
-        elif self._opaque:
+            self._before = self._query[token.start]
+            self._mark(self._before)
+            return
+        if self._opaque:
             pass
         elif token.kind is Kind.WORD:
-            self._word(word, token)
+            self._word(token.word, token)
         elif token.kind is Kind.NAME and self._expected:
             self._begin_target(token)
         else:
             self._expected = False
-        self._before = text if token.kind is Kind.MARK else word
+        self._before = token.word
 
     # Targets
 
