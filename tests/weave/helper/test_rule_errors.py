@@ -174,3 +174,33 @@ aspects:
     answer = app.ask(rules)
     assert [(one.package, one.lang) for one in answer.languages] == [("example.com/app", "go1.22")]
     assert answer.edits == ()
+
+
+def _prepend(text: str) -> str:
+    return f"      - prepend-statements:\n          template: |-\n            {text}\n"
+
+
+_BODY = "{function-body: {function: [name: main]}}"
+
+
+@pytest.mark.parametrize(("advice", "point", "message", "place"), [
+    (_prepend("undefined()"), _BODY, "undefined: undefined", (5, 14)),
+    (_prepend("var x int"), _BODY, "declared and not used: x", (5, 14)),
+    (_prepend('return "text"'), _BODY, "too many return values", (5, 14)),
+    (wrap("len({{ . }})"), "{function-call: fmt.Println}", "too many arguments", (6, 16)),
+    ("      - replace-function: missing\n", "{function-call: fmt.Println}", "undefined: missing", (6, 2)),
+    ("      - inject-declarations:\n          template: func unused() {}\n", "{function-call: fmt.Println}",
+     "unused redeclared", (9, 33)),
+])  # fmt: skip
+def test_text_that_does_not_compile(
+    app: Module, advice: str, point: str, message: str, place: tuple[int, int]
+) -> None:
+    """At the rule's line and at the program's, before anything is built. What was wrong before is not the rule's."""
+    (app.folder / "main.go").write_text(PROGRAM.replace("func unused(string) {}", "func unused(string) { wrong() }"))
+    answer = app.ask(f"aspects:\n  - id: rule\n    join-point: {point}\n    advice:\n{advice}")
+    error = next(one for one in answer.errors if message in one.message)
+    assert error.message.startswith("what it weaves does not compile: ")
+    assert Path(error.file).name == "main.go"
+    assert (error.line, error.column) == place, error
+    assert 5 <= error.rule_line <= 8
+    assert not any("wrong" in one.message for one in answer.errors)

@@ -102,7 +102,7 @@ class Advisor:
         where = place.function.symbol
         return model.Aspect(
             id=f"{self.operation.name} ({role.replace('_', ' ')}, {where})", file=self.file, line=self.line,
-            tracer_internal=False, join_point=join_point, advice=(advice,),
+            tracer_internal=False, join_point=join_point, advice=(advice,), own=True,
         )  # fmt: skip
 
 

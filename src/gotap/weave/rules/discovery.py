@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gotap.weave.rules.errors import MissingRules
 from gotap.weave.rules.model import Aspect
@@ -47,7 +48,8 @@ def discover(folder: str, locate: Locate) -> Rules:
 def own_rules() -> Rules:
     """What gotap weaves into every program, in the same vocabulary."""
     files = [os.path.join(_ASPECTS, name) for name in sorted(os.listdir(_ASPECTS)) if name.endswith(".yaml")]
-    return Rules(tuple(aspect for file in files for aspect in read_rules(file).aspects), tuple(files), ())
+    aspects = (replace(aspect, own=True) for file in files for aspect in read_rules(file).aspects)
+    return Rules(tuple(aspects), tuple(files), ())
 
 
 class _Search:

@@ -25,7 +25,7 @@ def span_aspects(patterns: Sequence[SpanPattern]) -> Iterator[model.Aspect]:
         )
         yield replace(
             _directive_aspect(), id=f"spans: {one.pattern}", file=one.file, line=one.line,
-            join_point=model.FunctionBody(of=selected),
+            join_point=model.FunctionBody(of=selected), own=True,
         )  # fmt: skip
 
 

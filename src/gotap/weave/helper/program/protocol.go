@@ -45,6 +45,7 @@ type Aspect struct {
 	File           string     `json:"file"`
 	Line           int        `json:"line"`
 	TracerInternal bool       `json:"tracer_internal"`
+	Own            bool       `json:"own"` // gotap's: what it weaves needs no second look
 	JoinPoint      *JoinPoint `json:"join_point"`
 	Advice         []*Advice  `json:"advice"`
 }

@@ -39,11 +39,15 @@ func weave(request *Request) *Answer {
 	for _, path := range request.Internal {
 		internal[path] = true
 	}
+	var targets []*target
 	for _, path := range request.Targets {
 		if p := w.loader.packages[path]; p != nil {
-			w.weavePackage(newTarget(w.loader, p), internal[path])
+			t := newTarget(w.loader, p)
+			targets = append(targets, t)
+			w.weavePackage(t, internal[path])
 		}
 	}
+	w.verifyAll(targets)
 	w.finish()
 	return w.answer
 }
