@@ -63,7 +63,8 @@ def test_a_pattern_that_is_no_functions_name(tmp_path: Path) -> None:
     app = module(tmp_path / "app", {"main.go": SHOP, "shop/shop.go": PACKAGE, "gotap.yaml": "spans: [Order]\n"})
     done = go(app, "build", ".")
     assert done.code == 1
-    assert "gotap.yaml:1" in done.err and "'Order' in `spans`" in done.err, done.err
+    assert "gotap.yaml:1" in done.err
+    assert "'Order' in `spans`" in done.err
 
 
 GUARDED = """package main
@@ -93,15 +94,15 @@ GUARD = """aspects:
           imports: {gotaprt: gotaprt, errors: errors}
           template: |-
             func init() {
-            	gotaprt.Guard(
-            		func(name string, flag int) error {
-            			if name == "/etc/shadow" { return errors.New("no shadow") }
-            			return nil
-            		},
-            		func(name string, argv []string) error {
-            			if len(argv) > 1 { return errors.New("no " + argv[1]) }
-            			return nil
-            		})
+              gotaprt.Guard(
+                func(name string, flag int) error {
+                  if name == "/etc/shadow" { return errors.New("no shadow") }
+                  return nil
+                },
+                func(name string, argv []string) error {
+                  if len(argv) > 1 { return errors.New("no " + argv[1]) }
+                  return nil
+                })
             }
 """
 

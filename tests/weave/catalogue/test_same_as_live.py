@@ -24,9 +24,9 @@ VERSIONS = [
 ]
 
 PATHS = (
-    "/hello", "/status?code=404", "/status?code=500&sig=secret", "/status?code=302", "/nothing", "/none/at/all", "/panic",
-    "/abort", "/panic-after-write", "/recovered", "/hijack", "/deep?n=300", "/echo?a=1&X-Amz-Signature=s", "/redirect",
-    "/users/42", "/api/inner", "/copied/inner", "/%E2%82%AC/%2F?x=%zz", "/" + "long" * 200, "/echo?" + "q=1&" * 300,
+    "/hello", "/status?code=404", "/status?code=500&sig=secret", "/status?code=302", "/nothing", "/none/at/all",
+    "/panic", "/abort", "/panic-after-write", "/recovered", "/hijack", "/deep?n=300", "/echo?a=1&X-Amz-Signature=s",
+    "/redirect", "/users/42", "/api/inner", "/copied/inner", "/%E2%82%AC/%2F?x=%zz", "/" + "long" * 200, "/echo?" + "q=1&" * 300,
 )  # fmt: skip
 #: What only a client sends that is told nothing else.
 RAW = (

@@ -252,7 +252,8 @@ Advice = (
 class Aspect(Struct, frozen=True, kw_only=True):
     """Where (`join_point`) and what (`advice`). `file` is absolute; `line` is the aspect's, counted from one.
 
-    `id` is unique in its file. `own`: gotap's, whose text is known to compile. `tracer_internal`: it may change the injected runtime and what that imports.
+    `id` is unique in its file. `own`: gotap's, whose text is known to compile. `tracer_internal`: it may change the
+    injected runtime and what that imports.
     """
 
     id: str
