@@ -28,7 +28,7 @@ _HEAD = b"\xffgotap woven\xff"
 _MARKER = re.compile(re.escape(_HEAD) + rb"([ -~]{1,32})\xff([0-9a-f]{0,32})\xff")
 _LONGEST = len(_HEAD) + 66
 #: Places that look like the marker; a program may hold other woven programs among its data.
-_MAX_MARKERS = 64
+_MAX_MARKERS = 16
 _BEGIN = re.compile(r"(?P<package>.+)\.gotap_(?P<operation>\w+)_begin_\d+")
 _ESCAPED = re.compile(r"%([0-9a-f]{2})")
 
@@ -65,11 +65,10 @@ def _markers(container: Container) -> Iterator[tuple[int, str, str]]:
     """(Address, version, edition) of the markers that a string variable of this program holds: its own."""
     # Mach-O has constants and code in one segment.
     data = [one for one in container.code_last() if not one.flags & PF_X or container.format != "elf"]
-    texts: dict[int, re.Match[bytes]] = {}
     for at in islice(container.search(_HEAD, data), _MAX_MARKERS):
         match, address = _MARKER.match(container.data[at : at + _LONGEST]), container.address_of(at)
-        if match is not None and address is not None:
-            texts[address] = match
-    for address, length in string_variables(container, np.array(sorted(texts), np.uint64)):
-        if length == len(texts[address][0]):
-            yield address, texts[address][1].decode(), texts[address][2].decode()
+        if match is None or address is None:
+            continue
+        held = string_variables(container, np.array([address], np.uint64))
+        if any(length == len(match[0]) for _, length in held):
+            yield address, match[1].decode(), match[2].decode()
