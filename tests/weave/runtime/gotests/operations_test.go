@@ -449,3 +449,55 @@ func TestOperationsAtOnce(t *testing.T) {
 		})
 	})
 }
+
+func TestAnnotationsFromOtherGoroutines(t *testing.T) {
+	type routed struct {
+		Operation
+		route string
+	}
+	c := *serving
+	c.At = func(op *Operation, place int, panicked any) {
+		op.Finish(named((*routed)(unsafe.Pointer(op)).route))
+	}
+	annotate := func(route string) {
+		if op := c.Annotate(); op != nil {
+			(*routed)(unsafe.Pointer(op)).route = route
+			op.Annotated()
+		}
+	}
+	withLocal(func() {
+		found := byName(with(samplers["always_on"], func() {
+			for i := 0; i < 100; i++ { // a handler that is given up on goes on
+				op := &routed{route: "none"}
+				c.Begin(&op.Operation, nil, map[string][]string{}, nil)
+				done := make(chan bool)
+				go func() {
+					annotate("late")
+					done <- true
+				}()
+				c.End(0, nil)
+				<-done
+			}
+			op := &routed{}
+			c.Begin(&op.Operation, nil, map[string][]string{}, nil)
+			_, client := begun(t, asking, nil, nil)
+			done := make(chan bool)
+			go func() {
+				annotate("child's")
+				inner := &routed{}
+				c.Begin(&inner.Operation, nil, map[string][]string{}, nil)
+				annotate("inner")
+				c.End(0, nil)
+				done <- true
+			}()
+			<-done
+			client.Discard()
+			c.End(0, nil)
+			annotate("nothing is open")
+			c.End(0, nil)
+		}))
+		if found["child's"] == nil || found["inner"] == nil {
+			t.Error("annotations are lost")
+		}
+	})
+}

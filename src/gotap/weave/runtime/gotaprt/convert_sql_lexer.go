@@ -285,19 +285,10 @@ func (l *sqlLexer) word() sqlKind {
 	switch {
 	case word.is("TRUE"), word.is("FALSE"):
 		return sqlLiteral
-	case l.text[start] == '@' && isASCII(l.text[start:l.at]):
+	case l.text[start] == '@':
 		return sqlPlaceholder
 	}
 	return sqlPlain
-}
-
-func isASCII(text string) bool {
-	for i := 0; i < len(text); i++ {
-		if text[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // number passes all that hangs together: 0x1F, 1_000, 1.5e-3; a word that hangs on it, too.

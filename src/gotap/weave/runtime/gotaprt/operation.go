@@ -5,6 +5,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unsafe"
 )
@@ -41,6 +42,7 @@ type Operation struct {
 	span    *Span
 	subject unsafe.Pointer
 	start   time.Duration // since `began`; only where a duration is measured or a span recorded
+	lock    sync.Mutex    // what is captured, between Annotate and Annotated and while Class.End ends it
 }
 
 // Begin begins an operation on this goroutine. With headers that are not nil it is BeginRemote. Otherwise its parent is
@@ -142,6 +144,28 @@ func (c *Class) Open() *Operation {
 	}
 	return nil
 }
+
+// Annotate gives the operation of this very class that the goroutine is in: the one that Open gives, else the innermost one
+// that it inherits, as handlers do that run on goroutines of their own. Annotated has to be called when all is captured: until
+// then Class.End waits.
+func (c *Class) Annotate() *Operation {
+	for s := current(); s != nil; s = s.previous.load() {
+		op := s.operation.load()
+		if op == nil || op.class != c {
+			continue
+		}
+		op.lock.Lock()
+		if s.operation.load() == op {
+			return op
+		}
+		op.lock.Unlock() // it has just ended
+		return nil
+	}
+	return nil
+}
+
+// Annotated is called behind what Annotate was called for.
+func (op *Operation) Annotated() { op.lock.Unlock() }
 
 // Recording tells whether the values of all attributes are wanted.
 func (op *Operation) Recording() bool {
