@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
 import gobuild
-from endtoend_requests import exchange, one
+from endtoend_requests import one
 from goservers import Server, serving
-from httpload import request_bytes
 from postgres import postgres
+from sql_requests import CALLS, CONTEXTS, asked
 from watching import Span, Watch, watching
 
-CONTEXTS = ("QueryContext", "QueryRowContext", "ExecContext")
-METHODS = ("Query", "QueryRow", "Exec", *CONTEXTS)
-CALLS = [
-    (on, do)
-    for on, methods in (("DB", METHODS), ("Conn", CONTEXTS), ("Tx", METHODS), ("Stmt", METHODS), ("StmtOfTx", METHODS))
-    for do in methods
-]
 SELECT = "SELECT a, 'secret' FROM t WHERE b = $1 AND c IN (1, 2, 3)"
 MASKED = "SELECT a, ? FROM t WHERE b = $1 AND c IN (?)"
-
-
-def asked(server: Server, path: str, **parameters: object) -> dict[str, Any]:
-    """What the program saw of one request."""
-    data = request_bytes(f"{path}?{urlencode(parameters, doseq=True)}", headers={"Connection": "close"})
-    head, _, body = exchange(server.http, data).partition(b"\r\n\r\n")
-    assert b" 200 " in head.splitlines()[0], (head, body)
-    answer: dict[str, Any] = json.loads(body)
-    return answer
 
 
 def call(server: Server, watch: Watch, on: str, do: str, query: str, **parameters: object) -> Span:

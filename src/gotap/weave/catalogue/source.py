@@ -113,6 +113,9 @@ class Writer:
         lines = ["if !gotaprt.Active() {\n\treturn nil\n}", f"{_OP} := new({self.prefix}_state)"]
         lines += ["var gotap_ctx gotap_context.Context", "var gotap_headers map[string][]string",
                   "var gotap_subject unsafe.Pointer"]  # fmt: skip
+        if spec.subject is None and any(end.place.results is not None for end in self.operation.ends):
+            # What ends at its function's returns knows its own end, so a call below it is an operation like any other.
+            lines.append(f"gotap_subject = unsafe.Pointer({_OP})")
         context = values.get("parent") if spec.parent_context is not None else values.get("context")
         for found, to in ((context, "gotap_ctx = {}"), (values.get("headers"), "gotap_headers = {}"),
                           (values.get("subject"), "gotap_subject = unsafe.Pointer({})")):  # fmt: skip
