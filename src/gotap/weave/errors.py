@@ -27,3 +27,7 @@ class NotComposable(GotapError):
 
 class RuleError(GotapError):
     """A rule cannot be applied to the program."""
+
+
+class Unresolved(GotapError):
+    """There is no go.mod with the modules that rules need."""

@@ -78,11 +78,14 @@ class Package(Struct, frozen=True, rename="pascal"):
         return [name if os.path.isabs(name) else os.path.join(self.dir, name) for name in names]
 
 
-def list_packages(toolchain: Toolchain, line: CommandLine, directory: str) -> list[Package]:
-    """The packages that a command builds, and all that they depend on, dependencies first. Raises ListError."""
+def list_packages(
+    toolchain: Toolchain, line: CommandLine, directory: str, flags: Sequence[str] = ()
+) -> list[Package]:
+    """The packages that a command builds, and all that they depend on, dependencies first. `flags`: beside its
+    own. Raises ListError."""
     words = ["list", "-deps", f"-json={','.join(_FIELDS)}", *(["-test"] if line.verb in ("test", "vet") else [])]
     done = subprocess.run(
-        [toolchain.go, *words, *line.loading(), "--", *line.packages],
+        [toolchain.go, *words, *line.loading(), *flags, "--", *line.packages],
         cwd=directory,
         capture_output=True,
         text=True,

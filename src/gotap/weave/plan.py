@@ -4,7 +4,7 @@ written."""
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,10 +19,11 @@ from gotap.weave.edits import Edit, apply
 from gotap.weave.errors import NotComposable, RuleError
 from gotap.weave.goroot import shadow_goroot
 from gotap.weave.helper.protocol import Answer, Match, Unmatched
-from gotap.weave.listing import Package, list_closure, list_packages, locate
+from gotap.weave.listing import Package, list_closure
 from gotap.weave.modcache import is_cached
 from gotap.weave.modules import Alternate, replaced
 from gotap.weave.overlay import own_overlay
+from gotap.weave.requirements import Requirements
 from gotap.weave.rules.discovery import Rules, discover, own_rules
 from gotap.weave.rules.model import Aspect
 from gotap.weave.runtime import NAME as RUNTIME
@@ -62,22 +63,28 @@ def plan(line: CommandLine, directory: str) -> Plan:
     """How a command is carried out in a directory. Raises what gotap.weave.errors has, and InvalidRule."""
     toolchain = find_toolchain(directory)
     overlay = _overlay_of(line, toolchain, directory)
-    packages = list_packages(toolchain, line, directory)
-    rules = _rules(toolchain, packages, directory)
+    requirements = Requirements(toolchain, line, directory, overlay)
+    requirements.load()
+    rules = _rules(requirements)
     runtime = {f"src/{path}": content for path, content in additions().items()}
     base = shadow_goroot(toolchain, runtime)
     inner = _runtime_closure(toolchain, base, directory)
-    asked = ask(toolchain, packages, rules, inner, chosen_libraries())
+    own = rules
+    asked, packages = needs.settle(
+        requirements,
+        inner,
+        lambda some: ask(toolchain, some, own, inner, chosen_libraries()),
+        lambda found: found.answer if _serves(found.answer, own) else None,
+    )
     answer = asked.answer
     rules = replace(rules, aspects=(*rules.aspects, *asked.aspects))
     if not _serves(answer, rules):
         return Plan(toolchain, (), (), answer.unmatched, rules, None, overlay)
-    needs.check(answer, packages, toolchain, line, directory)
     files = tuple(_changed(asked, {one.import_path: one for one in packages}))
     _refuse(files, overlay)
     goroot = Path(toolchain.goroot)
     changed = {str(Path(one.path).relative_to(goroot)): one.after for one in files if one.standard}
-    alternate = Alternate()
+    alternate = requirements.alternate
     if any(not one.standard and is_cached(one.path, toolchain) for one in files):
         alternate = replaced(toolchain, packages, line, directory, overlay, alternate)
     root = shadow_goroot(toolchain, {**runtime, **changed, **alternate.goroot})
@@ -92,15 +99,10 @@ def _overlay_of(line: CommandLine, toolchain: Toolchain, directory: str) -> Mapp
     return own_overlay(directory, named) if named else {}
 
 
-def _rules(toolchain: Toolchain, packages: Sequence[Package], directory: str) -> Rules:
+def _rules(requirements: Requirements) -> Rules:
     """gotap's own, then those of the main modules, by the order of their folders."""
-    own = own_rules()
-    folders = {one.module.dir for one in packages if one.module is not None and one.module.main and one.module.dir}
-
-    def where(paths: Collection[str]) -> Mapping[str, str]:
-        return locate(toolchain, paths, directory, ["-tags=tools"])
-
-    found = [own, *(discover(folder, where) for folder in sorted(folders))]
+    folders = sorted({one.dir for one in requirements.main_modules() if one.dir})
+    found = [own_rules(), *(discover(folder, requirements.locate) for folder in folders)]
     return Rules(
         tuple(_told_apart(aspect for one in found for aspect in one.aspects)),
         tuple(file for one in found for file in one.files),

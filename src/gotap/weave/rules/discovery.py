@@ -7,7 +7,7 @@ Nothing is read twice, so files and packages may name each other in circles.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,8 +21,9 @@ from gotap.weave.rules.toolfile import ToolImport, read_tool_file
 
 RULE_FILES = ("gotap.yaml", "orchestrion.yml")
 
-#: Import path → the folder that holds the package; paths that no module at hand provides are left out.
-Locate = Callable[[Collection[str]], Mapping[str, str]]
+#: Import paths, each with its module's version or "" → the folders that hold the packages; those that no module at hand
+#: provides are left out.
+Locate = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 #: Orchestrion's tool files import the tool itself. It holds no file of rules: what it does by itself is built in.
 _BUILT_IN = "github.com/DataDog/orchestrion"
@@ -74,7 +75,7 @@ class _Search:
             return
         imports = [item for item in read_tool_file(path) if item.path != _BUILT_IN]
         self.imports.extend(imports)
-        folders = self.locate([item.path for item in imports]) if imports else {}
+        folders = self.locate({item.path: item.version for item in imports}) if imports else {}
         for item in imports:
             if item.path not in folders:
                 raise MissingRules(
