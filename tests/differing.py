@@ -24,6 +24,8 @@ _SOURCES = Path(__file__).parent.parent / "src"
 _AGAIN, _KEPT = 3, 6000
 #: Longest run of one suite, in seconds.
 _PATIENCE = 3000
+#: Some subtests have addresses in their names.
+_ADDRESS = re.compile("0x[0-9a-f]{6,}")
 
 Test = tuple[str, str]
 
@@ -134,7 +136,7 @@ def read(events: str, said: str) -> Run:
             found.said += line + "\n"
             continue
         event = json.loads(line)
-        test = event.get("Package", ""), event.get("Test", "")
+        test = event.get("Package", ""), _ADDRESS.sub("0x…", event.get("Test", ""))
         match event["Action"]:
             case "run":
                 open_tests.add(test)

@@ -61,12 +61,13 @@ def test_what_plain_runs_do_not_agree_on_is_unsteady() -> None:
 
 
 def test_a_test_that_ends_its_process_is_untold() -> None:
-    events = """{"Action":"run","Package":"p","Test":"T"}
-{"Action":"output","Package":"p","Test":"T","Output":"panic: x\\n"}
+    events = """{"Action":"run","Package":"p","Test":"T/0xc000123456"}
+{"Action":"output","Package":"p","Test":"T/0xc000123456","Output":"panic: x\\n"}
 {"Action":"fail","Package":"p"}
 """
     found = differing.read(events, "")
-    assert (found.outcome(("p", "T")), found.outcome(("p", "")), found.output["p", "T"]) == (
+    test = "p", "T/0x…"
+    assert (found.outcome(test), found.outcome(("p", "")), found.output[test]) == (
         differing.UNTOLD, "fail", "panic: x\n",
     )  # fmt: skip
 
