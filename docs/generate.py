@@ -257,7 +257,7 @@ Generated from the code by `make docs`. What can be the case with a program, a p
 [`gotap inspect`](inspect.md) tells. Words in capitals stand for the target's own names.
 
 An effect holds for gotap: what *rules out* a mechanism makes its answer `no`, what *limits* it `~~`; the mechanisms
-that are not named are left alone. `weave` and `network` are planned, so their effects tell what will be.
+that are not named are left alone. `network` is planned, so effects on it tell what will be.
 
 What OneAgent's documentation lists was [seen in real programs](vendor-conditions.md).
 """

@@ -70,7 +70,7 @@ def test_a_go_program(httpserver: Path) -> None:
     assert one["go"]["woven"] is None
     assert one["process"] is None
     assert one["mechanisms"]["uprobe"] == {"works": True, "because": []}
-    assert one["mechanisms"]["weave"] == {"works": False, "because": ["planned"]}
+    assert one["mechanisms"]["weave"] == {"works": True, "because": []}
     [library] = one["libraries"]
     assert (library["name"], library["version"]) == ("net/http", gobuild.NEWEST)
     assert {each["name"]: each["binds"] for each in library["operations"]} == {"http.server": True, "http.client": True}

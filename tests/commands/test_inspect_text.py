@@ -20,7 +20,7 @@ def test_a_plain_program() -> None:
         "  ok  uprobe       http.server: 1 emulated, 1 single-step sites",
         "  ok  springboard  http.server: 2 sites, 2 jumps",
         "  ok  hook         http.server: 2 sites",
-        "  no  weave        planned",
+        "  ok  weave        http.server: by gotap go build",
         "  no  network      planned",
     ]
 

@@ -139,7 +139,7 @@ def test_json_is_that_of_inspect(server: Server, tmp_path: Path) -> None:
     one = found[server.pid]
     assert one["target"] == str(server.pid)
     assert one["process"]["name"] == "httpserver"
-    assert one["mechanisms"]["weave"] == {"works": False, "because": ["planned"]}
+    assert one["mechanisms"]["network"] == {"works": False, "because": ["planned"]}
 
 
 @pytest.mark.parametrize("options", [["--watch", "--json"], ["--watch"], ["--nonsense"]])

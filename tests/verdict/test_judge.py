@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from gotap.image.facts.model import GoFacts, WovenFacts, WovenOperation
 from gotap.verdict.conditions import ALL
 from gotap.verdict.judge import judge, unreadable
 from gotap.verdict.model import (
@@ -17,7 +19,8 @@ from gotap.verdict.model import (
     Host,
     Situation,
 )
-from situations import COVERED, facts, go, running, situation
+from gotap.verdict.woven import is_inert, left_to_gotap
+from situations import COVERED, SERVER, facts, go, running, situation
 
 #: The ids that issue and documentation promise: those of the vendor's list, and gotap's own.
 VENDOR = {
@@ -40,7 +43,7 @@ def test_a_plain_program_is_watched_by_what_is_built_and_the_rest_is_planned() -
         "uprobe": Answer(True),
         "springboard": Answer(True),
         "hook": Answer(True),
-        "weave": Answer(False, ("planned",)),
+        "weave": Answer(True),
         "network": Answer(False, ("planned",)),
     }
 
@@ -60,9 +63,42 @@ def test_what_rules_out_beats_what_limits() -> None:
 
 
 def test_what_a_planned_mechanism_could_not_do_either_stands_behind_planned() -> None:
-    assert judge(situation(go(compiler="gccgo"), coverage=None)).mechanisms["weave"] == Answer(
-        False, ("planned", "not-gc")
-    )
+    foreign = judge(situation(facts=facts(os="darwin", format="macho"), coverage=None))
+    assert foreign.mechanisms["network"] == Answer(False, ("planned", "foreign-os"))
+
+
+def test_a_woven_program_tells_of_itself_and_of_the_rest_the_others_do() -> None:
+    server, client = (WovenOperation(one, "net/http") for one in ("http.server", "http.client"))
+    both = replace(COVERED, operations=(SERVER, replace(SERVER, name="http.client")))
+
+    def woven(*operations: WovenOperation) -> GoFacts:
+        return go(woven=WovenFacts("0.1.0", "abc", operations))
+
+    partly = judge(situation(woven(server), coverage=left_to_gotap(both, [server])))
+    assert [one.id for one in partly.conditions] == ["woven-in"]
+    assert partly.mechanisms["uprobe"] == partly.mechanisms["weave"] == Answer(True)
+    wholly = judge(situation(woven(server, client), coverage=left_to_gotap(both, [server, client])))
+    assert [one.id for one in wholly.conditions] == ["watches-itself", "woven-in"]
+    for mechanism in ("uprobe", "springboard", "hook"):
+        assert wholly.mechanisms[mechanism] == Answer(False, ("watches-itself",))
+    assert wholly.mechanisms["weave"] == Answer(True)
+    inert = judge(situation(woven(server, client), coverage=both, inert=True))
+    assert [one.id for one in inert.conditions] == ["woven-in"]
+    assert "inert" in inert.conditions[0].evidence
+
+
+@pytest.mark.parametrize(
+    ("variables", "inert"),
+    [
+        ({}, False),
+        ({"OTEL_SDK_DISABLED": " True "}, True),
+        ({"OTEL_SDK_DISABLED": "1"}, False),
+        ({"OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": " none"}, True),
+    ],
+)
+def test_when_a_woven_program_tells_nothing(variables: dict[str, str], inert: bool) -> None:
+    assert is_inert(variables) is inert
 
 
 @pytest.mark.parametrize(

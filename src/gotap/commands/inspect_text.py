@@ -63,8 +63,10 @@ def mechanism(name: str, answer: Answer, situation: Situation, width: int) -> li
 
 def coverage(mechanism: str, situation: Situation) -> str:
     """What the mechanism watches, and at which sites: `http.server: 16 emulated, 13 single-step sites`; springboards
-    `http.server: 24 sites, 23 jumps`; hooks `http.server: 24 sites`.
+    `http.server: 24 sites, 23 jumps`; hooks `http.server: 24 sites`; weaving `http.server: by gotap go build`.
     """
+    if mechanism == "weave":
+        return _weaving(situation)
     found = situation.coverage
     watched = [] if found is None else found.hooked if mechanism == "hook" else found.bound
     if not watched:
@@ -77,6 +79,17 @@ def coverage(mechanism: str, situation: Situation) -> str:
         if mechanism == "springboard":
             told += f", {sum(one.springboard for one in jumps.values())} jumps"
     return f"{', '.join(one.name for one in watched)}: {told}"
+
+
+def _weaving(situation: Situation) -> str:
+    """Which operations are woven in, and which would be."""
+    go, coverage = situation.facts.go, situation.coverage
+    there = [one.name for one in coverage.operations if one.present] if coverage is not None else []
+    inside = packages(go.woven.operations) if go is not None and go.woven is not None else {}
+    others = [name for name in there if name not in inside]
+    told = [f"{', '.join(inside)}: woven in"] if inside else []
+    told += [f"{', '.join(others)}: by gotap go build"] if others else []
+    return "; ".join(told) or "by gotap go build"
 
 
 def counted_costs(operations: Iterable[OperationCoverage]) -> str:

@@ -14,7 +14,7 @@ from gotap.process.surroundings import Surroundings
 #: In the order in which they are shown.
 MECHANISMS = ("uprobe", "springboard", "hook", "weave", "network")
 #: Those that are in the tree; the others are false because of `planned`.
-BUILT = frozenset({"uprobe", "springboard", "hook"})
+BUILT = frozenset({"uprobe", "springboard", "hook", "weave"})
 
 #: What a condition does to a mechanism. What it does not name it leaves alone.
 RULES_OUT, LIMITS, LEAVES_ALONE = "rules out", "limits", "none"

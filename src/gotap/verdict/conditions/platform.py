@@ -54,7 +54,8 @@ CONDITIONS = (
         id="foreign-os",
         holds=_foreign_os,
         effects={**NO_CODE, "network": RULES_OUT},
-        message="built for {os}; processes are watched on Linux only, and others will be by what is woven in (weave)",
+        message="built for {os}; processes are watched on Linux only; others tell of themselves what is woven in "
+        "(weave)",
         remedy=_for_linux_amd64,
     ),
     Condition(
