@@ -11,7 +11,11 @@ var panicking func(frame uintptr) bool
 // that it began with.
 func EndCall(span **Span, err *error) {
 	s := *span
-	if s == nil {
+	switch s {
+	case nil:
+		return
+	case quiet:
+		Silence.Leave()
 		return
 	}
 	if panicking != nil && panicking(uintptr(unsafe.Pointer(span))) {

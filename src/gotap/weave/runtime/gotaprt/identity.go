@@ -12,12 +12,17 @@ func random() uint64 {
 	return maphash.Bytes(maphash.MakeSeed(), nil)
 }
 
-// newTrace gives the ids of a trace and of its root, and whether it is sampled. What can be computed from other bits is not
-// drawn: the root's id, which has to be unique in its trace only, and most of the ids of a trace that nobody will see.
-func newTrace(s sampler) (id identity) {
+// newTrace gives the ids of a trace and of its root, and whether it is sampled.
+func newTrace(s sampler) identity {
 	low := random()
+	return traceOf(low, s.takes(low))
+}
+
+// traceOf gives the ids by the last 8 bytes of the trace's. What can be computed from other bits is not drawn: the root's
+// id, which has to be unique in its trace only, and most of the ids of a trace that nobody will see.
+func traceOf(low uint64, sampled bool) (id identity) {
 	high := mixed(low)
-	if id.sampled = s.takes(low); id.sampled {
+	if id.sampled = sampled; sampled {
 		high = random()
 	}
 	binary.BigEndian.PutUint64(id.traceID[:8], high)

@@ -43,6 +43,7 @@ type Operation struct {
 	subject unsafe.Pointer
 	start   time.Duration // since `began`; only where a duration is measured or a span recorded
 	lock    sync.Mutex    // what is captured, between Annotate and Annotated and while Class.End ends it
+	notes   []note        // what annotations of other packages have captured
 }
 
 // Begin begins an operation on this goroutine. With headers that are not nil it is BeginRemote. Otherwise its parent is
@@ -66,6 +67,10 @@ func (c *Class) Begin(op *Operation, ctx context.Context, headers map[string][]s
 	parent := FromContext(ctx)
 	if parent == nil {
 		parent, link = local.enclosing()
+	}
+	if parent == nil && silenced() {
+		unsampled := unsampledTrace(sampling)
+		return c.begin(op, ctx, local, &unsampled, nil, subject), true
 	}
 	if parent == nil {
 		return c.begin(op, ctx, local, nil, link, subject), true
@@ -145,13 +150,13 @@ func (c *Class) Open() *Operation {
 	return nil
 }
 
-// Annotate gives the operation of this very class that the goroutine is in: the one that Open gives, else the innermost one
-// that it inherits, as handlers do that run on goroutines of their own. Annotated has to be called when all is captured: until
-// then Class.End waits.
+// Annotate gives the operation of this name that the goroutine is in: its own, else the innermost one that it inherits, as
+// handlers do that run on goroutines of their own. It may be of another package's class. Annotated has to be called when all
+// is captured: until then Class.End waits.
 func (c *Class) Annotate() *Operation {
 	for s := current(); s != nil; s = s.previous.load() {
 		op := s.operation.load()
-		if op == nil || op.class != c {
+		if op == nil || op.class.Name != c.Name || op.class.Library != c.Library {
 			continue
 		}
 		op.lock.Lock()
@@ -203,7 +208,14 @@ func (op *Operation) Finish(values []Value) {
 }
 
 // Discard ends the operation as none: nothing is told of it.
-func (op *Operation) Discard() { op.end() }
+func (op *Operation) Discard() {
+	if op == nil || op.span == nil {
+		return
+	}
+	s := op.span
+	op.end()
+	s.state.CompareAndSwap(ended, discarded)
+}
 
 // end takes the operation from the goroutine. It gives the record to finish, nil if there is none, and whether the
 // duration counts.

@@ -29,6 +29,8 @@ const (
 	// strayed is a span that ended elsewhere than on the goroutine that it was begun on, which may still have it as its
 	// current one: what encloses it is found in previous.
 	strayed
+	// discarded is a span of an operation that turned out to be none: contexts that carry it mean what is around it.
+	discarded
 )
 
 // Span is one operation under way. A nil Span is valid everywhere and does nothing: it stands for an operation that is
@@ -107,7 +109,7 @@ func BeginKind(ctx context.Context, kind Kind, name string, attributes ...string
 	if parent != nil {
 		return begin(ctx, local, &parent.identity, nil, kind, name, attributes)
 	}
-	if !roots {
+	if !roots || silenced() {
 		return ctx, nil
 	}
 	return begin(ctx, local, nil, link, kind, name, attributes)
