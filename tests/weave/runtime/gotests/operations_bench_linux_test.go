@@ -89,3 +89,27 @@ func BenchmarkOperationHeaders(b *testing.B) {
 	benchmark(b, samplers["always_on"], func() { op.Headers() })
 	op.Discard()
 }
+
+// alone begins and finishes an operation of three attributes, with what it captures in no more memory than that.
+//
+//go:noinline
+func alone(ctx context.Context, values []Value) {
+	op := &captured{}
+	serving.Begin(&op.Operation, ctx, nil, nil)
+	op.Finish(values)
+}
+
+func BenchmarkOperationAloneUnsampled(b *testing.B) {
+	withFastIDs(func() { benchmark(b, sampler{1, true}, func() { alone(context.Background(), nil) }) })
+}
+
+func BenchmarkOperationAloneRecorded(b *testing.B) {
+	values := []Value{textOf("GET"), textOf("/users/{id}"), intOf(200)}
+	withFastIDs(func() { benchmark(b, samplers["always_on"], func() { alone(context.Background(), values) }) })
+}
+
+func BenchmarkCapturedAllocation(b *testing.B) {
+	benchmark(b, samplers["always_on"], func() { kept = &captured{} })
+}
+
+var kept *captured
