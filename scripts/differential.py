@@ -54,6 +54,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"which of {', '.join(names)} (default: all)")
     parser.add_argument("--version", default="1.26.8", help="Go release (default: %(default)s)")
+    parser.add_argument("--plain", type=int, default=2, help="plain runs of each suite (default: %(default)s)")
     parser.add_argument("--builds", action="store_true", help="compare what is built, not the tests; modules only")
     parser.add_argument("--race", action="store_true", help="with the race detector")
     parser.add_argument("--environment", action="append", default=[], metavar="NAME=VALUE",
@@ -73,14 +74,14 @@ def main() -> int:
             if options.builds:
                 bad += bool(suite.module) and not builds(suite, Path(folder), settings)
             else:
-                bad += not tests(suite, Path(folder), settings, verbose=options.verbose)
+                bad += not tests(suite, Path(folder), settings, plain=options.plain, verbose=options.verbose)
     return int(bool(bad))
 
 
-def tests(suite: Suite, folder: Path, settings: dict[str, str], *, verbose: bool) -> bool:
+def tests(suite: Suite, folder: Path, settings: dict[str, str], *, plain: int, verbose: bool) -> bool:
     """Whether a suite's outcomes are the same, told."""
     began = time.monotonic()
-    found = differing.examined(suite, folder, settings)
+    found = differing.examined(suite, folder, settings, plain)
     print(f"{suite.name}: {summary(found)} ({time.monotonic() - began:.0f} s)", flush=True)
     for test in found.unsteady:
         print(f"  unsteady when plain: {' '.join(test)}")
