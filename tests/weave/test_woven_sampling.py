@@ -1,4 +1,4 @@
-"""Traces that begin with a function's call are sent whole or not at all, and cost nothing where they are not sampled."""
+"""Traces that begin with a call are sent whole or not at all, and cost next to nothing where they are not sampled."""
 
 from __future__ import annotations
 
