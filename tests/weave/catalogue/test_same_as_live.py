@@ -26,7 +26,8 @@ VERSIONS = [
 PATHS = (
     "/hello", "/status?code=404", "/status?code=500&sig=secret", "/status?code=302", "/nothing", "/none/at/all",
     "/panic", "/abort", "/panic-after-write", "/recovered", "/hijack", "/deep?n=300", "/echo?a=1&X-Amz-Signature=s",
-    "/redirect", "/users/42", "/api/inner", "/copied/inner", "/%E2%82%AC/%2F?x=%zz", "/" + "long" * 200, "/echo?" + "q=1&" * 300,
+    "/redirect", "/users/42", "/api/inner", "/copied/inner", "/%E2%82%AC/%2F?x=%zz", "/" + "long" * 200,
+    "/echo?" + "q=1&" * 300,
 )  # fmt: skip
 #: What only a client sends that is told nothing else.
 RAW = (
@@ -110,6 +111,59 @@ def test_a_client(version: str, tmp_path: Path, bystander: Server) -> None:
             _leave(client.process)
         told = of_woven(received, _ports(bystander))
     assert sum(live.values()) > len(MODES)
+    _same(live, told)
+
+
+XNET = ["1.26.8", *(pytest.param(one, marks=pytest.mark.matrix) for one in ("1.23.12", "1.27.4"))]
+
+
+@pytest.mark.parametrize("version", XNET)
+def test_a_server_of_another_module(version: str, tmp_path: Path) -> None:
+    """golang.org/x/net/http2, from the module cache, serves by itself and below net/http."""
+    plain = gobuild.build("h2c", version)
+
+    def ask(server: Server) -> None:
+        for path in ("/hello", "/nothing", "/status?code=404", "/status?code=503", "/panic", "/abort"):
+            for listener in ("h2c", "https"):
+                subprocess.run([str(plain), "-client", server.url(path, listener), "-n", "3"], check=True, timeout=60)
+        load(server.addresses["h2c"], "/hello", 2, connections=1)
+
+    with serving(plain) as server, watching(server.pid) as watch:
+        ask(server)
+        live = of_live(watch.spans(), _ports(server))
+    with collector() as received, serving(woven("h2c", version, tmp_path), environment=sending(received)) as server:
+        ask(server)
+        server.stop()
+        told = of_woven(received, _ports(server))
+    assert sum(live.values()) >= 38
+    _same(live, told)
+
+
+@pytest.mark.parametrize("version", XNET)
+def test_a_client_of_another_module(version: str, tmp_path: Path, bystander: Server) -> None:
+    """Its Transport by itself, below net/http's, and with connections that ask for something else first."""
+
+    def ask(server: Server, client: Client) -> None:
+        for transport in ("own", "configured", "plain"):
+            for listener in ("h2c" if transport == "own" else "http", "https"):
+                for method in ("GET", "POST"):
+                    url = bystander.url("/echo", listener)
+                    said = client.call(server.url(f"/{transport}?method={method}&n=4&url={url}"))
+                    assert said["status"] == {"200": 1}
+        first, then = bystander.url("/nothing", "h2c"), bystander.url("/hello", "h2c")
+        client.call(server.url(f"/pool?first={first}&url={then}"))
+        client.call(server.url("/own?url=http://127.0.0.1:1/"))
+
+    with calling(gobuild.build("httpserver", gobuild.NEWEST)) as client:
+        with serving(gobuild.build("xnetclient", version)) as server, watching(server.pid) as watch:
+            ask(server, client)
+            live = of_live(watch.spans(), _ports(server, bystander))
+        program = woven("xnetclient", version, tmp_path)
+        with collector() as received, serving(program, environment=sending(received)) as server:
+            ask(server, client)
+            server.stop()
+            told = of_woven(received, _ports(server, bystander))
+    assert sum(live.values()) > 60
     _same(live, told)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gotap.probe.catalogue import Operation
 from gotap.probe.record import Attribute
@@ -69,12 +69,13 @@ class Finish:
                 if isinstance(value, tuple):
                     yield f"var {self.prefix}_with_{index}_{name} = gotaprt.Texts{{{', '.join(map(go_text, value))}}}"
 
-    def function(self) -> str:
+    def function(self, first_of_all: Iterable[str]) -> str:
         dimensions = set(self.operation.metric_attributes)
         first = [self.assignment(index) for index, key in enumerate(self.keys) if key in dimensions]
         rest = [self.assignment(index) for index, key in enumerate(self.keys) if key not in dimensions]
         return "\n".join([
             f"func {self.prefix}_finish(gotap_op *{self.prefix}_state) {{",
+            *first_of_all,
             f"var gotap_values [{len(self.keys)}]gotaprt.Value",
             "gotap_recording := gotap_op.Recording()",
             "if gotap_recording || gotap_op.Measured() {", *first, "}",

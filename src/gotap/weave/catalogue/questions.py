@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from gotap.probe.catalogue import AnnotateSpec, CaptureSpec, EndSpec, InjectSpec, Operation
-from gotap.probe.expression import Expression
+from gotap.probe.expression import Assert, Expression, Index, Name, Select
 from gotap.probe.signature import Parameter, Signature
 from gotap.weave.catalogue.expressions import node
 from gotap.weave.catalogue.symbols import symbol
@@ -61,7 +63,8 @@ def questions(operation: Operation, imports: Mapping[str, str]) -> Iterator[Ques
     )  # fmt: skip
     for role, specs in roles:
         for number, spec in enumerate(specs):
-            yield from _others(identifier(operation, role, number), spec, imports)
+            noted_there = tuple(noted(operation, spec)) if isinstance(spec, AnnotateSpec) else ()
+            yield from _others(identifier(operation, role, number), spec, imports, noted_there)
 
 
 def return_of(operation: Operation, begin: int) -> EndSpec | None:
@@ -71,13 +74,38 @@ def return_of(operation: Operation, begin: int) -> EndSpec | None:
     return found[0] if found else None
 
 
-def _others(name: str, spec: AnnotateSpec | EndSpec | InjectSpec, imports: Mapping[str, str]) -> Iterator[Question]:
+def noted(operation: Operation, spec: AnnotateSpec) -> Iterator[CaptureSpec]:
+    """Captures of ends that need nothing but what an annotation keeps: those that can be made where it keeps it."""
+    kept = {name for name, one in spec.keep.items() if one == Name(name)}
+    seen: set[str] = set()
+    for end in operation.ends:
+        for capture in end.captures:
+            (choice, *others) = capture.choices
+            if not others and choice.when is None and _root(choice.value) in kept and capture.column not in seen:
+                seen.add(capture.column)
+                yield capture
+
+
+def _root(expression: Expression) -> str:
+    while isinstance(expression, Select | Assert | Index):
+        expression = expression.operand
+    return expression.name if isinstance(expression, Name) else ""
+
+
+def _others(
+    name: str,
+    spec: AnnotateSpec | EndSpec | InjectSpec,
+    imports: Mapping[str, str],
+    captures: Iterable[CaptureSpec],
+) -> Iterator[Question]:
     """Whether the function of a place is there, and the one whose calls it is about."""
     place, callee = spec.place.function, spec.place.callee
     asked = {"request": _Reader(place, imports).node(spec.request)} if isinstance(spec, InjectSpec) else {}
     yield _about(name, place, {} if callee else asked)
     if callee is not None and callee.package == place.package:
-        yield _about(f"{name}/callee", callee, asked)
+        reads = _Reader(place, imports)
+        later = {one.column: reads.node(one.choices[0].value) for one in captures}
+        yield replace(_about(f"{name}/callee", callee, asked), results=_named(callee.results), later=later)
 
 
 def _about(name: str, function: Signature, entry: Mapping[str, Node]) -> Question:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from gotap.probe.catalogue import CaptureSpec, EndSpec, Library, Operation
+from gotap.probe.catalogue import AnnotateSpec, CaptureSpec, EndSpec, Library, Operation
 from gotap.weave.catalogue.attributes import Finish, column_field
 from gotap.weave.catalogue.expressions import PANICKED, go_text
-from gotap.weave.catalogue.questions import identifier, return_of, value
+from gotap.weave.catalogue.questions import identifier, noted, return_of, value
 from gotap.weave.catalogue.symbols import symbol
 from gotap.weave.helper.protocol import Lowered, Reply
 
@@ -46,7 +46,7 @@ class Writer:
         if begins:
             yield self.state(begins)
             yield from self.finish.constants()
-            yield self.finish.function()
+            yield self.finish.function(self.foreign_notes())
             yield self.at(begins)
             for number in begins:
                 yield self.begin(number)
@@ -260,9 +260,30 @@ class Writer:
             ]  # fmt: skip
             if lines:
                 names = [one.name for one in spec.place.callee.results]
-                opened = f"if gotap_open := {self.prefix}_class.Open(); gotap_open != nil {{\n"
-                opened += f"{_OP} := (*{self.prefix}_state)(unsafe.Pointer(gotap_open))\n"
-                yield self.passing(f"{self.prefix}_annotate_{number}", types, names, opened + "\n".join(lines) + "\n}")
+                own = f"if gotap_open.Of(&{self.prefix}_class) {{\n"
+                own += f"{_OP} := (*{self.prefix}_state)(unsafe.Pointer(gotap_open))\n" + "\n".join(lines)
+                text = "\n".join([
+                    f"if gotap_open := {self.prefix}_class.Annotate(); gotap_open != nil {{",
+                    own, "} else {", *self.notes(number, spec), "}", "gotap_open.Annotated()", "}",
+                ])  # fmt: skip
+                yield self.passing(f"{self.prefix}_annotate_{number}", types, names, text)
+
+    def notes(self, number: int, spec: AnnotateSpec) -> Iterator[str]:
+        """For an operation that began in another package: columns, since that cannot keep what this one names."""
+        reply = self.replies[f"{identifier(self.operation, 'annotate', number)}/callee"]
+        for capture in noted(self.operation, spec):
+            found = reply.values[capture.column]
+            if not found.error and found.kind == "text":
+                made = _MAKERS["text"].format(found.value, capture.limit)
+                yield _guarded(found, f"gotap_open.Note({go_text(capture.column)}, {made})")
+
+    def foreign_notes(self) -> Iterator[str]:
+        """What annotations in other packages have noted for an operation that began here."""
+        for spec in self.operation.annotations:
+            if spec.place.function.package != self.package:
+                for capture in noted(self.operation, spec):
+                    field = column_field(capture.column)
+                    yield f"if {field} == (gotaprt.Text{{}}) {{\n{field} = {_OP}.Noted({go_text(capture.column)})\n}}"
 
     def injections(self) -> Iterator[str]:
         for number in self.here(self.operation.injects):
@@ -322,4 +343,4 @@ def _guarded(found: Lowered, statement: str) -> str:
 
 
 def _parameters(names: Sequence[str], types: Sequence[str]) -> str:
-    return ", ".join(f"{name or '_'} {one}" for name, one in zip(names, types, strict=True))
+    return ", ".join(f"{name or '_'} {one}" for name, one in zip(names, types, strict=False))

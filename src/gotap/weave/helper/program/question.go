@@ -13,7 +13,7 @@ type Question struct {
 	ID       string `json:"id"`
 	Package  string `json:"package"`
 	Function string `json:"function"` // (*T).m, T.m, f
-	// Parameters are the receiver, if there is one, and the parameters; results may be left out.
+	// Parameters are the receiver, if there is one, and the first parameters; results may be left out.
 	Parameters []Named `json:"parameters"`
 	Results    []Named `json:"results"`
 	// Entry and Keep stand at the function's entry. What is kept can be named later, as can the results and what
@@ -106,13 +106,13 @@ func (w *weaving) reply(q *Question) *Reply {
 // describe checks the function against the catalogue and brings its parameters into scope.
 func (s *scope) describe(reply *Reply, signature *types.Signature, q *Question) error {
 	all := parametersOf(signature)
-	if q.Parameters != nil && len(q.Parameters) != len(all) {
+	if len(q.Parameters) > len(all) {
 		return fmt.Errorf("%s takes %d parameters, not %d", q.Function, len(all), len(q.Parameters))
 	}
 	for i, t := range all {
 		text, _ := s.source(t)
 		reply.Parameters = append(reply.Parameters, text)
-		if q.Parameters == nil {
+		if i >= len(q.Parameters) {
 			continue
 		}
 		if err := s.same(q.Parameters[i], t); err != nil {

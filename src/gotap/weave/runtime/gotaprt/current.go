@@ -115,11 +115,15 @@ func FromContext(ctx context.Context) *Span {
 	if ctx == nil {
 		return nil
 	}
-	if own, ok := ctx.(*spanContext); ok {
-		return (*Span)(own)
+	s, ok := ctx.(*spanContext)
+	if !ok {
+		found, _ := ctx.Value(contextKey{}).(*Span)
+		s = (*spanContext)(found)
 	}
-	s, _ := ctx.Value(contextKey{}).(*Span)
-	return s
+	if s != nil && s.state.Load() == discarded {
+		return FromContext(s.context)
+	}
+	return (*Span)(s)
 }
 
 func (c *spanContext) Deadline() (time.Time, bool) { return c.context.Deadline() }

@@ -28,6 +28,30 @@ func (c *Class) End(place int, panicked any) {
 	}
 }
 
+// Of tells whether the operation is of this very class, and so in a struct of its package's.
+func (op *Operation) Of(c *Class) bool { return op.class == c }
+
+// A note is a column for an operation that another package has begun.
+type note struct {
+	column string
+	text   Text
+}
+
+// Note captures a column of an operation of another package's class.
+func (op *Operation) Note(column string, text Text) {
+	op.notes = append(op.notes, note{column, text})
+}
+
+// Noted gives what was captured last for a column in another package; absent if nothing was.
+func (op *Operation) Noted(column string) (text Text) {
+	for _, one := range op.notes {
+		if one.column == column {
+			text = one.text
+		}
+	}
+	return text
+}
+
 // Is gives the address of an interface's value if that is of the type with this name: for a pointer what it points to.
 // It is for types that the asking package cannot name.
 func Is(value any, name string) (unsafe.Pointer, bool) {
