@@ -233,3 +233,18 @@ def test_after_call() -> None:
     site = storing.after_call(0x1000, ("rax",), allow_faults=True)
     assert site is not None
     assert site.address == 0x1008
+
+
+@pytest.mark.parametrize(
+    ("between", "address"),
+    [
+        ("90", 0x1006),  # nop
+        ("90 4889d0", 0x1005),  # nop; mov %rdx,%rax: the result is gone
+        ("90 488919", 0x1005),  # nop; mov %rbx,(%rcx), which may fault
+        ("90 e8ea0f0000", 0x1005),  # nop; call
+    ],
+)
+def test_behind_a_call_one_of_the_cheapest_is_worth_the_way(between: str, address: int) -> None:
+    site = function(f"e8fb0f0000 {between} 0f1f440000 c3").after_call(0x1000, ("rax",), allow_faults=True)
+    assert site is not None
+    assert site.address == address

@@ -170,6 +170,16 @@ def test_statements_begin_where_the_compiler_says(go: str) -> None:
     assert place.site.address in {int(row[1], 16) for row in rows if row[0] == f"main.go:{place.line}"}
 
 
+@pytest.mark.parametrize("go", every_version())
+def test_what_the_compiler_makes_of_go_and_defer_is_no_place_of_their_line(go: str) -> None:
+    program = Program(go)
+    source = SOURCE.read_text().splitlines()
+    for text, function in (("go spawned(done, i)", "main.once"), ("defer fmt.Fprintln(", "main.deferred")):
+        (line,) = (number for number, one in enumerate(source, 1) if one.strip().startswith(text))
+        places = program.lines.find("functions/main.go", line)
+        assert {place.function.name for place in places if place.call is None} == {function}, text
+
+
 def test_lines_without_code() -> None:
     program = Program()
     with pytest.raises(NoSuchLine, match=r"line 1 of main.go has no code") as told:
