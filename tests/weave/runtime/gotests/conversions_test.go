@@ -122,6 +122,19 @@ func TestWhatConversionsAllocate(t *testing.T) {
 	}
 }
 
+func TestTheUserKnowsMethods(t *testing.T) {
+	defer func() { userMethods = nil }()
+	userMethods = methodsIn(" GET, PROPFIND,,")
+	for method, want := range map[string]string{"PROPFIND": "PROPFIND", "GET": "GET", "POST": "_OTHER", "": "GET"} {
+		if got := HTTPMethod(TextOf(method, 32), Texts{"POST"}); got.text != want {
+			t.Errorf("%s: %s", method, got.text)
+		}
+	}
+	if methodsIn("") != nil || methodsIn(",") == nil {
+		t.Error("an empty list is one, and nothing is none")
+	}
+}
+
 func TestTypesAreCalledAsInMemory(t *testing.T) {
 	type local struct{}
 	for want, value := range map[string]any{

@@ -9,19 +9,20 @@ import (
 const otherMethod = "_OTHER"
 
 // userMethods are the methods that the user wants to see by name instead of all others; nil if he says nothing.
-var userMethods Texts
+var userMethods = methodsIn(variable("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS"))
 
-func init() {
-	value := variable("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")
-	if value == "" {
-		return
+// methodsIn reads a list with commas; nil where there is none.
+func methodsIn(list string) (methods Texts) {
+	if list == "" {
+		return nil
 	}
-	userMethods = Texts{}
-	for _, method := range strings.Split(value, ",") {
+	methods = Texts{}
+	for _, method := range strings.Split(list, ",") {
 		if method = strings.TrimSpace(method); method != "" {
-			userMethods = append(userMethods, method)
+			methods = append(methods, method)
 		}
 	}
+	return methods
 }
 
 // isKnown tells whether a method is reported by name: RFC 9110, PATCH (RFC 5789) and QUERY, unless known says otherwise.
