@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -17,22 +18,28 @@ from processes import PATIENCE, eventually
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """Its data source name, as lib/pq takes it. Raises MissingTool where PostgreSQL is not installed."""
+    """Its data source name, as lib/pq takes it. Raises MissingTool where PostgreSQL cannot be run."""
     programs = _programs()
     with tempfile.TemporaryDirectory(prefix="gotap-postgres-") as directory:
         owner = _owner()
         if owner:
             os.chown(directory, owner["user"], owner["group"])
         data = f"{directory}/data"
-        options = {**owner, "cwd": directory, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        options = {**owner, "cwd": directory, "stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         create = [f"{programs}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-        subprocess.run(create, check=True, timeout=300, **options)
+        try:
+            subprocess.run(create, check=True, timeout=300, stderr=subprocess.DEVNULL, **options)
+        except PermissionError as error:
+            raise MissingTool(f"PostgreSQL cannot be run by a user other than root: {error}") from None
         serve = [f"{programs}/postgres", "-D", data, "-F", "-k", directory, "-h", ""]
-        server = subprocess.Popen(serve, **options)
+        log = Path(directory, "log")
+        with log.open("wb") as errors:
+            server = subprocess.Popen(serve, stderr=errors, **options)
         try:
             ready = [f"{programs}/pg_isready", "-q", "-h", directory, "-U", "postgres"]
             eventually(lambda: subprocess.run(ready, **options).returncode == 0, "PostgreSQL")
             yield f"host={directory} user=postgres dbname=postgres sslmode=disable"
+            assert server.poll() is None, f"PostgreSQL ended by itself:\n{log.read_text(errors='replace')}"
         finally:
             server.terminate()
             try:
@@ -52,7 +59,9 @@ def _programs() -> Path:
 
 
 def _owner() -> dict[str, Any]:
-    """PostgreSQL refuses to run as root: whom it runs as then."""
+    """PostgreSQL refuses to run as root: whom it runs as then, its own user if there is one."""
     if os.geteuid():
         return {}
-    return {"user": 65534, "group": 65534, "extra_groups": []}
+    names = {one.pw_name: one for one in pwd.getpwall()}
+    owner = names.get("postgres") or names["nobody"]
+    return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
