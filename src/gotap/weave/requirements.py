@@ -41,8 +41,7 @@ class Requirements:
         """What makes the go command see the alternate go.mod."""
         if not self.alternate.files:
             return []
-        words = ["-mod=readonly"] if changes_modules(self.line, self.toolchain) else []
-        return [f"-overlay={overlay(self.alternate.files, self.own)}", *words]
+        return [f"-overlay={overlay(self.alternate.files, self.own)}", *self._readonly()]
 
     def locate(self, versions: Mapping[str, str]) -> Mapping[str, str]:
         """Folders of packages by import path; those that no module at hand has come in the versions given, unless these
@@ -88,8 +87,12 @@ class Requirements:
         return module_of(path, self._required() if self._go_mod() else ())
 
     def _found(self, paths: Collection[str]) -> dict[str, str]:
-        flags = [*self.line.loading(), *self.flags(), "-tags=tools"]
+        flags = [*self.line.loading(), *self.flags(), *self._readonly(), "-tags=tools"]
         return locate(self.toolchain, paths, self.directory, flags) if paths else {}
+
+    def _readonly(self) -> list[str]:
+        """What keeps the go command from looking for modules by itself and writing them into go.mod."""
+        return ["-mod=readonly"] if changes_modules(self.line, self.toolchain) else []
 
     def main_modules(self) -> list[Module]:
         """Those of the packages that were loaded: one, or a workspace's."""
@@ -101,10 +104,9 @@ class Requirements:
         there is none."""
         if not go_work(self.toolchain):
             path = go_mod(self.toolchain, self.line, self.directory)
-        elif self.toolchain.variables["GOMOD"] not in ("", os.devnull):
-            path = self.toolchain.variables["GOMOD"]
         else:
-            path = next((one.go_mod for one in self.main_modules()), "")
+            own, members = self.toolchain.variables["GOMOD"], [one.go_mod for one in self.main_modules()]
+            path = own if own in members else "".join(members[:1])
         return "" if path == os.devnull else path
 
     def _content(self, path: str) -> bytes:
