@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+import gobuild
 from cli import Finished, attributes, gotap, resource_spans, started
 from goservers import Server, serving
 from gotap.image.image import Image
@@ -23,6 +24,8 @@ from weavecases import spans
 from wovenbuilds import SERVER_RULE, weave
 
 REQUESTS = 20
+SQL = "/call?on=DB&do=QueryContext&query=SELECT+1"
+SERVED, CALLED = Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT
 INERT = {"OTEL_SDK_DISABLED": "TRUE"}
 ALL_WAYS = pytest.mark.parametrize("via", ["uprobe", "springboard", "hook", "auto"])
 
@@ -128,11 +131,31 @@ def test_no_operation_is_told_twice(partly: Path, via: str) -> None:
             otlp.wait(lambda: otlp.spans() >= 2 * REQUESTS)
             watching.wait_for_spans(REQUESTS)
             done = watching.finish(signal.SIGINT)
-        assert own_spans(otlp) == {Span.SPAN_KIND_SERVER: 2 * REQUESTS}
-    assert kinds(done) == {Span.SPAN_KIND_CLIENT: REQUESTS}
+        assert own_spans(otlp) == {SERVED: 2 * REQUESTS}
+    assert kinds(done) == {CALLED: REQUESTS}
     assert done.summary.dropped == 0
     assert done.err.count("partly is woven: it tells of http.server itself, so gotap does not;") == 1
     assert "started with OTEL_SDK_DISABLED=true it leaves that to gotap" in done.err
+
+
+@pytest.mark.root
+@needs_bpf
+@pytest.mark.parametrize("go", [pytest.param("1.21.13", marks=pytest.mark.matrix), gobuild.NEWEST])
+@pytest.mark.parametrize("libraries", ["net/http", "database/sql"])
+def test_a_library_that_is_not_woven_is_watched(libraries: str, go: str, tmp_path: Path) -> None:
+    """Requests that call a database: of the two spans that each is, one is the program's."""
+    chosen = {"GOTAP_LIBRARIES": libraries, "GOTOOLCHAIN": f"go{go}"}
+    executable = weave(tmp_path / "shop", {}, "-ldflags=-s -w", "-trimpath", program="sqlcalls", **chosen)
+    itself, left = (SERVED, CALLED) if libraries == "net/http" else (CALLED, SERVED)
+    with collector() as otlp, telling(executable, otlp) as server:
+        with started("attach", str(server.pid), "--to", "json") as watching:
+            watching.attached()
+            assert load(server.http, SQL, REQUESTS).status[200] == REQUESTS
+            otlp.wait(lambda: otlp.spans() >= REQUESTS)
+            watching.wait_for_spans(REQUESTS)
+            done = watching.finish(signal.SIGINT)
+        assert own_spans(otlp) == {itself: REQUESTS}
+    assert kinds(done) == {left: REQUESTS}
 
 
 @ALL_WAYS
@@ -146,7 +169,7 @@ def test_of_a_program_that_is_inert_gotap_tells_everything(wholly: Path, via: st
             watching.wait_for_spans(3 * REQUESTS)
             done = watching.finish(signal.SIGINT)
         assert otlp.requests == []
-    assert kinds(done) == {Span.SPAN_KIND_SERVER: 2 * REQUESTS, Span.SPAN_KIND_CLIENT: REQUESTS}
+    assert kinds(done) == {SERVED: 2 * REQUESTS, CALLED: REQUESTS}
     assert "woven" not in done.err
 
 
@@ -161,7 +184,7 @@ def test_processes_of_one_file_are_each_taken_for_what_they_are(wholly: Path) ->
             watching.wait_for_spans(REQUESTS)
             otlp.wait(lambda: otlp.spans() >= REQUESTS)
             done = watching.finish(signal.SIGINT)
-        assert own_spans(otlp) == {Span.SPAN_KIND_SERVER: REQUESTS}
+        assert own_spans(otlp) == {SERVED: REQUESTS}
     assert f"{itself.pid}: wholly is woven: it tells of " in done.err
     pids = {attributes(one.resource.attributes)["process.pid"] for one in resource_spans(done.out)}
     assert (pids, len(done.spans)) == ({inert.pid}, REQUESTS)
