@@ -21,6 +21,8 @@ import differing  # noqa: E402  # needs the path
 from differing import Comparison, Difference, Suite  # noqa: E402
 from differing_builds import BUILDS  # noqa: E402
 
+#: How much of a line that a test prints is told.
+_LINE = 300
 _ONLY_SHORT = ("-short",)
 _RUNTIME = ("-short", "-run=Goroutine|Stack|Panic|Defer|Callers")
 
@@ -88,7 +90,7 @@ def tests(suite: Suite, folder: Path, settings: dict[str, str], *, plain: int, v
     for one in found.differences:
         print(f"  {' '.join(one.test)}: plain {one.plain or 'not run'}, woven {one.woven or 'not run'}{why(one)}")
         if verbose:
-            print("".join(f"    {line}\n" for line in one.output.splitlines()), end="")
+            print("".join(f"    {line[:_LINE]}\n" for line in one.output.splitlines()), end="")
     if found.said and (verbose or found.differences):
         print("".join(f"  | {line}\n" for line in found.said.splitlines()[-20:]), end="")
     sys.stdout.flush()

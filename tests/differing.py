@@ -24,6 +24,8 @@ _SOURCES = Path(__file__).parent.parent / "src"
 _AGAIN, _KEPT = 3, 6000
 #: Longest run of one suite, in seconds.
 _PATIENCE = 3000
+#: Of the tests of one package: what waits for ever is told by its stacks.
+_TIMEOUT = "-timeout=5m"
 #: Some subtests have addresses in their names.
 _ADDRESS = re.compile("0x[0-9a-f]{6,}")
 
@@ -122,7 +124,7 @@ def go(words: Sequence[str], folder: Path, settings: Mapping[str, str], *, woven
 
 
 def run(suite: Suite, folder: Path, settings: Mapping[str, str], *more: str, woven: bool) -> Run:
-    words = ["test", "-json", "-count=1", *suite.flags, *more, *suite.packages]
+    words = ["test", "-json", "-count=1", _TIMEOUT, *suite.flags, *more, *suite.packages]
     _, out, err = go(words, folder, settings, woven=woven)
     return read(out, err)
 
