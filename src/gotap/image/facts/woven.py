@@ -30,6 +30,8 @@ _LONGEST = len(_HEAD) + 66
 #: Places that look like the marker; a program may hold other woven programs among its data.
 _MAX_MARKERS = 16
 _BEGIN = re.compile(r"(?P<package>.+)\.gotap_(?P<operation>\w+)_begin_\d+")
+#: Characters of such a name, and how many operations are told: a file may hold any names.
+_LONGEST_NAME, _MOST_OPERATIONS = 1024, 1024
 _ESCAPED = re.compile(r"%([0-9a-f]{2})")
 
 
@@ -55,7 +57,7 @@ def woven_operations(names: Names) -> tuple[WovenOperation, ...]:
     """By package and operation."""
     found = set()
     for name in names.holding(".gotap_"):
-        if (match := _BEGIN.fullmatch(name)) is not None:
+        if len(name) <= _LONGEST_NAME and (match := _BEGIN.fullmatch(name)) and len(found) < _MOST_OPERATIONS:
             package = _ESCAPED.sub(lambda one: chr(int(one[1], 16)), match["package"])
             found.add(WovenOperation(match["operation"].replace("_", "."), package))
     return tuple(sorted(found, key=lambda one: (one.package, one.operation)))
