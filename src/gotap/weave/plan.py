@@ -101,8 +101,7 @@ def _overlay_of(line: CommandLine, toolchain: Toolchain, directory: str) -> Mapp
 
 def _rules(requirements: Requirements) -> Rules:
     """gotap's own, then those of the main modules, by the order of their folders."""
-    folders = sorted({one.dir for one in requirements.main_modules() if one.dir})
-    found = [own_rules(), *(discover(folder, requirements.locate) for folder in folders)]
+    found = [own_rules(), *(discover(folder, requirements.locate) for folder in requirements.folders())]
     return Rules(
         tuple(_told_apart(aspect for one in found for aspect in one.aspects)),
         tuple(file for one in found for file in one.files),

@@ -90,6 +90,13 @@ class Requirements:
         flags = [*self.line.loading(), *self.flags(), *self._readonly(), "-tags=tools"]
         return locate(self.toolchain, paths, self.directory, flags) if paths else {}
 
+    def folders(self) -> list[str]:
+        """Of the modules whose rules count: those of the build's packages, or, if these are all of other modules, the
+        one where the command runs."""
+        found = {one.dir for one in self.main_modules() if one.dir}
+        own = self.toolchain.variables["GOMOD"]
+        return sorted(found) or ([os.path.dirname(own)] if own not in ("", os.devnull) else [])
+
     def _readonly(self) -> list[str]:
         """What keeps the go command from looking for modules by itself and writing them into go.mod."""
         return ["-mod=readonly"] if changes_modules(self.line, self.toolchain) else []
@@ -106,7 +113,7 @@ class Requirements:
             path = go_mod(self.toolchain, self.line, self.directory)
         else:
             own, members = self.toolchain.variables["GOMOD"], [one.go_mod for one in self.main_modules()]
-            path = own if own in members else "".join(members[:1])
+            path = own if own in members or not members else members[0]
         return "" if path == os.devnull else path
 
     def _content(self, path: str) -> bytes:
