@@ -125,18 +125,36 @@ def generated() -> Iterator[str]:
 
 
 def variables() -> Iterator[str]:
-    """docs/otlp.md has a table row for each variable that gotap reads, and for no other."""
+    """docs/otlp.md has a table row for each variable that gotap reads, and for no other; and so of woven programs."""
     page = ROOT / "docs" / "otlp.md"
     told: dict[str, int] = {}
+    differs: dict[str, int] = {}  # of woven programs, where they do not do as gotap does
+    table = told
     for number, text, inside in lines(page):
+        if text == "## Woven programs":
+            table = differs
         if not inside and text.startswith("|"):
-            told |= dict.fromkeys(re.findall(r"`(OTEL_\w+)`", text.split("|")[1]), number)
+            table |= dict.fromkeys(re.findall(r"`(OTEL_\w+)`", text.split("|")[1]), number)
+    woven = woven_variables()
+    for name in sorted(woven - set(told) - set(differs)):
+        yield f"{place(page, 1)}: does not tell of {name}, which woven programs read"
+    for name in sorted(set(differs) - woven):
+        yield f"{place(page, differs[name])}: tells of {name}, which woven programs do not read"
     read = set(generate.variable_names())
     common = {name: re.sub(r"(OTEL_EXPORTER_OTLP_)(TRACES|METRICS)_", r"\1", name) for name in read}
     for name in sorted({common[name] if common[name] in read else name for name in read} - set(told)):
         yield f"{place(page, 1)}: does not tell of {name}, which gotap reads"
     for name in sorted(set(told) - read):
         yield f"{place(page, told[name])}: tells of {name}, which gotap does not read"
+
+
+def woven_variables() -> set[str]:
+    """Those that the runtime of woven programs names; of the ones for each signal, the name without it."""
+    runtime = ROOT / "src" / "gotap" / "weave" / "runtime" / "gotaprt"
+    text = "".join(path.read_text() for path in sorted(runtime.glob("*.go")))
+    names = set(re.findall(r'"(OTEL_[A-Z_]+[A-Z])"', text))
+    prefixed = {f"OTEL_EXPORTER_OTLP_{name}" for name in ("ENDPOINT", "PROTOCOL", "HEADERS", "TIMEOUT", "COMPRESSION")}
+    return {re.sub(r"_OTLP_METRICS_(?=COMPRESSION)", "_OTLP_", name) for name in names} | prefixed
 
 
 def rooms() -> Iterator[str]:
