@@ -11,7 +11,7 @@ from bench import __doc__ as about
 from bench.measure import machine
 from bench.programs import NotPossible, go_version
 
-BENCHES = ("request", "agent", "start", "inspect", "ps", "encode", "trace", "hooks", "translator")
+BENCHES = ("request", "agent", "start", "inspect", "ps", "encode", "trace", "hooks", "translator", "weave")
 
 
 def main() -> int:
@@ -20,6 +20,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="alternations of what is compared (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="load for each measurement (default: %(default)s)")
     parser.add_argument("--pid", type=int, action="append", default=[], help="start: also attach to this process")
+    parser.add_argument("--part", action="append", default=[], choices=("size", "calls", "server", "build"),
+                        help="weave: only this part")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(BENCHES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHES)}")

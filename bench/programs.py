@@ -28,6 +28,11 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="gotap-bench-")
 
 
+def folder() -> str:
+    """Where what is built lies; it goes with the benchmark."""
+    return _folder().name
+
+
 @functools.cache
 def build(source: Path, stripped: bool = False) -> Path:
     """The executable of a Go program's directory, by the `go` on the PATH; `stripped`: as of -ldflags='-s -w'."""

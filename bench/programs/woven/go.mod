@@ -1,0 +1,3 @@
+module woven
+
+go 1.22

@@ -1,0 +1,3 @@
+module wovenhello
+
+go 1.22
