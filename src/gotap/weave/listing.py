@@ -99,9 +99,9 @@ def list_packages(
     return [msgspec.convert(one, Package, strict=False) for one in _objects(done.stdout)]
 
 
-def list_closure(toolchain: Toolchain, packages: Sequence[str], directory: str) -> set[str]:
+def list_closure(toolchain: Toolchain, packages: Sequence[str], tags: str, directory: str) -> set[str]:
     """Import paths of packages of the standard library and all that they import. Raises ListError."""
-    words = [toolchain.go, "list", "-deps", "--", *packages]
+    words = [toolchain.go, "list", "-deps", *([f"-tags={tags}"] if tags else []), "--", *packages]
     done = subprocess.run(words, cwd=directory, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise ListError(f"`go list` fails: {done.stderr.strip()}", "check the Go installation")

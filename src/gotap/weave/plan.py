@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from gotap.weave import needs
 from gotap.weave.arguments import CommandLine, split_goflags
 from gotap.weave.asking import Asked, ask
-from gotap.weave.cache import cache_folder, made
+from gotap.weave.cache import cache_folder, digest, made
 from gotap.weave.catalogue.compiling import FILE, chosen_libraries
 from gotap.weave.edits import Edit, apply
 from gotap.weave.errors import NotComposable, RuleError
@@ -68,7 +68,7 @@ def plan(line: CommandLine, directory: str) -> Plan:
     rules = _rules(requirements)
     runtime = {f"src/{path}": content for path, content in additions().items()}
     base = shadow_goroot(toolchain, runtime)
-    inner = _runtime_closure(toolchain, base, directory)
+    inner = _runtime_closure(toolchain, base, line, directory)
     own = rules
     asked, packages = needs.settle(
         requirements,
@@ -118,16 +118,17 @@ def _told_apart(aspects: Iterable[Aspect]) -> Iterator[Aspect]:
         yield one if name == one.id else replace(one, id=name)
 
 
-def _runtime_closure(toolchain: Toolchain, base: Path, directory: str) -> set[str]:
+def _runtime_closure(toolchain: Toolchain, base: Path, line: CommandLine, directory: str) -> set[str]:
     """The injected runtime and all that it imports: what ordinary rules do not touch. It follows from the tree and from
     what decides about files of the standard library."""
     shadow = Toolchain(str(base / "bin" / "go"), toolchain.variables)
-    platform = "-".join(toolchain.variables[name] for name in ("GOOS", "GOARCH", "CGO_ENABLED"))
+    tags = line.value("tags") or ""
+    decisive = [toolchain.variables[name] for name in ("GOOS", "GOARCH", "CGO_ENABLED", "GOEXPERIMENT", "GOFLAGS")]
 
     def fill(fresh: Path) -> None:
-        (fresh / "packages").write_text("\n".join(sorted(list_closure(shadow, [RUNTIME], directory))))
+        (fresh / "packages").write_text("\n".join(sorted(list_closure(shadow, [RUNTIME], tags, directory))))
 
-    folder = made(cache_folder() / "closures" / f"{base.name}-{platform}", fill)
+    folder = made(cache_folder() / "closures" / f"{base.name}-{digest(*decisive, tags)[:12]}", fill)
     return set((folder / "packages").read_text().split())
 
 

@@ -18,7 +18,7 @@ FIRST, LAST = (1, 21), (1, 27)
 
 _NAMES = (
     "GOROOT", "GOVERSION", "GOMOD", "GOWORK", "GOFLAGS", "GOMODCACHE", "GOOS", "GOARCH", "GOTOOLDIR", "CGO_ENABLED",
-    "GOENV",
+    "GOENV", "GOEXPERIMENT",
 )  # fmt: skip
 
 
