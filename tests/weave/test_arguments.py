@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+import gotap.commands.weave as weave_command
 from gotap.weave.arguments import _SWITCHES, _VALUED, parse, split_goflags
 
 
@@ -54,3 +55,15 @@ def test_every_flag_that_go_documents_is_known() -> None:
                 assert name in _SWITCHES | _VALUED | {"buildvcs", "args"}, line
                 if len(words) == 2 and words[1].islower() and "=" not in words[0]:
                     assert name in _VALUED, line
+
+
+@pytest.mark.parametrize(("words", "arranged"), [
+    (["--list", "-tags", "a", "./..."], ["--list", "--", "-tags", "a", "./..."]),
+    (["--explain", "main.go:1", "."], ["--explain", "main.go:1", "--", "."]),
+    (["--explain=main.go:1", "-race"], ["--explain=main.go:1", "--", "-race"]),
+    (["--diff", "--", "."], ["--diff", "--", "."]),
+    (["--list"], ["--list"]),
+    (["-race", "--list"], ["--", "-race", "--list"]),
+])  # fmt: skip
+def test_flags_of_the_build_may_stand_before_packages(words: list[str], arranged: list[str]) -> None:
+    assert weave_command.arranged(words) == arranged

@@ -93,7 +93,8 @@ def _run(words: list[str]) -> int:
         return USAGE
     module = importlib.import_module(COMMANDS[words[0]][0])
     command = _command_parser(words[0], module)
-    options = command.parse_args(words[1:])
+    arranged = getattr(module, "arranged", list)
+    options = command.parse_args(arranged(words[1:]))
     if words[0] not in _WITHOUT_NUMPY:
         from gotap.commands.memory import keep_small
 

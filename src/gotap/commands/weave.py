@@ -31,6 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
+def arranged(words: list[str]) -> list[str]:
+    """`--` in front of the first word that is not gotap's own: flags of `go build` may come first."""
+    at = 0
+    while at < len(words) and (words[at] in ("--list", "--diff", "-h", "--help") or words[at].startswith("--explain")):
+        at += 2 if words[at] == "--explain" else 1
+    return words if words[at : at + 1] == ["--"] else [*words[:at], *(["--"] if at < len(words) else []), *words[at:]]
+
+
 def run(arguments: argparse.Namespace) -> int:
     from gotap.commands.main import OK, USAGE
     from gotap.commands.streams import say
