@@ -40,7 +40,7 @@ SUITES = (
     Suite("gin", ("./...",), "github.com/gin-gonic/gin@v1.11.0"),
     Suite("echo", ("./...",), "github.com/labstack/echo/v4@v4.13.4"),
     Suite("gorilla/mux", ("./...",), "github.com/gorilla/mux@v1.8.1"),
-    Suite("pgx", ("./pgtype/...", "./pgproto3/...", "./internal/...", "./pgconn/...", "./stdlib/..."),
+    Suite("pgx", ("./pgtype/...", "./pgproto3/...", "./internal/...", "./pgconn/ctxwatch", "./pgconn/internal/..."),
           "github.com/jackc/pgx/v5@v5.7.6"),
     Suite("logrus", ("./...",), "github.com/sirupsen/logrus@v1.9.3"),
     Suite("zap", ("./...",), "go.uber.org/zap@v1.27.0"),
