@@ -1,8 +1,8 @@
 """Shadow GOROOTs: trees of links to the user's Go, in which only folders with changed files are real.
 
 A program that is built there tells nothing of it. The compiler writes `$GOROOT` for its folder (objabi.AbsFile), and
-the linker puts the folder there that it is told (pcln.expandGoroot): a link command in the tree tells it the user's.
-(The cover command is another one, too: see `covering`.)
+the linker puts the folder there that it is told (pcln.expandGoroot): a link command in the tree tells it the user's
+(see `linking`, and for the cover command, which is another one, too, `covering`).
 The go command is a copy, which finds its GOROOT by where it is itself; GOROOT need not be in the environment of the
 programs that it runs. Checked with Go 1.21 to 1.27.
 """
