@@ -76,7 +76,10 @@ def test_inspect_tells_what_is_woven_in_and_what_is_left(partly: Path) -> None:
     whole = gotap("inspect", str(partly)).out.decode().splitlines()
     assert whole[1].startswith("  woven by gotap 0.1.0, catalogue ")
     assert whole[1].endswith(": http.server in net/http")
-    assert not any("http.server" in line for line in whole[2:])
+    assert [line.split()[:3] for line in whole[2:5]] == [
+        ["ok", one, "http.client:"] for one in ("uprobe", "springboard", "hook")
+    ]
+    assert whole[5].split(None, 2)[2] == "http.server: woven in; http.client: by gotap go build"
 
 
 def test_inspect_tells_it_to_programs_too(partly: Path) -> None:
