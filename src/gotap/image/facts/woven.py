@@ -55,7 +55,7 @@ def woven(file: GoFile) -> Told[WovenFacts | None]:
 
 def woven_operations(names: Names) -> tuple[WovenOperation, ...]:
     """By package and operation."""
-    found = set()
+    found: set[WovenOperation] = set()
     for name in names.holding(".gotap_"):
         if len(name) <= _LONGEST_NAME and (match := _BEGIN.fullmatch(name)) and len(found) < _MOST_OPERATIONS:
             package = _ESCAPED.sub(lambda one: chr(int(one[1], 16)), match["package"])
