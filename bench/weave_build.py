@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.measure import Values, alternate
 from bench.programs import folder
 from bench.weave_calls import PROGRAM
-from bench.weave_tools import Builder, Source, Spent, builders, module, own_cache
+from bench.weave_tools import Builder, Source, Spent, builders, module
 
 #: How often edits and builds of nothing are repeated in each round: they are quick.
 _QUICK = 3
@@ -29,15 +29,14 @@ def build(rounds: int) -> str:
     told = []
     for source, times in ((PROGRAM, rounds), (large(), max(rounds // 3, 1))):
         every = builders(source)
-        first = _cold(every["gotap"], "first", own_cache(f"first-{source.name}"))
-        _cold(every["gotap"], "second")  # makes gotap's own caches
+        first = _cold(every["gotap"])  # makes gotap's own caches
         print(f"  {source.name}: the very first woven build {first.cpu:.1f} s of CPU, {first.wall:.1f} s", flush=True)
         told.append(f"{_table(source, every, times)}\n\nThe very first: {first.cpu:.1f} s of CPU.")
     return "\n\n".join(told)
 
 
 def _table(source: Source, every: dict[str, Builder], rounds: int) -> str:
-    cold = alternate({name: lambda one=one: _cold(one, one.name).cpu for name, one in every.items()}, rounds)  # type: ignore[misc]
+    cold = alternate({name: lambda one=one: _cold(one).cpu for name, one in every.items()}, rounds)  # type: ignore[misc]
     print(f"  {source.name} cold: {_plainly(cold)}", flush=True)
     number = 0
 
@@ -79,15 +78,12 @@ def _cache(source: Source, name: str) -> Path:
     return Path(folder()) / "caches" / f"go-{source.name}-{name}"
 
 
-def _cold(one: Builder, name: str, more: dict[str, str] | None = None) -> Spent:
-    """Leaves the cache that it fills where it builds for itself, so that what is warm can build on it."""
-    cache = _cache(one.source, name)
+def _cold(one: Builder) -> Spent:
+    """Leaves the cache that it fills, so that what is warm can build on it."""
+    cache = _cache(one.source, one.name)
     shutil.rmtree(cache, ignore_errors=True)
     cache.mkdir(parents=True)
-    found = one.build(Path(folder()) / f"{one.source.name}-{name}", {"GOCACHE": str(cache), **(more or {})})
-    if name != one.name:
-        shutil.rmtree(cache)
-    return found
+    return _warm(one)
 
 
 def _warm(one: Builder) -> Spent:

@@ -96,7 +96,8 @@ def builders(source: Source) -> dict[str, Builder]:
     """All that can be had here; what cannot says why."""
     place = Path(folder()) / "copies" / source.name
     found = {"plain": Builder("plain", ["go"], source, _copied(source, place / "plain"))}
-    found["gotap"] = Builder("gotap", [GOTAP, "go"], source, _copied(source, place / "gotap"), own_cache())
+    found["gotap"] = Builder("gotap", [GOTAP, "go"], source, _copied(source, place / "gotap"),
+                             {"GOTAP_CACHE": str(place / "cache")})  # fmt: skip
     try:
         found["Orchestrion"] = _orchestrion(source, place / "orchestrion")
     except NotPossible as reason:
@@ -104,11 +105,6 @@ def builders(source: Source) -> dict[str, Builder]:
     for one in found.values():
         one.edit(0)
     return found
-
-
-def own_cache(name: str = "gotap") -> dict[str, str]:
-    """gotap's caches in a folder of the benchmark's."""
-    return {"GOTAP_CACHE": str(Path(folder()) / "caches" / name)}
 
 
 def _copied(source: Source, to: Path) -> Path:
