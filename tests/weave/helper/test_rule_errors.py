@@ -204,3 +204,19 @@ def test_text_that_does_not_compile(
     assert (error.line, error.column) == place, error
     assert 5 <= error.rule_line <= 8
     assert not any("wrong" in one.message for one in answer.errors)
+
+
+def test_what_rules_add_to_other_packages_is_known(app: Module) -> None:
+    """A package is looked at with others as they are on disk, without a field that a rule gives to one of theirs."""
+    (app.folder / "lib/lib.go").write_text("package lib\n\ntype T struct{ a int }\n\nfunc F() *T { return &T{} }\n")
+    rules = """aspects:
+  - id: field
+    join-point: {struct-definition: example.com/app/lib.T}
+    advice: [{add-struct-field: {name: Added, type: int}}]
+  - id: use
+    join-point: {function-call: example.com/app/lib.F}
+    advice:
+      - wrap-expression: {template: "{{ . }}.Added++"}
+"""
+    rules = rules.replace('"{{ . }}.Added++"', '"func() { {{ . }}.Added++ }()"')
+    assert not app.ask(rules).errors

@@ -202,7 +202,7 @@ class Writer:
             elif lines := list(self.merged(begins, index, end)):
                 cases.append(f"case {index}:\n" + "\n".join(lines))
         return (
-            f"func {self.prefix}_at(gotap_operation *gotaprt.Operation, gotap_place int, {PANICKED} any) {{\n"
+            f"func {self.prefix}_at(gotap_operation *gotaprt.Operation, gotap_place int, {PANICKED} interface{{}}) {{\n"
             f"{_OP} := (*{self.prefix}_state)(unsafe.Pointer(gotap_operation))\n"
             f"_ = {PANICKED}\nswitch gotap_place {{\n" + "\n".join(cases) + f"\n}}\n{self.prefix}_finish({_OP})\n}}"
         )
@@ -225,7 +225,7 @@ class Writer:
             name = f"{self.prefix}_end_{number}"
             if end.place.callee is not None and symbol(end.place.callee).name == "gorecover":
                 ended = f"\t{self.prefix}_class.End({number}, {PANICKED})\n\treturn {PANICKED}\n"
-                yield f"func {name}({PANICKED} any) any {{\n{ended}}}"
+                yield f"func {name}({PANICKED} interface{{}}) interface{{}} {{\n{ended}}}"
             elif results := self.passed("end", number):
                 yield self.passing(name, results, [], f"{self.prefix}_class.End({number}, nil)")
             else:

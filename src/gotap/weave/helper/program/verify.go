@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"regexp"
 	"sort"
 	"strings"
 )
@@ -42,6 +43,7 @@ func (w *weaving) verify(t *target) {
 			syntax = append(syntax, types.Error{Fset: set, Pos: tree.Package, Msg: err.Error()})
 		}
 	}
+	added := w.addedNames()
 	known := map[string]int{}
 	for _, one := range w.loader.errors(t.Package, w.loader.set, before) {
 		known[one.Msg]++
@@ -51,7 +53,7 @@ func (w *weaving) verify(t *target) {
 			known[one.Msg]--
 			continue
 		}
-		if strings.HasPrefix(one.Msg, "could not import ") {
+		if strings.HasPrefix(one.Msg, "could not import ") || namesAny(one.Msg, added) {
 			continue // what is missing is told otherwise
 		}
 		position := set.PositionFor(one.Pos, false)
@@ -65,6 +67,38 @@ func (w *weaving) anyOfUser(edits map[string][]Edit) bool {
 			if r := w.ruleOf(edit.Aspect); r != nil && !r.Own {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+var declaredNames = regexp.MustCompile(`(?m)^\s*(?:func(?:\s*\([^)]*\))?|var|const|type)\s+(\w+)`)
+
+// addedNames are fields and declarations that rules add: other packages are seen here as they are on disk, without them.
+func (w *weaving) addedNames() map[string]bool {
+	names := map[string]bool{}
+	for _, r := range w.rules {
+		for _, advice := range r.Advice {
+			switch advice.Kind {
+			case "add-struct-field":
+				names[advice.Name] = true
+			case "inject-declarations":
+				for _, found := range declaredNames.FindAllStringSubmatch(advice.Template.Text, -1) {
+					names[found[1]] = true
+				}
+			}
+		}
+	}
+	return names
+}
+
+var words = regexp.MustCompile(`\w+`)
+
+// namesAny tells whether a message holds one of these names, if other packages can name it.
+func namesAny(message string, names map[string]bool) bool {
+	for _, word := range words.FindAllString(message, -1) {
+		if names[word] && token.IsExported(word) {
+			return true
 		}
 	}
 	return false
