@@ -26,8 +26,8 @@ _AGAIN, _KEPT = 3, 6000
 _PATIENCE = 3000
 #: Of the tests of one package: what waits for ever is told by its stacks.
 _TIMEOUT = "-timeout=5m"
-#: Some subtests have addresses in their names.
-_ADDRESS = re.compile("0x[0-9a-f]{6,}")
+#: Some subtests have addresses or times in their names.
+_VARYING = re.compile(r"0x[0-9a-f]{6,}|time\.Date\([^()]*\)")
 
 Test = tuple[str, str]
 
@@ -138,7 +138,7 @@ def read(events: str, said: str) -> Run:
             found.said += line + "\n"
             continue
         event = json.loads(line)
-        test = event.get("Package", ""), _ADDRESS.sub("0x…", event.get("Test", ""))
+        test = event.get("Package", ""), _VARYING.sub("…", event.get("Test", ""))
         match event["Action"]:
             case "run":
                 open_tests.add(test)

@@ -66,7 +66,7 @@ def test_a_test_that_ends_its_process_is_untold() -> None:
 {"Action":"fail","Package":"p"}
 """
     found = differing.read(events, "")
-    test = "p", "T/0x…"
+    test = "p", "T/…"
     assert (found.outcome(test), found.outcome(("p", "")), found.output[test]) == (
         differing.UNTOLD, "fail", "panic: x\n",
     )  # fmt: skip
