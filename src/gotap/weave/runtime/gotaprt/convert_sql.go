@@ -8,8 +8,13 @@ import (
 // DBSystem is `db_system`: db.system.name from the type of a driver or of its connector, by the longest entry
 // PACKAGE=SYSTEM that fits its package.
 func DBSystem(driver Text, systems Texts) Value {
-	return textOf(systemOf(driver, systems))
+	return textOf(systemMemo.of(Text{}, driver, systems, nil, func(_, driver Text, systems, _ Texts) string {
+		return systemOf(driver, systems)
+	}))
 }
+
+// What was made of the drivers and queries that a program uses: looking through a query takes longer than all the rest.
+var systemMemo, textMemo, summaryMemo memo
 
 func systemOf(driver Text, systems Texts) (found string) {
 	name, _, _ := strings.Cut(driver.text, "[")
@@ -38,6 +43,10 @@ func SQLText(query, driver Text, systems, dialects Texts) Value {
 	if !query.some() {
 		return Value{}
 	}
+	return nonEmpty(textMemo.of(query, driver, systems, dialects, maskedText))
+}
+
+func maskedText(query, driver Text, systems, dialects Texts) string {
 	text := query.valid()
 	lexer := sqlLexer{text: text, traits: traitsOf(driver, systems, dialects)}
 	stopped := query.state == columnCut
@@ -72,7 +81,7 @@ func SQLText(query, driver Text, systems, dialects Texts) Value {
 	if stopped {
 		to.WriteString(ellipsis)
 	}
-	return nonEmpty(to.String())
+	return to.String()
 }
 
 // The places in a list of values.
@@ -118,7 +127,9 @@ func SQLSummary(query, driver Text, systems, dialects Texts) Value {
 	if !query.some() {
 		return Value{}
 	}
-	return nonEmpty(summaryOf(query, traitsOf(driver, systems, dialects)))
+	return nonEmpty(summaryMemo.of(query, driver, systems, dialects, func(query, driver Text, systems, dialects Texts) string {
+		return summaryOf(query, traitsOf(driver, systems, dialects))
+	}))
 }
 
 // DBStatus is `db_status`: db.response.status_code, the database's own code, or its number of the error, of which 0 is

@@ -2,6 +2,7 @@ package gotaprt
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -47,11 +48,16 @@ func appendBytes(to []byte, field int, value []byte) []byte {
 	return append(binary.AppendUvarint(appendTag(to, field, bytesType), uint64(len(value))), value...)
 }
 
-// appendText writes a string, which has to be UTF-8: collectors refuse the whole request otherwise.
-func appendText(to []byte, field int, value string) []byte {
-	if !utf8.ValidString(value) {
-		value = strings.ToValidUTF8(value, "\uFFFD")
+// toUTF8 makes a text UTF-8, which all have to be: collectors refuse the whole request otherwise.
+func toUTF8(text string) string {
+	if utf8.ValidString(text) {
+		return text
 	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+func appendText(to []byte, field int, value string) []byte {
+	value = toUTF8(value)
 	return append(binary.AppendUvarint(appendTag(to, field, bytesType), uint64(len(value))), value...)
 }
 
@@ -61,8 +67,8 @@ type encoder struct {
 	scopes   []scoped
 	span     []byte
 	part     []byte
-	value    []byte
-	epoch    int64 // when `began` was, in nanoseconds since 1970, by the clock as it is now set
+	whole    []byte // the last request
+	epoch    int64  // when `began` was, in nanoseconds since 1970, by the clock as it is now set
 }
 
 // scoped is a ScopeSpans or ScopeMetrics: what one library's instrumentation has made.
@@ -75,7 +81,7 @@ func newEncoder(resource []attribute) encoder {
 	var e encoder
 	var attributes []byte
 	for i := range resource {
-		attributes = e.appendAttribute(attributes, 1, &resource[i])
+		attributes = appendAttribute(attributes, 1, &resource[i])
 	}
 	e.resource = appendBytes(nil, 1, attributes)
 	return e
@@ -112,18 +118,28 @@ func (e *encoder) within(scopes []scoped, library string, message []byte) []scop
 	return scopes
 }
 
-// enclosed gives the request: one resource with these scopes.
+// enclosed gives the request: one resource with these scopes. It lies in a buffer that the next one is made in.
 func (e *encoder) enclosed(scopes []scoped) []byte {
 	size := len(e.resource)
 	for i := range scopes {
-		size += len(scopes[i].message) + 16
+		size += sizeOfBytes(2, len(scopes[i].message))
 	}
-	inner := append(make([]byte, 0, size), e.resource...)
+	to := binary.AppendUvarint(appendTag(e.whole[:0], 1, bytesType), uint64(size))
+	to = append(to, e.resource...)
 	for i := range scopes {
-		inner = appendBytes(inner, 2, scopes[i].message)
+		to = appendBytes(to, 2, scopes[i].message)
 	}
-	return appendBytes(make([]byte, 0, len(inner)+16), 1, inner)
+	e.whole = to
+	return to
 }
+
+// sizeOfBytes is how long appendBytes makes a field of so many bytes.
+func sizeOfBytes(field, length int) int {
+	return sizeOfVarint(uint64(field<<3)) + sizeOfVarint(uint64(length)) + length
+}
+
+// sizeOfVarint is how long a number is: seven bits a byte, and one byte for 0.
+func sizeOfVarint(number uint64) int { return (bits.Len64(number|1) + 6) / 7 }
 
 // request gives an ExportTraceServiceRequest of finished spans.
 func (e *encoder) request(records []*record) []byte {
@@ -150,7 +166,7 @@ func (e *encoder) encodeSpan(r *record) {
 	to = appendFixed64(to, 7, uint64(e.epoch+int64(r.start)))
 	to = appendFixed64(to, 8, uint64(e.epoch+int64(r.end)))
 	for i := range r.attributes {
-		to = e.appendAttribute(to, 9, &r.attributes[i])
+		to = appendAttribute(to, 9, &r.attributes[i])
 	}
 	if r.lost > 0 {
 		to = appendVarint(to, 10, uint64(r.lost))
@@ -187,20 +203,31 @@ func spanFlags(sampled, remote bool) uint32 {
 	return flags
 }
 
-// appendAttribute writes a KeyValue.
-func (e *encoder) appendAttribute(to []byte, field int, one *attribute) []byte {
-	value := e.value[:0]
+// appendAttribute writes a KeyValue. Lengths are computed before what they are of is written: of all that a span holds,
+// attributes are most.
+func appendAttribute(to []byte, field int, one *attribute) []byte {
+	key, text, value := toUTF8(one.key), "", 0
 	switch one.kind {
 	case textKind:
-		value = appendText(value, 1, one.text)
-	case boolKind:
-		value = appendVarint(value, 2, one.number)
-	case intKind:
-		value = appendVarint(value, 3, one.number)
+		text = toUTF8(one.text)
+		value = sizeOfBytes(1, len(text))
+	case boolKind, intKind:
+		value = 1 + sizeOfVarint(one.number)
 	case floatKind:
-		value = appendFixed64(value, 4, one.number)
+		value = 1 + 8
 	}
-	e.value = value
-	e.part = appendBytes(appendText(e.part[:0], 1, one.key), 2, value)
-	return appendBytes(to, field, e.part)
+	to = binary.AppendUvarint(appendTag(to, field, bytesType), uint64(sizeOfBytes(1, len(key))+sizeOfBytes(2, value)))
+	to = append(binary.AppendUvarint(appendTag(to, 1, bytesType), uint64(len(key))), key...)
+	to = binary.AppendUvarint(appendTag(to, 2, bytesType), uint64(value))
+	switch one.kind {
+	case textKind:
+		to = append(binary.AppendUvarint(appendTag(to, 1, bytesType), uint64(len(text))), text...)
+	case boolKind:
+		to = appendVarint(to, 2, one.number)
+	case intKind:
+		to = appendVarint(to, 3, one.number)
+	case floatKind:
+		to = appendFixed64(to, 4, one.number)
+	}
+	return to
 }

@@ -108,12 +108,12 @@ func (h *histogram) currentKeys() []string {
 // point appends to a HistogramDataPoint what is this point's own.
 func (e *encoder) point(to []byte, p *point, keys []string, counted *sums, buckets int) []byte {
 	if p.values == nil {
-		to = e.appendAttribute(to, 9, &attribute{key: overflowKey, number: 1, kind: boolKind})
+		to = appendAttribute(to, 9, &attribute{key: overflowKey, number: 1, kind: boolKind})
 	}
 	for i := range p.values {
 		if p.values[i].kind != noValue {
 			one := p.values[i].attribute(keys[i])
-			to = e.appendAttribute(to, 9, &one)
+			to = appendAttribute(to, 9, &one)
 		}
 	}
 	to = appendFixed64(to, 4, counted.count)

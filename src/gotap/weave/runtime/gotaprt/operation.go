@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 )
@@ -287,7 +288,24 @@ func (c *Class) spanName(values []Value) string {
 		}
 		name = append(name, shown...)
 	}
-	return string(bytes.TrimSpace(name))
+	return keptName(bytes.TrimSpace(name))
+}
+
+// names has some of the names that spans got: those of a program are few.
+var names [64]atomic.Pointer[string]
+
+// keptName gives a name as a string, the one that an earlier span has if it has the same.
+func keptName(name []byte) string {
+	if len(name) == 0 {
+		return ""
+	}
+	place := &names[(len(name)+int(name[len(name)-1])+3*int(name[len(name)/2]))%len(names)]
+	if known := place.Load(); known != nil && *known == string(name) {
+		return *known
+	}
+	made := string(name)
+	place.Store(&made)
+	return made
 }
 
 func (p *Part) shown(values []Value) (shown string) {

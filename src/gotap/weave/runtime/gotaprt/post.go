@@ -21,6 +21,8 @@ type poster struct {
 	conn       stream
 	reader     *bufio.Reader
 	compressor *gzip.Writer
+	compressed bytes.Buffer
+	message    []byte // the last one that was sent
 	noun       string // what is sent, in messages
 }
 
@@ -116,8 +118,9 @@ func (p *poster) exchange(body []byte, deadline time.Time) (answer answer, err e
 	if err = p.conn.SetDeadline(deadline); err != nil {
 		return answer, err
 	}
-	message := append([]byte(p.head+strconv.Itoa(len(body))+"\r\n\r\n"), body...)
-	if _, err = p.conn.Write(message); err != nil {
+	p.message = strconv.AppendInt(append(p.message[:0], p.head...), int64(len(body)), 10)
+	p.message = append(append(p.message, "\r\n\r\n"...), body...)
+	if _, err = p.conn.Write(p.message); err != nil {
 		// A server that does not want the whole request may have said so before it closed the connection.
 		if answer, early := readAnswer(p.reader); early == nil {
 			answer.keep = false
@@ -153,20 +156,20 @@ func (p *poster) close() {
 	}
 }
 
-// encoded gives the body as it is to be posted.
+// encoded gives the body as it is to be posted, in a buffer that the next one is made in.
 func (p *poster) encoded(body []byte) []byte {
 	if !p.settings.gzip {
 		return body
 	}
-	var to bytes.Buffer
+	p.compressed.Reset()
 	if p.compressor == nil {
-		p.compressor, _ = gzip.NewWriterLevel(&to, gzip.BestSpeed)
+		p.compressor, _ = gzip.NewWriterLevel(&p.compressed, gzip.BestSpeed)
 	} else {
-		p.compressor.Reset(&to)
+		p.compressor.Reset(&p.compressed)
 	}
 	p.compressor.Write(body)
 	p.compressor.Close()
-	return to.Bytes()
+	return p.compressed.Bytes()
 }
 
 // rejectedOf reads partial_success of an answer: rejected_spans or rejected_data_points; 0 where there is none.
