@@ -38,7 +38,7 @@ SUITES = (
     Suite("testing/synctest", ("testing/synctest", "internal/synctest")),
     Suite("chi", ("./...",), "github.com/go-chi/chi/v5@v5.2.3"),
     # One of its tests uploads to `/`, which changes the mode of that if root runs it.
-    Suite("gin", ("./...",), "github.com/gin-gonic/gin@v1.11.0", 
+    Suite("gin", ("./...",), "github.com/gin-gonic/gin@v1.11.0",
           ("-skip=^TestSaveUploadedCreateFailed$",)),
     Suite("echo", ("./...",), "github.com/labstack/echo/v4@v4.13.4"),
     Suite("gorilla/mux", ("./...",), "github.com/gorilla/mux@v1.8.1"),
