@@ -174,7 +174,10 @@ def test_a_second_build_is_the_same_and_plain_ones_are_what_they_were(app: Path)
     assert [path.read_bytes() for path in both(app)] == [plain, woven]
 
 
-WAYS = (["-trimpath"], ["-race"], ["-mod=mod"], ["-mod", "readonly"], ["-buildmode=pie"])
+WAYS = (
+    ["-trimpath"], ["-mod", "readonly"],
+    *(pytest.param(one, marks=pytest.mark.matrix) for one in (["-race"], ["-mod=mod"], ["-buildmode=pie"])),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("flags", WAYS, ids=" ".join)
@@ -208,7 +211,7 @@ def test_modules_that_the_user_replaces_by_others_of_the_cache(app: Path) -> Non
         assert modules_of(programs[0]) == modules_of(programs[1])
 
 
-@pytest.mark.parametrize("version", ["1.22.12", "1.26.8"])
+@pytest.mark.parametrize("version", [pytest.param("1.22.12", marks=pytest.mark.matrix), "1.26.8"])
 def test_workspaces(version: str, tmp_path: Path) -> None:
     """Rules are the main modules'; go.work replaces a module, in a version that no go.mod names."""
     lib = 'package lib\n\nimport _ "github.com/go-chi/chi/v5"\n'
