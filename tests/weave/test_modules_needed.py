@@ -73,7 +73,7 @@ def test_rules_of_modules_that_only_the_tool_file_names(tmp_path: Path) -> None:
     assert tree(app) == before
 
 
-@pytest.mark.parametrize("version", ["1.22.12", "1.26.8"])
+@pytest.mark.parametrize("version", [pytest.param("1.22.12", marks=pytest.mark.matrix), "1.26.8"])
 def test_workspaces(version: str, tmp_path: Path) -> None:
     top = module(tmp_path / "top", {
         **{f"app/{name}": text.replace("go 1.21", "go 1.22") for name, text in FILES.items()},
