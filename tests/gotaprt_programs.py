@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 
 from gobuild import NEWEST
-from gotap.weave.goroot import shadow_goroot
+from gotap.weave.goroot import go_command, shadow_goroot
 from gotap.weave.runtime import additions
 from gotap.weave.toolchain import find_toolchain
 from otlp_server import Collector
@@ -48,7 +48,7 @@ def build(go: str, folder: Path, *flags: str, tls: bool = False, main: str = "pr
         if tls:
             (folder / "tls.go").write_text('package main\n\nimport _ "crypto/tls"\n')
         environment = {**os.environ, "GOROOT": str(root), "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"}
-        words = [root / "bin" / "go", "build", *flags, "-o", program, "."]
+        words = [go_command(root), "build", *flags, "-o", program, "."]
         done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return program

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gobuild import NEWEST
-from gotap.weave.goroot import shadow_goroot
+from gotap.weave.goroot import go_command, shadow_goroot
 from gotap.weave.toolchain import Toolchain, find_toolchain
 
 PROGRAM = """package main
@@ -62,10 +62,10 @@ def test_a_program_tells_nothing_of_the_tree(toolchain: Toolchain, app: Path) ->
     """Neither in its bytes nor when it panics; and the cache that both share is not spoilt."""
     before = build(toolchain.go, app, "before").read_bytes()
     root = shadow_goroot(toolchain, {"src/gotapextra/extra.go": EXTRA})
-    both = [build(go, app, "same", "-ldflags=-buildid=").read_bytes() for go in (toolchain.go, root / "bin" / "go")]
+    both = [build(go, app, "same", "-ldflags=-buildid=").read_bytes() for go in (toolchain.go, go_command(root))]
     assert both[0] == both[1], "but for the build id, in which the go command has GOROOT"
     (app / "extra.go").write_text('package main\n\nimport "gotapextra"\n\nfunc init() { println(gotapextra.Say()) }\n')
-    program = build(root / "bin" / "go", app, "other", "-a")
+    program = build(go_command(root), app, "other", "-a")
     assert str(root).encode() not in program.read_bytes()
     lines = said(program).splitlines()
     assert lines[0] == "from the extra package"
@@ -81,7 +81,7 @@ def test_changed_files_of_the_standard_library(toolchain: Toolchain, app: Path) 
     changed = changed.replace(b'errors.New("strings: negative Repeat count")', b'errors.New("woven")')
     assert changed != source
     root = shadow_goroot(toolchain, {name: changed})
-    assert "panic: woven" in said(build(root / "bin" / "go", app, "woven"))
+    assert "panic: woven" in said(build(go_command(root), app, "woven"))
     assert "negative Repeat count" in said(build(toolchain.go, app, "plain"))
 
 

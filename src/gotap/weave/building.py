@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from gotap.weave import covering
 from gotap.weave.arguments import CommandLine, split_goflags
 from gotap.weave.edits import named
+from gotap.weave.goroot import go_command
 from gotap.weave.modules import changes_modules
 from gotap.weave.overlay import overlay
 from gotap.weave.plan import Plan
@@ -34,7 +35,7 @@ def command(plan: Plan, words: Sequence[str], line: CommandLine) -> tuple[list[s
             head.insert(0, "-mod=readonly")  # go.mod has all that it is to have, and what an overlay has is not written
         if _covers(plan, line):
             environment |= covering.kept({one.path: one.edits for one in plan.files if one.edits and not one.standard})
-    return [str(plan.goroot / "bin" / "go"), words[0], *directory, *head, *rest], environment
+    return [str(go_command(plan.goroot)), words[0], *directory, *head, *rest], environment
 
 
 def _covers(plan: Plan, line: CommandLine) -> bool:

@@ -21,7 +21,16 @@ from gotap.weave.linking import link_command
 from gotap.weave.modcache import module_cache
 from gotap.weave.toolchain import Toolchain
 
-_FORMAT = "3"
+_FORMAT = "4"
+
+#: The tree's go command. `go` is the user's: tests and programs find it on their PATH, where the go command puts the
+#: bin folder of its GOROOT first, and what they build is as plain as it is without gotap.
+_COMMAND = "gotap-go"
+
+
+def go_command(goroot: Path) -> Path:
+    """Of a shadow GOROOT. What it is called does not matter to it: it looks where it lies (cfg.findGOROOT)."""
+    return goroot / "bin" / _COMMAND
 
 
 def shadow_goroot(toolchain: Toolchain, changed: Mapping[str, bytes]) -> Path:
@@ -62,9 +71,7 @@ def _mirror(fresh: Path, goroot: Path, at: Path, above: set[Path], real: set[Pat
 def _own_commands(fresh: Path, goroot: Path, platform: str, cache: str) -> None:
     """The go command, and a linker that knows the GOROOT and the modules that programs are to name."""
     _real_folder(fresh / "bin", goroot / "bin")
-    go = fresh / "bin" / "go"
-    go.unlink()
-    shutil.copy2(goroot / "bin" / "go", go)
+    shutil.copy2(goroot / "bin" / "go", go_command(fresh))
     tools = goroot / "pkg" / "tool" / platform
     _real_folder(fresh / "pkg", goroot / "pkg")
     _real_folder(fresh / "pkg" / "tool", goroot / "pkg" / "tool")

@@ -17,7 +17,7 @@ from gotap.weave.cache import cache_folder, digest, made
 from gotap.weave.catalogue.compiling import FILE, chosen_libraries
 from gotap.weave.edits import Edit, apply
 from gotap.weave.errors import NotComposable, RuleError
-from gotap.weave.goroot import shadow_goroot
+from gotap.weave.goroot import go_command, shadow_goroot
 from gotap.weave.helper.protocol import Answer, Match, Unmatched
 from gotap.weave.listing import Package, list_closure
 from gotap.weave.modcache import is_cached
@@ -121,7 +121,7 @@ def _told_apart(aspects: Iterable[Aspect]) -> Iterator[Aspect]:
 def _runtime_closure(toolchain: Toolchain, base: Path, line: CommandLine, directory: str) -> set[str]:
     """The injected runtime and all that it imports: what ordinary rules do not touch. It follows from the tree and from
     what decides about files of the standard library."""
-    shadow = Toolchain(str(base / "bin" / "go"), toolchain.variables)
+    shadow = Toolchain(str(go_command(base)), toolchain.variables)
     tags = line.value("tags") or ""
     decisive = [toolchain.variables[name] for name in ("GOOS", "GOARCH", "CGO_ENABLED", "GOEXPERIMENT", "GOFLAGS")]
 
