@@ -17,9 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gotap import __version__
-from gotap.probe.catalogue import Library
 from gotap.weave.cache import cache_folder, digest, made
-from gotap.weave.catalogue.compiling import Compiled, compile_catalogue
+from gotap.weave.catalogue.compiled import Compiled, compiled
 from gotap.weave.errors import RuleError
 from gotap.weave.helper.helper import Helper
 from gotap.weave.helper.protocol import Answer, PackageFacts, Question, Reply, Request
@@ -46,9 +45,8 @@ def ask(
     packages: Sequence[Package],
     rules: Rules,
     inner: Collection[str],
-    libraries: Sequence[Library],
 ) -> Asked:
-    """What rules and the catalogue's libraries change in packages. `inner`: import paths that only rules for them may
+    """What rules and the catalogue change in packages. `inner`: import paths that only rules for them may
     touch. Raises RuleError, HelperFailed, HelperNotBuilt, CacheError."""
     variants = {one.for_test for one in packages if one.for_test}
     known = [one for one in packages if not one.is_test_main]
@@ -64,11 +62,11 @@ def ask(
         needed = [one for one in known if parts_of[one.import_path] <= number]
         request = _request(toolchain, needed, targets, rules, inner)
         identities = list(_identities(needed, toolchain))
-        compiled = _compiled(helper, request, targets, libraries, identities)
-        request = replace(request, aspects=(*rules.aspects, *compiled.aspects))
+        woven = _catalogue(helper, request, targets, identities)
+        request = replace(request, aspects=(*rules.aspects, *woven.aspects))
         parts.append(_answer(helper, request, identities))
-        sources |= compiled.sources
-        aspects += compiled.aspects
+        sources |= woven.sources
+        aspects += woven.aspects
     answer = _together(parts)
     if answer.errors:
         raise _wrong(answer)
@@ -81,22 +79,19 @@ def ask(
     )
 
 
-def _compiled(
-    helper: Helper,
-    request: Request,
-    targets: Sequence[Package],
-    libraries: Sequence[Library],
-    identities: Collection[str],
+def _catalogue(
+    helper: Helper, request: Request, targets: Sequence[Package], identities: Collection[str]
 ) -> Compiled:
     """The catalogue in these packages."""
     allowed = {one.path: one.import_path for one in targets if one.import_path not in request.internal}
     names = {one.import_path: one.name for one in targets}
 
     def replies(asked: Sequence[Question]) -> Sequence[Reply]:
-        question = replace(request, targets=(), internal=(), aspects=(), questions=asked)
-        return _answer(helper, question, identities).replies
+        return _answer(helper, replace(plain, questions=asked), identities).replies
 
-    return compile_catalogue(libraries, names, allowed, replies)
+    plain = replace(request, targets=(), internal=(), aspects=())
+    known: list[str | bytes] = [str(helper.program), msgspec.json.encode(plain), *identities]
+    return compiled(names, allowed, known, replies)
 
 
 def _is_weavable(package: Package) -> bool:

@@ -14,7 +14,7 @@ from gotap.weave import needs
 from gotap.weave.arguments import CommandLine, split_goflags
 from gotap.weave.asking import Asked, ask
 from gotap.weave.cache import cache_folder, digest, made
-from gotap.weave.catalogue.compiling import FILE, chosen_libraries
+from gotap.weave.catalogue import FILE
 from gotap.weave.edits import Edit, apply
 from gotap.weave.errors import NotComposable, RuleError
 from gotap.weave.goroot import go_command, shadow_goroot
@@ -73,7 +73,7 @@ def plan(line: CommandLine, directory: str) -> Plan:
     asked, packages = needs.settle(
         requirements,
         inner,
-        lambda some: ask(toolchain, some, own, inner, chosen_libraries()),
+        lambda some: ask(toolchain, some, own, inner),
         lambda found: found.answer if _serves(found.answer, own) else None,
     )
     answer = asked.answer

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gotap.weave.cache import cache_folder, digest, made
 from gotap.weave.rules.errors import MissingRules
-from gotap.weave.rules.model import Aspect
-from gotap.weave.rules.reading import Extension, read_rules
-from gotap.weave.rules.spans import span_aspects
+from gotap.weave.rules.model import Aspect, decode, encode
 from gotap.weave.rules.toolfile import NAMES as TOOL_FILES
 from gotap.weave.rules.toolfile import ToolImport, read_tool_file
+
+if TYPE_CHECKING:
+    from gotap.weave.rules.reading import Extension
 
 RULE_FILES = ("gotap.yaml", "orchestrion.yml")
 
@@ -47,10 +51,20 @@ def discover(folder: str, locate: Locate) -> Rules:
 
 
 def own_rules() -> Rules:
-    """What gotap weaves into every program, in the same vocabulary."""
+    """What gotap weaves into every program, in the same vocabulary. What reading them comes to is kept: it takes long.
+    Raises CacheError."""
     files = [os.path.join(_ASPECTS, name) for name in sorted(os.listdir(_ASPECTS)) if name.endswith(".yaml")]
-    aspects = (replace(aspect, own=True) for file in files for aspect in read_rules(file).aspects)
-    return Rules(tuple(aspects), tuple(files), ())
+
+    def fill(fresh: Path) -> None:
+        from gotap.weave.rules.reading import read_rules
+
+        aspects = [replace(aspect, own=True) for file in files for aspect in read_rules(file).aspects]
+        (fresh / "aspects.json").write_bytes(encode(aspects))
+
+    readers = [str(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    known = digest(*files, *(Path(name).read_bytes() for name in (*files, *readers)))
+    folder = made(cache_folder() / "rules" / known[:32], fill)
+    return Rules(decode((folder / "aspects.json").read_bytes()), tuple(files), ())
 
 
 class _Search:
@@ -87,6 +101,9 @@ class _Search:
     def rule_file(self, path: str) -> None:
         if not self.first_visit(path):
             return
+        from gotap.weave.rules.reading import read_rules  # with a YAML parser, which most builds do without
+        from gotap.weave.rules.spans import span_aspects
+
         rules = read_rules(path)
         for extension in rules.extends:
             self.extension(extension)
