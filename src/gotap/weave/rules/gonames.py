@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from gotap.weave.rules.errors import InvalidGoName
-from gotap.weave.rules.nodes import Node
+
+if TYPE_CHECKING:
+    from gotap.weave.rules.nodes import Node  # with a YAML parser, which most builds do without
 
 _KEYWORDS = frozenset(
     ["break", "case", "chan", "const", "continue", "default", "defer", "else", "fallthrough", "for", "func", "go",
