@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gotap.weave.goroot import shadow_goroot
+from gotap.weave.goroot import go_command, shadow_goroot
 from gotap.weave.helper.protocol import Answer
 from helpercases import Module, apply, by_file, module
 
@@ -127,7 +127,7 @@ def changed(app: Module, answer: Answer) -> dict[str, bytes]:
 
 
 def build_and_run(app: Module, folder: Path, files: dict[str, bytes]) -> str:
-    go = shadow_goroot(app.toolchain, files) / "bin" / "go"
+    go = go_command(shadow_goroot(app.toolchain, files))
     program = folder / "program"
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
     words = [go, "build", "-o", program, "."]
