@@ -95,14 +95,6 @@ FILES = {"go.mod": GO_MOD, "go.sum": GO_SUM, "main.go": MAIN, "gotap.yaml": RULE
 SAID = "woven Split\nwoven Unmarshal\nwoven Method\n"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("GOTAP_CACHE", str(tmp_path_factory.mktemp("gotap cache")))
-    yield
-    patch.undo()
-
-
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     return module(tmp_path / "app", FILES)

@@ -37,14 +37,6 @@ RULES = """aspects:
 FILES = {"go.mod": GO_MOD, "main.go": MAIN, "gotap.tool.go": TOOLS, "gotap.yaml": RULES}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("GOTAP_CACHE", str(tmp_path_factory.mktemp("gotap cache")))
-    yield
-    patch.undo()
-
-
 @pytest.mark.parametrize("version", ["1.21.13", "1.26.8", *(pytest.param(one, marks=pytest.mark.matrix) for one in
                                      ("1.22.12", "1.23.12", "1.24.13", "1.25.10", "1.27.4"))])  # fmt: skip
 def test_versions_come_from_the_tool_file(version: str, tmp_path: Path) -> None:

@@ -12,14 +12,6 @@ from otlp_server import collector
 from weavecases import SPANS, go, module, run, spans, tree, weave
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("GOTAP_CACHE", str(tmp_path_factory.mktemp("gotap cache ä")))
-    yield
-    patch.undo()
-
-
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     """A path with a space and letters of another alphabet."""
