@@ -112,3 +112,16 @@ def test_a_guard_is_asked(tmp_path: Path) -> None:
     done = go(app, "build", "-o", "program", ".")
     assert done.code == 0, done.err
     assert run(app / "program").out.splitlines() == ["no shadow", "<nil>", "<nil>", "no --refused", "<nil>"]
+
+
+def test_why_a_pattern_matches_nothing(tmp_path: Path) -> None:
+    patterns = ["example.com/app/shop.(*Shop).Oder", "example.com/ap.Help", "example.com/app/shop.(Shop).*"]
+    rules = "spans:\n" + "".join(f'  - "{one}"\n' for one in patterns)
+    app = module(tmp_path / "app", {"main.go": SHOP, "shop/shop.go": PACKAGE, "gotap.yaml": rules})
+    lines = weave(app, "--list", ".").out.splitlines()
+    said = {line: lines[number + 1] for number, line in enumerate(lines) if line.startswith("spans: ")}
+    assert list(said.values()) == [
+        '  nowhere: no file holds "Oder"',
+        "  nowhere: no package of the build that may be changed is called example.com/ap",
+        "  nowhere: nothing in package example.com/app/shop matches, though its imports and names would allow it",
+    ]

@@ -65,17 +65,38 @@ func compileSymbolPattern(pattern string) functionOption {
 	quoted := regexp.QuoteMeta(strings.ReplaceAll(pattern, "(*", "(\x00"))
 	quoted = strings.ReplaceAll(strings.ReplaceAll(quoted, `\*`, ".*"), "\x00", `\*`)
 	expression := regexp.MustCompile("^" + quoted + "$")
-	return functionOption{holds: func(at place) bool {
-		declaration, ok := at.node.(*ast.FuncDecl)
-		if !ok || declaration.Body == nil {
-			return false
-		}
-		path := at.file.target.path
-		if at.file.target.Name == "main" {
-			path = "main"
-		}
-		return expression.MatchString(path + "." + declaredName(declaration))
-	}}
+	slash := strings.LastIndexByte(pattern, '/') + 1
+	path, name := pattern, pattern[strings.LastIndexByte(pattern, '.')+1:]
+	if dot := strings.IndexByte(pattern[slash:], '.'); dot >= 0 {
+		path = pattern[:slash+dot]
+	}
+	return functionOption{
+		inPackage: func(t *target) verdict {
+			if !strings.Contains(path, "*") && path != t.symbolPath() {
+				return refuse("no package of the build that may be changed is called " + path)
+			}
+			return verdict{tri: unknown}
+		},
+		inFile: func(f *file) verdict {
+			if strings.Contains(name, "*") {
+				return verdict{tri: unknown}
+			}
+			return f.mayHold(name)
+		},
+		holds: func(at place) bool {
+			declaration, ok := at.node.(*ast.FuncDecl)
+			return ok && declaration.Body != nil &&
+				expression.MatchString(at.file.target.symbolPath()+"."+declaredName(declaration))
+		},
+	}
+}
+
+// symbolPath is the package as the symbol table has it.
+func (t *target) symbolPath() string {
+	if t.Name == "main" {
+		return "main"
+	}
+	return t.path
 }
 
 func compileReceiver(text string) (functionOption, error) {
