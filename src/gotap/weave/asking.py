@@ -89,8 +89,10 @@ def _catalogue(
     def replies(asked: Sequence[Question]) -> Sequence[Reply]:
         return _answer(helper, replace(plain, questions=asked), identities).replies
 
+    def known() -> Sequence[str | bytes]:
+        return [str(helper.program), msgspec.json.encode(plain), *identities]
+
     plain = replace(request, targets=(), internal=(), aspects=())
-    known: list[str | bytes] = [str(helper.program), msgspec.json.encode(plain), *identities]
     return compiled(names, allowed, known, replies)
 
 

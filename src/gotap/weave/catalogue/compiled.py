@@ -33,11 +33,12 @@ class _Touched(Struct, frozen=True):
 
 
 def compiled(
-    names: Mapping[str, str], packages: Mapping[str, str], known: Sequence[str | bytes],
+    names: Mapping[str, str], packages: Mapping[str, str], known: Callable[[], Sequence[str | bytes]],
     ask: Callable[[Sequence[Question]], Sequence[Reply]],
 ) -> Compiled:  # fmt: skip
     """The catalogue for packages that may be changed: import path → as `go list` has it (`packages`), and that → the
-    package's name (`names`). `known`: what decides the answers of `ask`. Raises RuleError, CacheError."""
+    package's name (`names`). `known`: what decides the answers of `ask`, which is much to make. Raises RuleError,
+    CacheError."""
     wanted = os.environ.get(VARIABLE)
     if wanted is None and not (packages.keys() & _touched()):
         return Compiled((), {})
@@ -48,7 +49,7 @@ def compiled(
         made_now = compile_catalogue(chosen_libraries(), names, packages, ask)
         (fresh / _FILE).write_bytes(msgspec.json.encode(made_now))
 
-    key = digest(_version(), "all" if wanted is None else f"only {wanted}", *known, *sorted(packages.values()))
+    key = digest(_version(), "all" if wanted is None else f"only {wanted}", *known(), *sorted(packages.values()))
     folder = made(cache_folder() / "catalogue" / key[:32], fill)
     return msgspec.json.decode((folder / _FILE).read_bytes(), type=Compiled)
 
@@ -69,6 +70,8 @@ def _touched() -> frozenset[str]:
 
 @cache
 def _version() -> str:
-    """Of the catalogue, and of what compiles it."""
+    """Of the catalogue, of what reads it, and of what compiles it."""
     here = Path(__file__).parent
-    return digest(edition(), *(path.read_bytes() for path in sorted(here.glob("*.py"))))
+    readers = (here.parents[1] / "probe").glob("*.py")
+    files = (*here.glob("*.py"), *(here.parent / "runtime").glob("*.py"), *readers)
+    return digest(edition(), *(path.read_bytes() for path in sorted(files)))
