@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Proto
 
 import gobuild
@@ -77,6 +78,6 @@ def _shown(
     return name, kind, text, failed, parent
 
 
-def _value(value: object) -> object:
-    which = value.WhichOneof("value")  # type: ignore[attr-defined]
-    return getattr(value, which)
+def _value(value: AnyValue) -> object:
+    which = value.WhichOneof("value")
+    return getattr(value, which) if which is not None else None

@@ -314,14 +314,6 @@ RELEASES = ("1.21.13", "1.26.8", *(pytest.param(one, marks=pytest.mark.matrix) f
             ("1.22.12", "1.23.12", "1.24.13", "1.25.10", "1.27.4")))  # fmt: skip
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("GOTAP_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
-
-
 def built(app: Path, release: str, *, woven: bool) -> Path:
     program = app.parent / f"woven{woven}"
     done = go(app, "build", "-o", str(program), ".", woven=woven, GOTOOLCHAIN=f"go{release}")

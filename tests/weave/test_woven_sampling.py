@@ -56,7 +56,7 @@ func outer() {
 	go func() {
 		go func() {
 			defer wait.Done()
-			inner(context.TODO())
+			inner(context.Background())
 		}()
 	}()
 	wait.Wait()
@@ -107,14 +107,6 @@ BEGUN = {"outer": 500, "falls": 500, "starts": 50, "late": 500, "empty": 50}
 
 RELEASES = ("1.21.13", "1.26.8", *(pytest.param(one, marks=pytest.mark.matrix) for one in
             ("1.22.12", "1.23.12", "1.24.13", "1.25.10", "1.27.4")))  # fmt: skip
-
-
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> object:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("GOTAP_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
 
 
 @pytest.fixture(scope="module", params=RELEASES)

@@ -5,7 +5,6 @@ The first program does what its argument says, and sends what happened to a coll
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -210,16 +209,8 @@ func init() {
 }
 """
 
-@pytest.fixture(autouse=True, scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("GOTAP_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield
-    patch.undo()
-
-
 @pytest.fixture(scope="module", params=RELEASES)
-def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: None) -> Path:
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("app")
     module(folder, {"main.go": MAIN, "pull.go": PULL})
     done = go(folder, "build", "-o", "app", ".", GOTOOLCHAIN=f"go{request.param}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from gotap.probe.catalogue import AnnotateSpec, CaptureSpec, EndSpec, Library, Operation
+from gotap.probe.catalogue import AnnotateSpec, BeginSpec, CaptureSpec, EndSpec, InjectSpec, Library, Operation
 from gotap.weave.catalogue.attributes import Finish, column_field
 from gotap.weave.catalogue.expressions import PANICKED, go_text
 from gotap.weave.catalogue.questions import identifier, noted, return_of, value
@@ -64,10 +64,8 @@ class Writer:
         self.imports |= {alias: path for alias, path in found.imports.items() if alias not in self.imports}
         return found
 
-    def here(self, specs: Sequence[object]) -> Iterator[int]:
-        for number, spec in enumerate(specs):
-            if spec.place.function.package == self.package:  # type: ignore[attr-defined]
-                yield number
+    def here(self, specs: Sequence[BeginSpec | AnnotateSpec | EndSpec | InjectSpec]) -> Iterator[int]:
+        return (number for number, spec in enumerate(specs) if spec.place.function.package == self.package)
 
     def begins(self) -> list[int]:
         return [number for number in self.here(self.operation.begins) if self.reply("begin", number) is not None]
