@@ -17,7 +17,7 @@ func (c *Class) End(place int, panicked any) {
 		return
 	}
 	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.load() {
-		if op := s.operation.load(); op != nil && op.class.Name == c.Name && op.class.Library == c.Library {
+		if op := s.operation.load(); op != nil && op.class.is(c) {
 			if op.class.At != nil {
 				op.lock.Lock()
 				op.class.At(op, place, panicked)

@@ -128,12 +128,17 @@ func (c *Class) isOpen(s *Span, subject unsafe.Pointer) bool {
 	}
 	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.load() {
 		op := s.operation.load()
-		if op != nil && (op.class == c || op.class.Name == c.Name && op.class.Library == c.Library) &&
+		if op != nil && op.class.is(c) &&
 			(subject == nil || op.subject == subject) {
 			return true
 		}
 	}
 	return false
+}
+
+// is tells whether two classes are of one operation of the catalogue, be it in two packages.
+func (c *Class) is(other *Class) bool {
+	return c == other || c.Name == other.Name && c.Library == other.Library
 }
 
 // Open gives the innermost operation of this very class that this very goroutine has begun and that has not ended; nil
@@ -157,7 +162,7 @@ func (c *Class) Open() *Operation {
 func (c *Class) Annotate() *Operation {
 	for s := current(); s != nil; s = s.previous.load() {
 		op := s.operation.load()
-		if op == nil || op.class.Name != c.Name || op.class.Library != c.Library {
+		if op == nil || !op.class.is(c) {
 			continue
 		}
 		op.lock.Lock()
