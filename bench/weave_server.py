@@ -91,11 +91,19 @@ def _request(target: Service, path: str, load: Load, seconds: float) -> float:
 
 def _arrived(address: str, target: Service, load: Load) -> float:
     """Spans that the receiver gets for a request."""
-    time.sleep(6)  # for the rest of what was sent before: OTEL_BSP_SCHEDULE_DELAY is 5 s
-    before = _count(address)
+    before = _settled(address)
     done = load.run(target.url("/hello"), 1)
-    time.sleep(6)
-    return (_count(address) - before) / done.requests
+    return (_settled(address) - before) / done.requests
+
+
+def _settled(address: str) -> int:
+    """The count once it has stood still for longer than a span waits for others: OTEL_BSP_SCHEDULE_DELAY is 5 s."""
+    count, since = _count(address), time.monotonic()
+    while time.monotonic() - since < 6:
+        time.sleep(0.2)
+        if (now := _count(address)) != count:
+            count, since = now, time.monotonic()
+    return count
 
 
 def _count(address: str) -> int:
