@@ -7,6 +7,8 @@ first build, which is told, too. CPU time of the command and all its children.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.measure import Values, alternate
@@ -36,7 +38,10 @@ def build(rounds: int) -> str:
 
 
 def _table(source: Source, every: dict[str, Builder], rounds: int) -> str:
-    cold = alternate({name: lambda one=one: _cold(one).cpu for name, one in every.items()}, rounds)  # type: ignore[misc]
+    def timed(how: Callable[[Builder], float]) -> dict[str, Callable[[], float]]:
+        return {name: partial(how, one) for name, one in every.items()}
+
+    cold = alternate(timed(lambda one: _cold(one).cpu), rounds)
     print(f"  {source.name} cold: {_plainly(cold)}", flush=True)
     number = 0
 
@@ -46,8 +51,8 @@ def _table(source: Source, every: dict[str, Builder], rounds: int) -> str:
         return _warm(one).cpu
 
     quick = max(rounds, 2) * _QUICK
-    warm = alternate({name: lambda one=one: edited(one) for name, one in every.items()}, quick)  # type: ignore[misc]
-    nothing = alternate({name: lambda one=one: _warm(one).cpu for name, one in every.items()}, quick)  # type: ignore[misc]
+    warm = alternate(timed(edited), quick)
+    nothing = alternate(timed(lambda one: _warm(one).cpu), quick)
     for name in every:
         shutil.rmtree(_cache(source, name))
     bounds = {"cold": (MOST_COLD, 0.0), "one file edited": (MOST_EDIT, MOST_EDIT_S), "nothing": (0.0, MOST_NOTHING_S)}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from typing import SupportsIndex
 
 import pytest
 
@@ -155,15 +156,13 @@ def test_hostile_texts_take_linear_time(piece: str) -> None:
     class Counted(str):
         looked = 0
 
-        def __getitem__(self, key: object) -> str:
+        def __getitem__(self, key: SupportsIndex | slice) -> str:
             Counted.looked += 1
-            return super().__getitem__(key)  # type: ignore[index]
+            return super().__getitem__(key)
 
-        def find(self, *arguments: object) -> int:
-            found = super().find(*arguments)  # type: ignore[arg-type]
-            start = arguments[1] if len(arguments) > 1 else 0
-            assert isinstance(start, int)
-            Counted.looked += (len(self) if found < 0 else found) - start
+        def find(self, part: str, start: SupportsIndex | None = 0, end: SupportsIndex | None = None, /) -> int:
+            found = super().find(part, start, end)
+            Counted.looked += (len(self) if found < 0 else found) - (start.__index__() if start is not None else 0)
             return found
 
     def effort(times: int) -> int:
