@@ -16,8 +16,7 @@ from gotap.weave.errors import ListError
 from gotap.weave.toolchain import Toolchain
 
 _FIELDS = (
-    "ImportPath", "Name", "Dir", "GoFiles", "CgoFiles", "TestGoFiles", "XTestGoFiles", "EmbedFiles", "Imports",
-    "ImportMap", "Standard", "ForTest", "DepOnly", "Module", "Match", "Incomplete", "Error", "DepsErrors",
+    "ImportPath", "Name", "Dir", "GoFiles", "CgoFiles", "Imports", "ImportMap", "Standard", "ForTest", "Module",
 )  # fmt: skip
 
 
@@ -38,11 +37,6 @@ class Module(Struct, frozen=True, rename="pascal"):
         return self.main or not self.version
 
 
-class Failure(Struct, frozen=True, rename="pascal"):
-    err: str = ""
-    pos: str = ""
-
-
 class Package(Struct, frozen=True, rename="pascal"):
     """What `go list -json` says of a package (`go help list`). Of a test variant (`p [p.test]`) GoFiles has the files
     of the package with those of its tests; `for_test` names the package.
@@ -53,14 +47,11 @@ class Package(Struct, frozen=True, rename="pascal"):
     dir: str = ""
     go_files: tuple[str, ...] = ()
     cgo_files: tuple[str, ...] = ()
-    embed_files: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     import_map: dict[str, str] = field(default_factory=dict)
     standard: bool = False
     for_test: str = ""
-    dep_only: bool = False
     module: Module | None = None
-    error: Failure | None = None
 
     @property
     def path(self) -> str:

@@ -11,7 +11,8 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from gotap.weave.arguments import CommandLine, split_goflags
-from gotap.weave.listing import Module, Package, list_packages, locate
+from gotap.weave.listed import packages_of
+from gotap.weave.listing import Module, Package, locate
 from gotap.weave.modcache import is_cached
 from gotap.weave.modules import Alternate, changes_modules, go_mod, go_work
 from gotap.weave.overlay import overlay
@@ -30,12 +31,12 @@ class Requirements:
 
     def load(self) -> None:
         """Lists the packages that the command builds. Raises ListError, CacheError."""
-        self.packages = list_packages(self.toolchain, self.line, self.directory, self.flags())
+        self.packages = packages_of(self.toolchain, self.line, self.directory, self.flags())
 
     def load_also(self, paths: Collection[str]) -> Sequence[Package]:
         """Packages by import path, and all that they depend on. Raises ListError, CacheError."""
         line = CommandLine("build", self.line.flags, tuple(sorted(paths)), ())
-        return list_packages(self.toolchain, line, self.directory, self.flags())
+        return packages_of(self.toolchain, line, self.directory, self.flags())
 
     def flags(self) -> list[str]:
         """What makes the go command see the alternate go.mod."""

@@ -19,6 +19,9 @@ FIRST, LAST = (1, 21), (1, 27)
 _NAMES = (
     "GOROOT", "GOVERSION", "GOMOD", "GOWORK", "GOFLAGS", "GOMODCACHE", "GOOS", "GOARCH", "GOTOOLDIR", "CGO_ENABLED",
     "GOENV", "GOEXPERIMENT",
+    # What chooses files of packages besides, or packages themselves (`go help environment`, Go 1.27).
+    "GO111MODULE", "GOPATH", "GOFIPS140", "GO386", "GOAMD64", "GOARM", "GOARM64", "GOMIPS", "GOMIPS64", "GOPPC64",
+    "GORISCV64", "GOWASM",
 )  # fmt: skip
 
 
