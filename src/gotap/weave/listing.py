@@ -16,7 +16,8 @@ from gotap.weave.errors import ListError
 from gotap.weave.toolchain import Toolchain
 
 _FIELDS = (
-    "ImportPath", "Name", "Dir", "GoFiles", "CgoFiles", "Imports", "ImportMap", "Standard", "ForTest", "Module",
+    "ImportPath", "Name", "Dir", "GoFiles", "CgoFiles", "Imports", "ImportMap", "Standard", "ForTest",
+    "DepOnly", "Module",
 )  # fmt: skip
 
 
@@ -51,6 +52,7 @@ class Package(Struct, frozen=True, rename="pascal"):
     import_map: dict[str, str] = field(default_factory=dict)
     standard: bool = False
     for_test: str = ""
+    dep_only: bool = False
     module: Module | None = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from gotap.probe.catalogue import Operation
 from gotap.probe.record import Attribute
@@ -30,6 +30,12 @@ class Finish:
         for attribute in operation.attributes:
             for column, kind in zip(attribute.inputs, go_conversion(attribute.conversion).inputs, strict=False):
                 self.columns.setdefault(column, kind.value)
+
+    @property
+    def measured(self) -> frozenset[str]:
+        """The columns that are wanted of an operation of which no span is recorded."""
+        wanted = self.operation.metric_attributes if self.operation.metric is not None else ()
+        return frozenset(column for one in self.operation.attributes if one.key in wanted for column in one.inputs)
 
     def description(self) -> str:
         """Fields of gotaprt.Class."""
@@ -69,18 +75,58 @@ class Finish:
                 if isinstance(value, tuple):
                     yield f"var {self.prefix}_with_{index}_{name} = gotaprt.Texts{{{', '.join(map(go_text, value))}}}"
 
-    def function(self, first_of_all: Iterable[str]) -> str:
+    def struct(self) -> str:
+        """Fields for the columns: those that decide about the metric's attributes in a struct of their own."""
+        kinds = [(column_field(name).partition(".")[2], kind, name in self.measured)
+                 for name, kind in sorted(self.columns.items())]  # fmt: skip
+        rest = [f"\t{field} gotaprt.{kind}\n" for field, kind, measured in kinds if not measured]
+        own = [f"\t{field} gotaprt.{kind}\n" for field, kind, measured in kinds if measured]
+        if own:
+            rest.insert(0, f"\t{self.prefix}_measured\n")
+        return "".join(rest)
+
+    def recent(self) -> Iterator[str]:
+        """Declarations for operations of which only the duration counts."""
+        if self.measured:
+            fields = "".join(
+                f"\t{column_field(name).partition('.')[2]} gotaprt.{self.columns[name]}\n"
+                for name in sorted(self.measured)
+            )
+            yield f"type {self.prefix}_measured struct {{\n{fields}}}"
+            yield f"var {self.prefix}_recent gotaprt.Recent[{self.prefix}_measured]"
+
+    def like_a_recent_one(self, given_back: Sequence[str]) -> Iterator[str]:
+        if self.measured:
+            yield "gotap_place := uint(0)"
+            yield from (f"gotap_place = 3*gotap_place + {column_field(name)}.Place()" for name in sorted(self.measured))
+            known = f"{self.prefix}_recent.Finish(&gotap_op.Operation, &gotap_op.{self.prefix}_measured, gotap_place)"
+            yield "\n".join([f"if {known} {{", *given_back, "return", "}"])
+
+    def remembered(self) -> Iterator[str]:
+        if self.measured:
+            yield f"if {self.prefix}_recent.Wants(&gotap_op.Operation, gotap_point, gotap_place) {{"
+            yield f"gotap_own := gotap_op.{self.prefix}_measured"
+            for name in sorted(self.measured):
+                if self.columns[name] == "Text":
+                    field = column_field(name).partition(".")[2]
+                    yield f"gotap_own.{field} = gotap_own.{field}.Own()"
+            yield f"{self.prefix}_recent.Remember(gotap_own, gotap_point, gotap_place)\n}}"
+
+    def function(self, first_of_all: Iterable[str], given_back: Sequence[str]) -> str:
         dimensions = set(self.operation.metric_attributes)
         first = [self.assignment(index) for index, key in enumerate(self.keys) if key in dimensions]
         rest = [self.assignment(index) for index, key in enumerate(self.keys) if key not in dimensions]
         return "\n".join([
             f"func {self.prefix}_finish(gotap_op *{self.prefix}_state) {{",
             *first_of_all,
+            *self.like_a_recent_one(given_back),
             f"var gotap_values [{len(self.keys)}]gotaprt.Value",
             "gotap_recording := gotap_op.Recording()",
             "if gotap_recording || gotap_op.Measured() {", *first, "}",
             "if gotap_recording {", *rest, "}",
-            "gotap_op.Finish(gotap_values[:])",
+            f"{'gotap_point := ' if self.measured else ''}gotap_op.Finish(gotap_values[:])",
+            *self.remembered(),
+            *given_back,
             "}",
         ])  # fmt: skip
 

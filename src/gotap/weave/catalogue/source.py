@@ -45,8 +45,8 @@ class Writer:
         yield self.class_variable(bool(begins))
         if begins:
             yield self.state(begins)
-            yield from self.finish.constants()
-            yield self.finish.function(self.foreign_notes())
+            yield from (*self.finish.constants(), *self.finish.recent())
+            yield self.finish.function(self.foreign_notes(), list(self.given_back()))
             yield self.at(begins)
             for number in begins:
                 yield self.begin(number)
@@ -86,14 +86,25 @@ class Writer:
             reply = self.begun(number)
             kept |= {name: one.type for name, one in reply.keep.items() if not one.error}
         fields = [f"\tkeep_{name} {type_text}" for name, type_text in sorted(kept.items())]
-        fields += [
-            f"\t{column_field(name).partition('.')[2]} gotaprt.{kind}"
-            for name, kind in sorted(self.finish.columns.items())
-        ]
         sent = next((one for one in map(self.sent, map(self.begun, begins)) if one is not None), None)
         if sent is not None:
             fields.append(f"\tsent, own {sent.type}")
-        return f"type {self.prefix}_state struct {{\n\tgotaprt.Operation\n" + "\n".join(fields) + "\n}"
+        own = "".join(f"{field}\n" for field in fields)
+        struct = f"type {self.prefix}_state struct {{\n\tgotaprt.Operation\n{self.finish.struct()}{own}}}"
+        return f"{struct}\n\nvar {self.prefix}_states gotap_sync.Pool" if self.reused else struct
+
+    @property
+    def reused(self) -> bool:
+        """Whether memory of operations that have ended serves others: if nobody has it then. An operation that ends at
+        returns of the function that begins it is known there, one that ends elsewhere by its goroutine's span only."""
+        ends = self.operation.ends
+        if all(end.place.results is None for end in ends):
+            return True
+        return all(end.place.results is not None for end in ends) and not self.operation.annotations
+
+    def given_back(self) -> Iterator[str]:
+        if self.reused:
+            yield f"*{_OP} = {self.prefix}_state{{}}\n{self.prefix}_states.Put({_OP})"
 
     def begun(self, number: int) -> Reply:
         return self.replies[identifier(self.operation, "begin", number)]
@@ -108,7 +119,9 @@ class Writer:
     def begin(self, number: int) -> str:
         spec, reply = self.operation.begins[number], self.begun(number)
         values = reply.values
-        lines = ["if !gotaprt.Active() {\n\treturn nil\n}", f"{_OP} := new({self.prefix}_state)"]
+        new = f"new({self.prefix}_state)"
+        made = f"{_OP}, _ := {self.prefix}_states.Get().(*{self.prefix}_state)\nif {_OP} == nil {{\n{_OP} = {new}\n}}"
+        lines = ["if !gotaprt.Active() {\n\treturn nil\n}", made if self.reused else f"{_OP} := {new}"]
         lines += ["var gotap_ctx gotap_context.Context", "var gotap_headers map[string][]string",
                   "var gotap_subject unsafe.Pointer"]  # fmt: skip
         if spec.subject is None and any(end.place.results is not None for end in self.operation.ends):
@@ -126,7 +139,8 @@ class Writer:
             f"{'gotap_next' if carries else '_'}, gotap_ok := {self.prefix}_class.{way}"
             f"(&{_OP}.Operation, gotap_ctx, gotap_headers, gotap_subject)"
         )
-        lines.append("if !gotap_ok {\n\treturn nil\n}")
+        put = f"{self.prefix}_states.Put({_OP})\n" if self.reused else ""
+        lines.append(f"if !gotap_ok {{\n{put}return nil\n}}")
         if own is not None and carries:
             lines.append(_guarded(own, f"if gotap_next != nil {{ {own.value} = gotap_next }}"))
         lines += [_guarded(one, f"{_OP}.keep_{name} = {one.value}") for name, one in sorted(reply.keep.items())
@@ -137,7 +151,14 @@ class Writer:
         head = f"//go:noinline\nfunc {self.prefix}_begin_{number}({parameters}) *{self.prefix}_state"
         return f"{head} {{\n" + "\n".join(lines) + "\n}"
 
-    def captures(self, reply: Reply, role: str, captures: Iterable[CaptureSpec]) -> Iterator[str]:
+    def captures(self, reply: Reply, role: str, captures: Sequence[CaptureSpec]) -> Iterator[str]:
+        """What a histogram wants, and behind a question whether there is a span what only that wants."""
+        measured = self.finish.measured
+        yield from self.columns(reply, role, (one for one in captures if one.column in measured))
+        if rest := list(self.columns(reply, role, (one for one in captures if one.column not in measured))):
+            yield "\n".join([f"if {_OP}.Recording() {{", *rest, "}"])
+
+    def columns(self, reply: Reply, role: str, captures: Iterable[CaptureSpec]) -> Iterator[str]:
         for capture in captures:
             for number, _ in enumerate(capture.choices):
                 found = reply.values[value(role, capture.column, number)]

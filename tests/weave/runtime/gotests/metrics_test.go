@@ -11,15 +11,12 @@ import (
 // emptyMeters makes this test's histograms the only ones.
 func emptyMeters(t testing.TB) {
 	before, beforeCounts, beforeExemplars := meters.histograms, counts, exemplars
-	known := meters.byClass.Load()
 	t.Cleanup(func() {
 		counts, exemplars = beforeCounts, beforeExemplars
 		meters.histograms = before
-		meters.byClass.Store(known)
 	})
 	counts, exemplars = true, true
 	meters.histograms = nil
-	meters.byClass.Store(nil)
 }
 
 func serverClass() *Class {

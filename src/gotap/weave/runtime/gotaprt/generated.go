@@ -18,10 +18,10 @@ func (c *Class) End(place int, panicked any) {
 	}
 	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.load() {
 		if op := s.operation.load(); op != nil && op.class.is(c) {
-			if op.class.At != nil {
-				op.lock.Lock()
-				op.class.At(op, place, panicked)
-				op.lock.Unlock()
+			if at := op.class.At; at != nil {
+				s.capturing.Lock()
+				at(op, place, panicked)
+				s.capturing.Unlock()
 			}
 			return
 		}

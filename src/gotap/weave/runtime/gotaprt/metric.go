@@ -16,14 +16,21 @@ const setLimit = 2000
 func (c *Class) measures() bool { return counts && c.Metric != "" }
 
 // measure counts an operation that took so many seconds. values are those of Class.Attributes; they are not kept.
-// Two classes with the same Library and Metric, of two packages, count as one.
-func (c *Class) measure(op *Operation, values []Value, seconds float64) {
-	m := meterOf(c)
-	one := measurement{seconds: seconds, bucket: bucketOf(m.histogram.bounds, seconds)}
+// Two classes with the same Library and Metric, of two packages, count as one. It gives the point of these values.
+func (c *Class) measure(op *Operation, values []Value, seconds float64) *point {
+	m := c.meter.load()
+	if m == nil {
+		m = newMeter(c)
+	}
+	one := m.histogram.measurement(seconds)
 	if s := op.span; exemplars && s != nil && s.record != nil {
 		one.span, one.time = s, op.start+time.Duration(seconds*float64(time.Second))
 	}
-	m.histogram.add(m.places, values, &one)
+	return m.histogram.add(m.places, values, &one)
+}
+
+func (h *histogram) measurement(seconds float64) measurement {
+	return measurement{seconds: seconds, bucket: bucketOf(h.bounds, seconds)}
 }
 
 // measurement is one operation as a histogram counts it. span is nil for one that is no exemplar.
@@ -52,38 +59,21 @@ type meter struct {
 	places []int
 }
 
-// meters are those of all classes that have been measured. Maps are replaced and never changed.
+// meters are what classes that have been measured count into.
 var meters struct {
-	byClass    atomic.Pointer[map[*Class]*meter]
 	lock       sync.Mutex
 	histograms []*histogram
-}
-
-func meterOf(c *Class) *meter {
-	if known := meters.byClass.Load(); known != nil {
-		if m := (*known)[c]; m != nil {
-			return m
-		}
-	}
-	return newMeter(c)
 }
 
 func newMeter(c *Class) *meter {
 	meters.lock.Lock()
 	defer meters.lock.Unlock()
-	all := map[*Class]*meter{}
-	if known := meters.byClass.Load(); known != nil {
-		if m := (*known)[c]; m != nil {
-			return m
-		}
-		for class, m := range *known {
-			all[class] = m
-		}
+	if m := c.meter.load(); m != nil {
+		return m
 	}
 	h := histogramOf(c.Library, c.Metric)
 	m := &meter{h, h.placesOf(c)}
-	all[c] = m
-	meters.byClass.Store(&all)
+	c.meter.store(m)
 	return m
 }
 
@@ -145,7 +135,7 @@ type table struct {
 func newTable(slots int) *table { return &table{slots: make([]atomic.Pointer[point], slots)} }
 
 // add counts a measurement. A point that was collected for the last time takes none, but then there is a new table.
-func (h *histogram) add(places []int, values []Value, one *measurement) {
+func (h *histogram) add(places []int, values []Value, one *measurement) *point {
 	hash := hashOf(places, values)
 	for {
 		p := h.table.Load().find(hash, places, values)
@@ -153,7 +143,7 @@ func (h *histogram) add(places []int, values []Value, one *measurement) {
 			p = h.insert(hash, places, values)
 		}
 		if p.add(one) {
-			return
+			return p
 		}
 	}
 }
@@ -251,9 +241,21 @@ func hashOf(places []int, values []Value) uint64 {
 		}
 		one := uint64(v.number) + uint64(v.kind)
 		if v.kind == textValue {
-			one = maphash.String(hashSeed, v.text)
+			one = hashOfText(v.text)
 		}
 		sum += mixed(one + uint64(key)<<56)
 	}
 	return mixed(sum)
+}
+
+// hashOfText is that of maphash but for texts of few bytes, as most are, all of which go into a number.
+func hashOfText(text string) uint64 {
+	if len(text) > 8 {
+		return maphash.String(hashSeed, text)
+	}
+	sum := uint64(len(text))
+	for i := 0; i < len(text); i++ {
+		sum = sum<<8 + uint64(text[i])
+	}
+	return sum
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -24,6 +23,8 @@ type Class struct {
 	Dimensions []int    // the metric's attributes: indices of Attributes
 	// At ends an operation at a place of another function than the one that it began in; see Class.End.
 	At func(op *Operation, place int, panicked any)
+
+	meter shared[meter] // what its durations are counted with, once there are some
 }
 
 // Part is a piece of the template of a span's name: Text, or if that is empty, the value of the attribute with the index
@@ -37,13 +38,13 @@ type Part struct {
 }
 
 // Operation is one operation under way. Generated code embeds it in a struct with what it captures. Its memory is the
-// caller's, and nothing refers to it once it has ended.
+// caller's, who may use it again once it has ended. Other goroutines look at it under its span's lock only, while it is
+// the one that the span refers to.
 type Operation struct {
 	class   *Class
 	span    *Span
 	subject unsafe.Pointer
 	start   time.Duration // since `began`; only where a duration is measured or a span recorded
-	lock    sync.Mutex    // what is captured, between Annotate and Annotated and while Class.End ends it
 	notes   []note        // what annotations of other packages have captured
 }
 
@@ -128,8 +129,7 @@ func (c *Class) isOpen(s *Span, subject unsafe.Pointer) bool {
 	}
 	for id := goroutineID(); s != nil && s.goroutine == id; s = s.previous.load() {
 		op := s.operation.load()
-		if op != nil && op.class.is(c) &&
-			(subject == nil || op.subject == subject) {
+		if op != nil && op.class.is(c) && (subject == nil || op.subject == subject) {
 			return true
 		}
 	}
@@ -161,22 +161,20 @@ func (c *Class) Open() *Operation {
 // is captured: until then Class.End waits.
 func (c *Class) Annotate() *Operation {
 	for s := current(); s != nil; s = s.previous.load() {
-		op := s.operation.load()
-		if op == nil || !op.class.is(c) {
+		if s.operation.load() == nil {
 			continue
 		}
-		op.lock.Lock()
-		if s.operation.load() == op {
+		s.capturing.Lock()
+		if op := s.operation.load(); op != nil && op.class.is(c) { // nil: it has just ended
 			return op
 		}
-		op.lock.Unlock() // it has just ended
-		return nil
+		s.capturing.Unlock()
 	}
 	return nil
 }
 
 // Annotated is called behind what Annotate was called for.
-func (op *Operation) Annotated() { op.lock.Unlock() }
+func (op *Operation) Annotated() { op.span.capturing.Unlock() }
 
 // Recording tells whether the values of all attributes are wanted.
 func (op *Operation) Recording() bool {
@@ -198,19 +196,21 @@ func (op *Operation) Headers() (traceParent, traceState string) {
 }
 
 // Finish ends the operation with the values of its class's attributes, which are not kept: those that are not wanted may
-// be absent. The operation has failed exactly if it has an error.type. Only the first end counts.
-func (op *Operation) Finish(values []Value) {
+// be absent. The operation has failed exactly if it has an error.type. Only the first end counts. It gives the point of
+// the metric that the duration was added to; nil: it was not.
+func (op *Operation) Finish(values []Value) (at *point) {
 	r, measured := op.end()
 	if !measured && r == nil {
-		return
+		return nil
 	}
 	end := time.Since(began)
 	if measured {
-		op.class.measure(op, values, (end - op.start).Seconds())
+		at = op.class.measure(op, values, (end - op.start).Seconds())
 	}
 	if r != nil {
 		r.finishOperation(op, values, end)
 	}
+	return at
 }
 
 // Discard ends the operation as none: nothing is told of it.

@@ -73,7 +73,7 @@ func (o *outlet) pending() bool {
 	if o == spanOutlet {
 		return queue.count.Load() > 0
 	}
-	return meters.byClass.Load() != nil
+	return len(known()) > 0
 }
 
 // sender sends requests of one signal; it belongs to the one goroutine that runs it.

@@ -45,7 +45,9 @@ type Span struct {
 	goroutine uint64            // that began it; 0 where goroutines have no ids
 	identity
 	state atomic.Uint32
-	leaf  bool // never a parent: what is begun under it has the parent that it has itself
+	// capturing guards what the operation captures, between Annotate and Annotated and while Class.End ends it.
+	capturing sync.Mutex
+	leaf      bool // never a parent: what is begun under it has the parent that it has itself
 }
 
 // began is what spans count their time from: reading the one clock that does not jump takes half of what both take. What
