@@ -102,14 +102,18 @@ func (l *loader) declarations(path string) (*types.Package, error) {
 
 // check makes types of a package with the bodies of its functions, and says what its expressions are.
 func (l *loader) check(p *Package, files []*ast.File) (*types.Package, *types.Info) {
-	info := &types.Info{
+	info := newInfo()
+	config := l.config(p)
+	checked, _ := config.Check(publicPath(p.ImportPath), l.set, files, info)
+	return checked, info
+}
+
+func newInfo() *types.Info {
+	return &types.Info{
 		Types: map[ast.Expr]types.TypeAndValue{},
 		Defs:  map[*ast.Ident]types.Object{},
 		Uses:  map[*ast.Ident]types.Object{},
 	}
-	config := l.config(p)
-	checked, _ := config.Check(publicPath(p.ImportPath), l.set, files, info)
-	return checked, info
 }
 
 func (l *loader) config(p *Package) *types.Config {

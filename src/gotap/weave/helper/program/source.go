@@ -16,12 +16,13 @@ type origin struct {
 	advice int
 }
 
-// A source is text with changes: a file as it is on disk, or what a template has produced. Changes refer to other
-// sources, so that what a template moves keeps the changes within it, whenever they are made.
+// A source is text with changes: a file as it is on disk, what a template has produced, or a file as it will be. Changes
+// refer to other sources, so that what a template moves keeps the changes within it, whenever they are made.
 type source struct {
 	text     []byte
 	token    *token.File
-	file     *file // nil for what a template has produced
+	file     *file  // of a file as it is on disk
+	parts    []leaf // of a file as it will be: what its text is made of
 	origin   origin
 	holes    []hole                 // of what a template has produced
 	appended map[ast.Node][]subject // arguments that calls were given
@@ -106,7 +107,7 @@ func (s *source) leaves(at span, plain bool) []leaf {
 	cursor := at.start
 	for _, change := range s.changes(at) {
 		if change.start > cursor {
-			leaves = append(leaves, s.original(span{cursor, change.start}))
+			leaves = append(leaves, s.original(span{cursor, change.start})...)
 		}
 		cursor = max(cursor, change.start)
 		if change.end < 0 {
@@ -117,7 +118,7 @@ func (s *source) leaves(at span, plain bool) []leaf {
 		cursor = change.end
 	}
 	if cursor < at.end {
-		leaves = append(leaves, s.original(span{cursor, at.end}))
+		leaves = append(leaves, s.original(span{cursor, at.end})...)
 	}
 	return leaves
 }
@@ -157,11 +158,42 @@ func (s *source) changes(at span) []span {
 	return outermost
 }
 
-func (s *source) original(at span) leaf {
-	if s.file != nil {
-		return leaf{span: at}
+func (s *source) original(at span) []leaf {
+	switch {
+	case s.file != nil:
+		return []leaf{{span: at}}
+	case s.parts != nil:
+		return cut(s.parts, at)
 	}
-	return leaf{text: string(s.text[at.start:at.end]), origin: s.origin}
+	return []leaf{{text: string(s.text[at.start:at.end]), origin: s.origin}}
+}
+
+// cut is what leaves show between two offsets of their text.
+func cut(leaves []leaf, at span) []leaf {
+	var shown []leaf
+	begin := 0
+	for _, l := range leaves {
+		length := l.length()
+		start, end := max(at.start-begin, 0), min(at.end-begin, length)
+		begin += length
+		switch {
+		case start >= end:
+			continue
+		case l.text != "":
+			l.text = l.text[start:end]
+		default:
+			l.span = span{l.span.start + start, l.span.start + end}
+		}
+		shown = append(shown, l)
+	}
+	return shown
+}
+
+func (l leaf) length() int {
+	if l.text != "" {
+		return len(l.text)
+	}
+	return l.span.end - l.span.start
 }
 
 // whole is all of a file. Its bounds lie outside of the text, so that insertions at the text's ends are inside.
@@ -180,9 +212,9 @@ func (f *file) whole() []leaf {
 	return clamped
 }
 
-// edits are the changes of a file. Text that keeps its order stays where it is; what was moved back or is used again
-// is written anew, on one line.
-func (f *file) edits() ([]Edit, error) {
+// edits are the changes that make these leaves of a file. Text that keeps its order stays where it is; what was moved
+// back or is used again is written anew, on one line.
+func (f *file) edits(leaves []leaf) ([]Edit, error) {
 	var result []Edit
 	var pending []leaf // what comes between the cursor and the next text that stays
 	cursor := 0
@@ -206,7 +238,7 @@ func (f *file) edits() ([]Edit, error) {
 		}
 		return nil
 	}
-	for _, l := range f.whole() {
+	for _, l := range leaves {
 		if l.text != "" || l.span.start < cursor {
 			pending = append(pending, l)
 			continue

@@ -2,7 +2,6 @@ package main
 
 import (
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"go/types"
 	"regexp"
@@ -13,42 +12,23 @@ import (
 // Text of the user's rules that does not compile is found before anything is built: the compiler would name the user's
 // line only, and not the rule's. What gotap's own rules weave is not looked at again.
 
-// verify type-checks a package as it will be, and blames rules for what was right before.
+// verify type-checks a package as it will be, and blames rules for what was right before. What is right may be written
+// in another way then.
 func (w *weaving) verify(t *target) {
-	edits := map[string][]Edit{}
-	for _, edit := range w.answer.Edits {
-		if edit.Package == t.ImportPath {
-			edits[edit.File] = append(edits[edit.File], edit)
-		}
-	}
-	if !w.anyOfUser(edits) {
+	if !w.anyOfUser(t) {
 		return
 	}
-	var before, after []*ast.File
-	changed := map[string]*changedFile{}
-	set := token.NewFileSet()
-	var syntax []types.Error
+	now := w.loader.checkWoven(t, (*file).now)
+	var before []*ast.File
 	for _, f := range t.files {
-		now := &changedFile{file: f, edits: edits[f.name]}
-		changed[f.name] = now
-		f.parse()
 		if f.tree != nil {
 			before = append(before, f.tree)
 		}
-		tree, err := parser.ParseFile(set, f.name, now.text(), parser.SkipObjectResolution)
-		if tree != nil {
-			after = append(after, tree)
-		}
-		if err != nil && f.tree != nil {
-			syntax = append(syntax, types.Error{Fset: set, Pos: tree.Package, Msg: err.Error()})
-		}
 	}
+	_, found := w.loader.errors(t.Package, w.loader.set, before, nil)
+	known := countMessages(found)
 	added := w.addedNames()
-	known := map[string]int{}
-	for _, one := range w.loader.errors(t.Package, w.loader.set, before) {
-		known[one.Msg]++
-	}
-	for _, one := range append(syntax, w.loader.errors(t.Package, set, after)...) {
+	for _, one := range now.errors {
 		if known[one.Msg] > 0 {
 			known[one.Msg]--
 			continue
@@ -56,20 +36,33 @@ func (w *weaving) verify(t *target) {
 		if strings.HasPrefix(one.Msg, "could not import ") || namesAny(one.Msg, added) {
 			continue // what is missing is told otherwise
 		}
-		position := set.PositionFor(one.Pos, false)
-		w.blame(changed[position.Filename], position.Offset, one.Msg)
+		w.blame(now, one)
+	}
+	if len(w.answer.Errors) == 0 {
+		w.liftLiterals(now)
 	}
 }
 
-func (w *weaving) anyOfUser(edits map[string][]Edit) bool {
-	for _, list := range edits {
-		for _, edit := range list {
-			if r := w.ruleOf(edit.Aspect); r != nil && !r.Own {
-				return true
-			}
+func countMessages(found []types.Error) map[string]int {
+	count := map[string]int{}
+	for _, one := range found {
+		count[one.Msg]++
+	}
+	return count
+}
+
+func (w *weaving) anyOfUser(t *target) bool {
+	for _, edit := range w.answer.Edits {
+		if edit.Package == t.ImportPath && w.isUsers(edit.Aspect) {
+			return true
 		}
 	}
 	return false
+}
+
+func (w *weaving) isUsers(aspect string) bool {
+	r := w.ruleOf(aspect)
+	return r != nil && !r.Own
 }
 
 var declaredNames = regexp.MustCompile(`(?m)^\s*(?:func(?:\s*\([^)]*\))?|var|const|type)\s+(\w+)`)
@@ -114,79 +107,38 @@ func (w *weaving) ruleOf(id string) *rule {
 }
 
 // blame reports an error in the changed text at the line of the rule that wrote nearest to it.
-func (w *weaving) blame(at *changedFile, offset int, message string) {
-	edit, original := at.origin(offset)
-	if edit == nil {
+func (w *weaving) blame(at *wovenPackage, one types.Error) {
+	f, offset := at.fileOf(one.Pos)
+	if f == nil {
 		return
 	}
-	r := w.ruleOf(edit.Aspect)
-	if r == nil || r.Own {
+	by, original := f.woven.writer(offset)
+	if !w.isUsers(by.aspect) {
 		return
 	}
-	line := r.Line
-	if advice := r.advice[edit.Advice]; advice.template != nil {
-		line = max(advice.Line, advice.template.Line)
-	} else {
-		line = advice.Line
+	r := w.ruleOf(by.aspect)
+	line := r.advice[by.advice].Line
+	if t := r.advice[by.advice].template; t != nil {
+		line = max(line, t.Line)
 	}
-	position := at.file.position(at.file.token.Pos(original))
+	position := f.position(f.token.Pos(original))
 	w.answer.Errors = append(w.answer.Errors, WeaveError{Aspect: r.ID, RuleFile: r.File, RuleLine: line,
-		File: at.file.name, Line: position.Line, Column: position.Column,
-		Message: "what it weaves does not compile: " + message})
+		File: f.name, Line: position.Line, Column: position.Column,
+		Message: "what it weaves does not compile: " + one.Msg})
 	r.failed = true
 }
 
-// errors type-checks files as a package, with the bodies of functions.
-func (l *loader) errors(p *Package, set *token.FileSet, files []*ast.File) (found []types.Error) {
+// errors type-checks files as a package, with the bodies of functions; `info` may be nil.
+func (l *loader) errors(p *Package, set *token.FileSet, files []*ast.File, info *types.Info) (
+	pkg *types.Package, found []types.Error) {
 	config := l.config(p)
 	config.Error = func(err error) {
 		if one, ok := err.(types.Error); ok {
 			found = append(found, one)
 		}
 	}
-	_, _ = config.Check(publicPath(p.ImportPath), set, files, nil)
-	return found
-}
-
-// A changedFile is a file with its edits, which are sorted.
-type changedFile struct {
-	file  *file
-	edits []Edit
-}
-
-func (c *changedFile) text() []byte {
-	var text []byte
-	cursor := 0
-	for _, edit := range c.edits {
-		text = append(text, c.file.text[cursor:edit.Offset]...)
-		text = append(text, edit.Insert...)
-		cursor = edit.Offset + edit.Delete
-	}
-	return append(text, c.file.text[cursor:]...)
-}
-
-// origin finds, for an offset in the changed text, the edit that wrote it or else the nearest one, and the offset in
-// the text on disk.
-func (c *changedFile) origin(offset int) (nearest *Edit, original int) {
-	type place struct{ start, end int } // of an insertion in the changed text
-	shift, distance := 0, -1
-	original = offset
-	for i := range c.edits {
-		edit := &c.edits[i]
-		at := place{edit.Offset + shift, edit.Offset + shift + len(edit.Insert)}
-		away := max(at.start-offset, offset-at.end)
-		if away <= 0 {
-			return edit, edit.Offset
-		}
-		if distance < 0 || away < distance {
-			nearest, distance = edit, away
-		}
-		shift += len(edit.Insert) - edit.Delete
-		if offset >= at.end {
-			original = offset - shift
-		}
-	}
-	return nearest, min(original, len(c.file.text))
+	pkg, _ = config.Check(publicPath(p.ImportPath), set, files, info)
+	return pkg, found
 }
 
 // verifyAll looks at all packages that rules have changed, in the order of their names.

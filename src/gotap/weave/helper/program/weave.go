@@ -248,11 +248,7 @@ func (w *weaving) collect(t *target) {
 		}
 		f.nameFields()
 		f.dropUnusedImports()
-		edits, err := f.edits()
-		if err != nil {
-			w.answer.Errors = append(w.answer.Errors, WeaveError{File: f.name, Message: err.Error()})
-		}
-		w.answer.Edits = append(w.answer.Edits, edits...)
+		w.answer.Edits = append(w.answer.Edits, w.edits(f, f.whole())...)
 	}
 	w.answer.Links = append(w.answer.Links, t.linked...)
 	w.answer.Imports = append(w.answer.Imports, t.needed...)
@@ -262,6 +258,15 @@ func (w *weaving) collect(t *target) {
 	if t.bodiless {
 		w.answer.Bodiless = append(w.answer.Bodiless, t.ImportPath)
 	}
+}
+
+// edits are the changes that make these leaves of a file. What cannot be written is told.
+func (w *weaving) edits(f *file, leaves []leaf) []Edit {
+	edits, err := f.edits(leaves)
+	if err != nil {
+		w.answer.Errors = append(w.answer.Errors, WeaveError{File: f.name, Message: err.Error()})
+	}
+	return edits
 }
 
 // finish tells which rules matched nothing, and why.
