@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 import gotap.commands.weave as weave_command
-from gotap.weave.arguments import _SWITCHES, _VALUED, parse, split_goflags
+from gotap.weave.arguments import _SWITCHES, _VALUED, goflags_without, parse, split_goflags
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,10 @@ from gotap.weave.arguments import _SWITCHES, _VALUED, parse, split_goflags
         ("run ./cmd main.go", [], ["./cmd"], ["main.go"]),
         ("test -race ./... -run Name -args -v", ["race", "run"], ["./..."], ["-args", "-v"]),
         ("test -test.v --count 3", ["v", "count"], [], []),
-        ("install -- example.com/x@latest", [], [], ["--", "example.com/x@latest"]),
+        ("install -- example.com/x@latest", [], ["example.com/x@latest"], []),
+        ("build -race -- ./a -b", ["race"], ["./a", "-b"], []),
+        ("run -- . -- -port", [], ["."], ["--", "-port"]),
+        ("test ./a -- ./b", [], ["./a"], ["--", "./b"]),
     ],
 )
 def test_words(words: str, flags: list[str], packages: list[str], rest: list[str]) -> None:
@@ -28,7 +31,7 @@ def test_words(words: str, flags: list[str], packages: list[str], rest: list[str
     assert [flag.name for flag in line.flags] == flags
     assert (list(line.packages), list(line.rest)) == (packages, rest)
     assert [word for flag in line.flags for word in flag.words] == [
-        word for word in words.split()[1:] if word not in (*packages, *rest)
+        word for word in words.split()[1:] if word not in (*packages, *rest, "--")
     ]
 
 
@@ -42,6 +45,12 @@ def test_values() -> None:
 def test_goflags_are_split_as_go_does() -> None:
     found = [(flag.name, flag.value) for flag in split_goflags("-mod=vendor '-ldflags=-X a=b'  -race \"-tags=a,b\"")]
     assert found == [("mod", "vendor"), ("ldflags", "-X a=b"), ("race", None), ("tags", "a,b")]
+
+
+def test_goflags_without_some() -> None:
+    text = "-mod=mod '-ldflags=-X a=b' \"-gcflags=all='-N -l'\" -tags=a"
+    assert goflags_without(text, {"mod"}) == "'-ldflags=-X a=b' \"-gcflags=all='-N -l'\" -tags=a"
+    assert goflags_without(text, {"ldflags", "gcflags", "tags"}) == "-mod=mod"
 
 
 def test_every_flag_that_go_documents_is_known() -> None:

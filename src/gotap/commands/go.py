@@ -46,10 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
         return become([go, *words], dict(os.environ))
     from gotap.weave.building import command
     from gotap.weave.plan import plan
+    from gotap.weave.versions import version_of
 
     line = parse(words)
-    found = plan(line, os.path.join(os.getcwd(), line.value("C") or ""))
-    return become(*command(found, words, line))
+    directory = os.path.join(os.getcwd(), line.value("C") or "")
+    if version_of(line) is not None:
+        from gotap.weave.installing import versioned_command
+
+        return become(*versioned_command(words, line, directory))
+    return become(*command(plan(line, directory), words, line))
 
 
 def become(words: list[str], environment: dict[str, str]) -> int:

@@ -6,7 +6,7 @@ none of them takes no value, as the go command itself has it for flags of test b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -28,6 +28,8 @@ _VALUED = frozenset((
 _LOADING = frozenset((
     "race", "msan", "asan", "compiler", "installsuffix", "mod", "modfile", "tags", "overlay", "linkshared",
 ))  # fmt: skip
+#: What says where modules are, and has no meaning for those that lie elsewhere.
+ELSEWHERE = frozenset(("mod", "modfile", "overlay"))
 
 
 class Flag(Struct, frozen=True):
@@ -55,9 +57,10 @@ class CommandLine(Struct, frozen=True):
     def has(self, name: str) -> bool:
         return self.value(name) not in (None, "false", "0")
 
-    def loading(self) -> list[str]:
+    def loading(self, without: Collection[str] = ()) -> list[str]:
         """Flags for `go list`."""
-        return [word for flag in self.flags if flag.name in _LOADING for word in flag.words]
+        names = _LOADING.difference(without)
+        return [word for flag in self.flags if flag.name in names for word in flag.words]
 
 
 def parse(words: Sequence[str]) -> CommandLine:
@@ -65,10 +68,13 @@ def parse(words: Sequence[str]) -> CommandLine:
     verb, left = words[0], list(words[1:])
     flags: list[Flag] = []
     packages: list[str] = []
+    ended = False
     while left:
-        if left[0] in ("--", "-args", "--args"):
+        if left[0] in ("-args", "--args") or (left[0] == "--" and verb == "test"):
             break
-        if _is_flag(left[0]):
+        if left[0] == "--" and not packages and not ended:
+            ended = bool(left.pop(0))  # packages follow, save for tests, which get it (test.testFlags)
+        elif not ended and _is_flag(left[0]):
             flags.append(_take_flag(left))
         elif verb == "run" and packages and not (packages[0].endswith(".go") and left[0].endswith(".go")):
             break
@@ -94,6 +100,19 @@ def _take_flag(left: list[str]) -> Flag:
         value = left.pop(0)
         return Flag(name, value, (word, value))
     return Flag(name, None, (word,))
+
+
+def goflags_without(text: str, names: Collection[str]) -> str:
+    """$GOFLAGS but for some flags. Each flag is one word there."""
+    words = [word for flag in split_goflags(text) if flag.name not in names for word in flag.words]
+    return " ".join(quoted(word) for word in words)
+
+
+def quoted(word: str) -> str:
+    """A word for $GOFLAGS and the like; there is no way to write one with spaces and quotes of both kinds."""
+    if not any(letter.isspace() for letter in word) and word[:1] not in ("'", '"'):
+        return word
+    return f'"{word}"' if "'" in word else f"'{word}'"
 
 
 def split_goflags(text: str) -> Iterator[Flag]:

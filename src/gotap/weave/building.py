@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 
 from gotap.weave import covering
-from gotap.weave.arguments import CommandLine, split_goflags
+from gotap.weave.arguments import CommandLine, quoted, split_goflags
 from gotap.weave.edits import named
 from gotap.weave.goroot import go_command
 from gotap.weave.modules import changes_modules
@@ -14,11 +15,14 @@ from gotap.weave.overlay import overlay
 from gotap.weave.plan import Plan
 
 
-def command(plan: Plan, words: Sequence[str], line: CommandLine) -> tuple[list[str], dict[str, str]]:
-    """Words and environment. The command is the user's own unless something is woven. Raises CacheError."""
-    environment = dict(os.environ)
+def command(
+    plan: Plan, words: Sequence[str], line: CommandLine, settings: Mapping[str, str] | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Words and environment, in which `settings` are, too. The command is the user's own unless something is woven.
+    Raises CacheError."""
     if plan.goroot is None:
-        return [plan.toolchain.go, *words], environment
+        return [plan.toolchain.go, *words], dict(os.environ)
+    environment = {**os.environ, **(settings or {})}
     if "GOROOT" in environment:  # else the command finds it by where it is, and the programs it runs do not see it
         environment["GOROOT"] = str(plan.goroot)
     changed = {one.path: named(one.path, one.after) if one.edits else one.after
@@ -35,7 +39,29 @@ def command(plan: Plan, words: Sequence[str], line: CommandLine) -> tuple[list[s
             head.insert(0, "-mod=readonly")  # go.mod has all that it is to have, and what an overlay has is not written
         if _covers(plan, line):
             environment |= covering.kept({one.path: one.edits for one in plan.files if one.edits and not one.standard})
+    if line.verb == "run":
+        head = [*_as_it_was(plan, line, environment), *head]
     return [str(go_command(plan.goroot)), words[0], *directory, *head, *rest], environment
+
+
+def _as_it_was(plan: Plan, line: CommandLine, environment: Mapping[str, str]) -> list[str]:
+    """-exec, by which a program that is run sees the environment as it was before."""
+    changed = sorted(name for name, value in environment.items() if os.environ.get(name) != value)
+    if not changed:
+        return []
+    words = ["env", *(word for name in changed if name not in os.environ for word in ("-u", name))]
+    words += [f"{name}={os.environ[name]}" for name in changed if name in os.environ]
+    return [f"-exec={' '.join(quoted(one) for one in words)} {_own_exec(plan, line)}".rstrip()]
+
+
+def _own_exec(plan: Plan, line: CommandLine) -> str:
+    """By which the go command would run the program (`go help run`)."""
+    variables = plan.toolchain.variables
+    flags = [flag.value for flag in (*split_goflags(variables["GOFLAGS"]), *line.flags) if flag.name == "exec"]
+    target = f"{variables['GOOS']}_{variables['GOARCH']}"
+    if flags or target == os.path.basename(variables["GOTOOLDIR"]):
+        return (flags or [None])[-1] or ""
+    return quoted(shutil.which(f"go_{target}_exec") or "")
 
 
 def _covers(plan: Plan, line: CommandLine) -> bool:

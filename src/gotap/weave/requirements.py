@@ -18,6 +18,7 @@ from gotap.weave.modules import Alternate, changes_modules, go_mod, go_work
 from gotap.weave.overlay import overlay
 from gotap.weave.resolving import Base, build_list, required, with_packages
 from gotap.weave.toolchain import Toolchain, ask
+from gotap.weave.versions import is_resolved
 
 
 class Requirements:
@@ -93,9 +94,11 @@ class Requirements:
 
     def folders(self) -> list[str]:
         """Of the modules whose rules count: those of the build's packages, or, if these are all of other modules, the
-        one where the command runs."""
-        found = {one.dir for one in self.main_modules() if one.dir}
+        one where the command runs; of packages at a version, their own."""
         own = self.toolchain.variables["GOMOD"]
+        if is_resolved(own):
+            return sorted({one.module.dir for one in self.packages if one.module and one.path in self.line.packages})
+        found = {one.dir for one in self.main_modules() if one.dir}
         return sorted(found) or ([os.path.dirname(own)] if own not in ("", os.devnull) else [])
 
     def _readonly(self) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from gotap.weave.arguments import split_goflags
+from gotap.weave.arguments import ELSEWHERE, goflags_without
 from gotap.weave.cache import cache_folder, digest, made
 from gotap.weave.errors import Unresolved
 from gotap.weave.modules import edited
@@ -117,10 +117,8 @@ def _copy(toolchain: Toolchain, base: Base, fresh: Path) -> None:
 
 def _run(toolchain: Toolchain, base: Base, words: Sequence[str]) -> str:
     """What a go command prints in the module's folder. Raises Unresolved."""
-    flags = [word for flag in split_goflags(toolchain.variables["GOFLAGS"])
-             if flag.name not in ("mod", "modfile", "overlay") for word in flag.words]  # fmt: skip
-    quoted = " ".join(f"'{word}'" if " " in word else word for word in flags)
-    environment = {**os.environ, "GOWORK": "off", "GOFLAGS": quoted, "GOTOOLCHAIN": "local"}
+    flags = goflags_without(toolchain.variables["GOFLAGS"], ELSEWHERE)
+    environment = {**os.environ, "GOWORK": "off", "GOFLAGS": flags, "GOTOOLCHAIN": "local"}
     go = os.path.join(toolchain.goroot, "bin", "go")
     done = subprocess.run([go, *words], cwd=base.folder, capture_output=True, text=True, errors="replace",
                           env=environment)  # fmt: skip
