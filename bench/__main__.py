@@ -22,6 +22,8 @@ def main() -> int:
     parser.add_argument("--pid", type=int, action="append", default=[], help="start: also attach to this process")
     parser.add_argument("--part", action="append", default=[], choices=("size", "calls", "server", "build"),
                         help="weave: only this part")
+    parser.add_argument("--program", action="append", default=[], choices=("woven", "delve", "pushgateway", "caddy"),
+                        help="weave: what is built (default: woven and delve)")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(BENCHES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(BENCHES)}")

@@ -15,7 +15,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], str]] = {
     "size": lambda _: size(),
     "calls": lambda arguments: calls(arguments.rounds),
     "server": lambda arguments: server(arguments.rounds, arguments.seconds),
-    "build": lambda arguments: build(arguments.rounds),
+    "build": lambda arguments: build(arguments.rounds, arguments.program or ["woven", "delve"]),
 }
 
 

@@ -7,7 +7,7 @@ first build, which is told, too. CPU time of the command and all its children.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,14 +22,26 @@ _QUICK = 3
 MOST_COLD, MOST_EDIT, MOST_EDIT_S, MOST_NOTHING_S = 10.0, 5.0, 0.3, 0.3
 
 
-def large() -> Source:
-    """A real program of more than 300 packages, net/http among them, that builds within a minute or two."""
-    return Source("delve", module("github.com/go-delve/delve", "v1.27.1"), "./cmd/dlv", "service/debugger/debugger.go")
+def _real(name: str, path: str, version: str, package: str, edited: str) -> Source:
+    return Source(name, module(path, version), package, edited)
 
 
-def build(rounds: int) -> str:
+#: The bench's own, and real programs of more than 300 packages, net/http among them; the last has 970.
+PROGRAMS: dict[str, Callable[[], Source]] = {
+    "woven": lambda: PROGRAM,
+    "delve": partial(
+        _real, "delve", "github.com/go-delve/delve", "v1.27.1", "./cmd/dlv", "service/debugger/debugger.go"
+    ),
+    "pushgateway": partial(_real, "pushgateway", "github.com/prometheus/pushgateway", "v1.11.1", ".", "main.go"),
+    "caddy": partial(_real, "caddy", "github.com/caddyserver/caddy/v2", "v2.11.9", "./cmd/caddy", "caddy.go"),
+}
+
+
+def build(rounds: int, programs: Sequence[str]) -> str:
+    """Real programs take a third of the rounds."""
     told = []
-    for source, times in ((PROGRAM, rounds), (large(), max(rounds // 3, 1))):
+    for source in (PROGRAMS[name]() for name in programs):
+        times = rounds if source == PROGRAM else max(rounds // 3, 1)
         every = builders(source)
         first = _cold(every["gotap"])  # makes gotap's own caches
         print(f"  {source.name}: the very first woven build {first.cpu:.1f} s of CPU, {first.wall:.1f} s", flush=True)
