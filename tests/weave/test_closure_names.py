@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -270,6 +271,44 @@ def test_names_and_stacks_are_those_of_the_plain_program(tmp_path: Path, version
 def own_frames(stack: str) -> list[tuple[str, str]]:
     """Functions of a panic's stack, with their lines: those of rules' text are left out."""
     lines = stack[stack.index("panic: ") :].splitlines()
-    frames = [(name.split("(")[0] if not name.startswith("main.(") else name.rsplit("(", 1)[0], place.split(" ")[0])
-              for name, place in zip(lines, lines[1:], strict=False) if place.startswith("\t")]  # fmt: skip
+    frames = [(name.split("(")[0], place.split(" ")[0]) for name, place in pairwise(lines) if place.startswith("\t")]
     return [(name, place) for name, place in frames if "gotap_rule" not in name]
+
+
+COVERED = """package app
+
+import "example.com/app/lib"
+
+func Work(n int) int {
+	return lib.Of(func() int {
+		if n > 1 {
+			return 2
+		}
+		return lib.Sum(1, lib.Of(func() int { n++; return n }),
+			3)
+	}) + lib.Sum(1)
+}
+"""
+
+COVERED_TEST = """package app
+
+import "testing"
+
+func TestWork(t *testing.T) { t.Log(Work(1)) }
+"""
+
+
+@pytest.mark.parametrize("version", ["1.26.8", *(pytest.param(one, marks=pytest.mark.matrix) for one in ALL
+                                                 if one >= "1.21" and one != "1.26.8")])  # fmt: skip
+def test_coverage_counts_in_literals_that_are_handed_to_those_of_rules(tmp_path: Path, version: str) -> None:
+    app = module(tmp_path / "app", {**FILES, "main.go": COVERED, "main_test.go": COVERED_TEST})
+    for mode in ("set", "atomic"):
+        profiles = {}
+        for woven in (False, True):
+            words = ("test", "-count=1", "-v", f"-covermode={mode}", "-coverprofile=profile", ".")
+            done = go(app, *words, woven=woven, GOTOOLCHAIN=f"go{version}", GOTAP_LIBRARIES="")
+            assert done.code == 0, done.out + done.err
+            assert "main_test.go:5: 7" in done.out
+            assert ("note: of: 2" in done.out + done.err) == woven
+            profiles[woven] = (app / "profile").read_text()
+        assert profiles[True] == profiles[False]

@@ -42,7 +42,8 @@ func work(name string, n int) (err error) {
 
 func main() { _ = work("w", 1) }
 """})  # fmt: skip
-    app.weave(prepended("started := 5\ndefer func(end string) {\n  println(name, n, started, err.Error(), end)\n}(`end`)"))
+    rule = "started := 5\ndefer func(end string) {\n  println(name, n, started, err.Error(), end)\n}(`end`)"
+    app.weave(prepended(rule))
     assert app.run() == "w 2 5 failed end\n"
     text = app.read()
     assert "defer gotap_rule_main_1.call(gotap_rule_main_1{name, &n, started, &err}, `end`)};\n\tn++\n" in text
@@ -241,7 +242,10 @@ func main() {
 
 def test_users_literals_that_see_what_the_rule_declares(tmp_path: Path) -> None:
     """They cannot be taken out of the literal around them."""
-    app = module(tmp_path / "app", {"lib/lib.go": "package lib\n\nfunc F(f func() int) int { return f() }\n", "main.go": """package main
+    app = module(tmp_path / "app", {"lib/lib.go": """package lib
+
+func F(f func() int) int { return f() }
+""", "main.go": """package main
 
 import "example.com/app/lib"
 
