@@ -280,3 +280,18 @@ def test_packages_with_c_in_the_cache(tmp_path: Path) -> None:
     programs = both(app, CGO_ENABLED="1")
     assert run(programs[1]).err == "woven Save\n"
     assert modules_of(programs[0]) == modules_of(programs[1])
+
+
+@pytest.mark.parametrize("version", ["1.21.13", pytest.param("1.26.8", marks=pytest.mark.matrix)])
+def test_what_the_catalogue_weaves_in_modules_of_an_old_go(version: str, tmp_path: Path) -> None:
+    """They have no generic functions, which what is put beside their files does."""
+    text = 'package main\n\nimport "golang.org/x/net/http2"\n\nfunc main() { println(http2.NextProtoTLS) }\n'
+    required = "(\n\tgolang.org/x/net v0.0.0-20181017193950-04a2e542c03f\n\tgolang.org/x/text v0.3.0\n)"
+    app = module(tmp_path / "app", {
+        "go.mod": f"module example.com/app\n\ngo 1.21\n\nrequire {required}\n", "main.go": text,
+    })  # fmt: skip
+    settings = {"GOTOOLCHAIN": f"go{version}"}
+    assert go(app, "mod", "tidy", woven=False, **settings).code == 0
+    programs = both(app, **settings)
+    assert run(programs[1]).err == "h2\n"
+    assert b"gotaprt" in programs[1].read_bytes()
