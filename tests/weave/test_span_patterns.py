@@ -125,3 +125,14 @@ def test_why_a_pattern_matches_nothing(tmp_path: Path) -> None:
         "  nowhere: no package of the build that may be changed is called example.com/ap",
         "  nowhere: nothing in package example.com/app/shop matches, though its imports and names would allow it",
     ]
+
+
+def test_a_misspelt_function_is_told_when_its_package_is_built(tmp_path: Path) -> None:
+    rules = 'spans: [example.com/app/shop.Hepl, main.other, "example.com/app/shop.(*Store).*", example.com/else.F]\n'
+    app = module(tmp_path / "app", {"main.go": SHOP, "shop/shop.go": PACKAGE, "gotap.yaml": rules})
+    done = go(app, "build", ".")
+    assert done.code == 0
+    assert [line.partition(" matches nothing: ")[0] for line in done.err.splitlines()] == [
+        "gotap: gotap.yaml:1: `spans: example.com/app/shop.Hepl`",
+        "gotap: gotap.yaml:1: `spans: example.com/app/shop.(*Store).*`",
+    ]

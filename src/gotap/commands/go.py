@@ -54,7 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
         from gotap.weave.installing import versioned_command
 
         return become(*versioned_command(words, line, directory))
-    return become(*command(plan(line, directory), words, line))
+    found = plan(line, directory)
+    for aspect, reason in found.mistaken():
+        say(f"{os.path.relpath(aspect.file)}:{aspect.line}: `{aspect.id}` matches nothing: {reason}")
+    return become(*command(found, words, line))
 
 
 def become(words: list[str], environment: dict[str, str]) -> int:

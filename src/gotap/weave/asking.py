@@ -169,13 +169,13 @@ def _answer(helper: Helper, request: Request, identities: Collection[str]) -> An
 
 
 def _together(parts: Sequence[Answer]) -> Answer:
-    """Of an aspect that matches nowhere in one part only nothing is said."""
+    """Of an aspect that matches nowhere in one part only nothing is said; of others what is nearest to a match."""
     matched = {match.aspect for part in parts for match in part.matches}
+    unmatched = sorted((one for part in parts for one in part.unmatched), key=lambda one: one.stage)
     return Answer(
         edits=tuple(one for part in parts for one in part.edits),
         matches=tuple(one for part in parts for one in part.matches),
-        unmatched=tuple({one.aspect: one for part in parts for one in part.unmatched
-                         if one.aspect not in matched}.values()),
+        unmatched=tuple({one.aspect: one for one in unmatched if one.aspect not in matched}.values()),
         links=tuple(one for part in parts for one in part.links),
         imports=tuple(one for part in parts for one in part.imports),
         languages=tuple(one for part in parts for one in part.languages),

@@ -26,6 +26,7 @@ from gotap.weave.overlay import own_overlay
 from gotap.weave.requirements import Requirements
 from gotap.weave.rules.discovery import Rules, discover, own_rules
 from gotap.weave.rules.model import Aspect
+from gotap.weave.rules.spans import PATTERN
 from gotap.weave.runtime import NAME as RUNTIME
 from gotap.weave.runtime import additions
 from gotap.weave.toolchain import Toolchain, find_toolchain
@@ -57,6 +58,13 @@ class Plan(Struct, frozen=True):
     goroot: Path | None
     overlay: Mapping[str, str]
     alternate: Alternate = Alternate()
+
+
+    def mistaken(self) -> Iterator[tuple[Aspect, str]]:
+        """Patterns for spans that name a package of the build and no function of it, each with the reason: unlike
+        rules, which may be about what other programs have, they are a mistake."""
+        near = {one.aspect: one.reason for one in self.unmatched if one.stage > 0}
+        return ((one, near[one.id]) for one in self.rules.aspects if one.id.startswith(PATTERN) and one.id in near)
 
 
 def plan(line: CommandLine, directory: str) -> Plan:

@@ -143,8 +143,11 @@ class Match(Struct, frozen=True):
 
 
 class Unmatched(Struct, frozen=True):
+    """`stage`: 0: no package may match; 1: no file of one that may; 2: no place in one."""
+
     aspect: str
     reason: str
+    stage: int
 
 
 class Reference(Struct, frozen=True, rename={"path": "import"}):

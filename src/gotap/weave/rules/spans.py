@@ -12,6 +12,8 @@ from gotap.weave.rules import model
 from gotap.weave.rules.reading import SpanPattern, read_rules
 
 _SPAN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "aspects", "span.yaml")
+#: How the ids of their aspects begin.
+PATTERN = "spans: "
 
 
 def span_aspects(patterns: Sequence[SpanPattern]) -> Iterator[model.Aspect]:
@@ -24,7 +26,7 @@ def span_aspects(patterns: Sequence[SpanPattern]) -> Iterator[model.Aspect]:
             )
         )
         yield replace(
-            _directive_aspect(), id=f"spans: {one.pattern}", file=one.file, line=one.line,
+            _directive_aspect(), id=f"{PATTERN}{one.pattern}", file=one.file, line=one.line,
             join_point=model.FunctionBody(of=selected), own=True,
         )  # fmt: skip
 

@@ -177,10 +177,11 @@ type Match struct {
 	What    string `json:"what"`
 }
 
-// Unmatched is an aspect that applies nowhere.
+// Unmatched is an aspect that applies nowhere. Stage is how far it got: see rule.
 type Unmatched struct {
 	Aspect string `json:"aspect"`
 	Reason string `json:"reason"`
+	Stage  int    `json:"stage"`
 }
 
 // Reference is a package that woven code needs: imported by its text, or only linked.

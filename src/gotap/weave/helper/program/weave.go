@@ -273,7 +273,7 @@ func (w *weaving) edits(f *file, leaves []leaf) []Edit {
 func (w *weaving) finish() {
 	for _, r := range w.rules {
 		if !r.matched && !r.failed {
-			w.answer.Unmatched = append(w.answer.Unmatched, Unmatched{r.ID, r.why})
+			w.answer.Unmatched = append(w.answer.Unmatched, Unmatched{r.ID, r.why, r.stage})
 		}
 	}
 	sort.SliceStable(w.answer.Matches, func(i, j int) bool {
