@@ -58,6 +58,27 @@ import "database/sql"
 
 func main() { println(len(sql.Drivers())) }
 """
+#: Its text needs a module that go.mod lacks.
+RULES = """aspects:
+  - id: greets
+    join-point:
+      all-of:
+        - import-path: example.org/ruled
+        - function-body:
+            function:
+              - name: main
+    advice:
+      - prepend-statements:
+          imports:
+            lib: example.org/lib
+          template: println(lib.Greet("you"))
+"""
+RULED = {
+    "go.mod": "module example.org/ruled\n\ngo 1.21\n",
+    "main.go": "package main\n\nfunc main() { println(1) }\n",
+    "gotap.yaml": RULES,
+    "gotap.tool.go": '//go:build tools\n\npackage tools\n\nimport _ "example.org/lib" // v1.0.0\n',
+}
 TOOL_MOD = "module example.org/tool\n\ngo 1.20\n\nrequire example.org/lib v1.0.0\n"
 
 
@@ -69,6 +90,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     files = {"main.go": MAIN, "cmd/standard/main.go": STANDARD, "other/other.go": library}
     publish(folder, "example.org/tool", "v1.0.0", {"go.mod": TOOL_MOD, **files})
     publish(folder, "example.org/tool", "v1.1.0", {"go.mod": TOOL_MOD, **files})
+    publish(folder, "example.org/ruled", "v1.0.0", RULED)
     replaced = TOOL_MOD.replace("tool", "replaced") + "\nreplace example.org/lib => example.org/lib v1.0.0\n"
     publish(folder, "example.org/replaced", "v1.0.0", {"go.mod": replaced, "main.go": MAIN})
     return settings(folder, tmp_path_factory.mktemp("modules"))
@@ -140,6 +162,13 @@ def test_programs_that_are_run_find_what_they_find_plain(elsewhere: Path, proxie
 
 def _without_progress(done: Done) -> str:
     return "".join(line for line in done.err.splitlines(keepends=True) if not line.startswith("go: downloading"))
+
+
+@pytest.mark.usefixtures("release")
+def test_rules_are_those_of_the_module(elsewhere: Path, proxied: dict[str, str]) -> None:
+    """And what their text needs comes in the version that its tool file says."""
+    done = go(elsewhere, "run", "example.org/ruled@v1.0.0", **proxied)
+    assert (done.code, done.out, done.err) == (0, "", "hello you\n1\n")
 
 
 def test_all_programs_of_a_module(elsewhere: Path, proxied: dict[str, str]) -> None:
