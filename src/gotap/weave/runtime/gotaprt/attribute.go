@@ -1,6 +1,9 @@
 package gotaprt
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // attributeLimit is how many attributes a span keeps (OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT has the same default).
 const attributeLimit = 128
@@ -46,6 +49,32 @@ func (r *record) has(key string) bool {
 		}
 	}
 	return false
+}
+
+// room is memory for the attributes of a span, which the exporter gives to the next one.
+type room [16]attribute
+
+var rooms sync.Pool
+
+// makeRoom is for a record without attributes that is to get so many.
+func (r *record) makeRoom(count int) {
+	if count > len(room{}) {
+		r.attributes = make([]attribute, 0, count)
+		return
+	}
+	if r.room, _ = rooms.Get().(*room); r.room == nil {
+		r.room = new(room)
+	}
+	r.attributes = r.room[:0]
+}
+
+// giveRoom is for a record that has been sent.
+func (r *record) giveRoom() {
+	if one := r.room; one != nil {
+		r.room, r.attributes = nil, nil
+		*one = room{}
+		rooms.Put(one)
+	}
 }
 
 // setPairs sets texts: key, value, key, value. It is for a record that nobody else knows yet.

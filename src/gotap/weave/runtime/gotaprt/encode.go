@@ -148,6 +148,7 @@ func (e *encoder) request(records []*record) []byte {
 	for _, r := range records {
 		e.encodeSpan(r)
 		e.scopes = e.within(e.scopes, r.scope, e.span)
+		r.giveRoom()
 	}
 	return e.enclosed(e.scopes)
 }

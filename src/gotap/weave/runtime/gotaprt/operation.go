@@ -262,7 +262,7 @@ func (r *record) setValues(keys []string, values []Value) {
 	}
 	own := len(r.attributes) > 0 // somebody else has set some
 	if !own {
-		r.attributes = make([]attribute, 0, count)
+		r.makeRoom(count)
 	}
 	for i := range values {
 		if values[i].kind == noValue {

@@ -72,6 +72,7 @@ type record struct {
 	start      time.Duration // since `began`, as end
 	end        time.Duration
 	attributes []attribute
+	room       *room // that attributes lie in, if they lie in one
 	link       *identity
 	lock       sync.Mutex // attributes, name, failed and message, until the span ends
 	parentID   [8]byte
