@@ -286,6 +286,74 @@ func main() { aid(); fmt.Println(runtime.FuncForPC(reflect.ValueOf(own).Pointer(
     assert "func gotap_own() func() { return func() {} }" in app.read("a-file.go")
 
 
+def test_init_functions_of_rules(tmp_path: Path) -> None:
+    """They are numbered in the package, like the program's: those that another one follows are called by that."""
+    app = module(tmp_path / "app", {"a.go": """package main
+
+func init() { func() { here() }() }
+
+//app:first
+func a() {}
+""", "b.go": """package main
+
+//app:second
+func b() {}
+""", "c.go": """package main
+
+import "runtime"
+
+func here() {
+	pc, _, _, _ := runtime.Caller(1)
+	println(runtime.FuncForPC(pc).Name())
+}
+
+func init() {
+	here()
+	func() { here() }()
+}
+
+func init() { here() }
+
+//app:third
+func main() { a(); b() }
+"""})  # fmt: skip
+    plain = app.run().splitlines()
+    assert plain[1:] == ["main.init.1", "main.init.1.func1", "main.init.2"]
+    rule = """  - join-point: {directive: "app:DIRECTIVE"}
+    advice:
+      - inject-declarations:
+          template: |-
+            var gotap_DIRECTIVE = "DIRECTIVE"
+            func init() { func() { println(gotap_DIRECTIVE) }() }
+"""
+    app.weave("aspects:\n" + "".join(rule.replace("DIRECTIVE", name) for name in ("first", "second", "third")))
+    woven = app.run().splitlines()
+    assert woven == [plain[0], "first", "second", *plain[1:], "third"]
+    assert "func init() {gotap_rule_a_init_1();gotap_rule_b_init_1();\n" in app.read("c.go")
+    assert "gotap_rule_c_init_1" not in app.read("c.go")
+
+
+def test_positions_in_a_rules_literal_are_the_users(tmp_path: Path) -> None:
+    app = module(tmp_path / "app", {"main.go": """package main
+
+import "runtime"
+
+//app:woven
+func work() int {
+	return 1
+}
+
+func main() { work() }
+
+func line() int {
+	_, _, line, _ := runtime.Caller(1)
+	return line
+}
+"""})  # fmt: skip
+    app.weave(prepended("defer func() {\n  println(line())\n}()"))
+    assert app.run() == "6\n"
+
+
 def test_variants_of_a_package_get_the_same_text(tmp_path: Path) -> None:
     app = module(tmp_path / "app", {
         "lib.go": "package app\n\n//app:woven\nfunc Work() {}\n",

@@ -28,12 +28,13 @@ import (
 
 // liftLiterals rewrites the literals of rules in a package that is known to compile.
 func (w *weaving) liftLiterals(now *wovenPackage) {
+	now.renameInits()
 	lifted := map[*file][]leaf{}
 	for _, f := range now.files {
 		if f.tree == nil || f.file.tree == nil {
 			continue
 		}
-		if leaves := now.lifted(f, w.loader); leaves != nil {
+		if leaves := now.lifted(f); leaves != nil {
 			lifted[f.file] = leaves
 		}
 	}
@@ -89,8 +90,8 @@ type lifting struct {
 	count        int
 }
 
-// lifted is what a file is made of when all its literals of rules are lifted that can be; nil if there are none.
-func (p *wovenPackage) lifted(f *wovenFile, loader *loader) []leaf {
+// lifted is what a file is made of when all its literals of rules are lifted that can be; nil if nothing changes.
+func (p *wovenPackage) lifted(f *wovenFile) []leaf {
 	l := &lifting{wovenPackage: p, namer: newNamer(p, f.tree), file: f}
 	for _, declaration := range f.tree.Decls {
 		function, ok := declaration.(*ast.FuncDecl)
@@ -98,11 +99,14 @@ func (p *wovenPackage) lifted(f *wovenFile, loader *loader) []leaf {
 			l.walk(declaration, function)
 		}
 	}
-	if len(l.declarations) == 0 {
+	if len(f.woven.replaced)+len(f.woven.inserts) == 0 {
 		return nil
 	}
 	l.addImports()
 	leaves := f.woven.leaves(span{0, len(f.woven.text)}, true)
+	if len(l.declarations) == 0 {
+		return leaves
+	}
 	if last := f.woven.text[len(f.woven.text)-1]; last != '\n' {
 		leaves = append(leaves, leaf{text: "\n", origin: l.declarations[0].origin})
 	}
@@ -271,9 +275,10 @@ func (l *lifting) typeParameters(one *lifted) (declared, passed string) {
 }
 
 func (l *lifting) addImports() {
-	f, by := l.file, l.declarations[0].origin
+	f := l.file
 	for _, one := range l.added {
-		f.woven.insert(f.woven.token.Offset(f.tree.Name.End()), fmt.Sprintf(";import %s %q", one.name, one.path), by)
+		text := fmt.Sprintf(";import %s %q", one.name, one.path)
+		f.woven.insert(f.woven.token.Offset(f.tree.Name.End()), text, l.declarations[0].origin)
 	}
 }
 
