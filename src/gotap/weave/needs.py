@@ -12,6 +12,8 @@ from gotap.weave.listing import Package
 from gotap.weave.requirements import Requirements
 from gotap.weave.toolchain import Toolchain, release_of
 
+#: The one package that gotaprt imports and gotap's rules change, but for runtime, which all programs have.
+_OS = "os"
 _LINKS, _ASSEMBLY = "zz_gotap_links.go", "zz_gotap_empty.s"
 
 Asked = TypeVar("Asked")
@@ -27,7 +29,7 @@ def settle(
     asked until there is nothing more. `inner`: import paths that every build has; `answer`: None if nothing is woven.
     Raises RuleError for what the build cannot have, naming the rule and what is missing; and what asking does."""
     wanted: dict[str, str] = {}
-    packages = requirements.packages
+    packages = _joined(requirements.packages, _shared(requirements))
     while True:
         found = asked(packages)
         told = answer(found)
@@ -41,7 +43,13 @@ def settle(
             return found, packages
         wanted |= new
         _provide(requirements, new)
-        packages = _joined(requirements.packages, requirements.load_also(wanted))
+        packages = _joined(requirements.packages, [*_shared(requirements), *requirements.load_also(wanted)])
+
+
+def _shared(requirements: Requirements) -> Sequence[Package]:
+    """What programs have by gotaprt if not by themselves, and is woven: in all of them, so that it is the same in a
+    program and in its plugins."""
+    return () if any(one.path == _OS for one in requirements.packages) else requirements.load_also((_OS,))
 
 
 def _provide(requirements: Requirements, wanted: Mapping[str, str]) -> None:
@@ -64,7 +72,7 @@ def _provide(requirements: Requirements, wanted: Mapping[str, str]) -> None:
 def _joined(packages: Sequence[Package], more: Sequence[Package]) -> Sequence[Package]:
     """Dependencies first: no package of the build imports one that only woven text brings."""
     have = {one.import_path for one in packages}
-    return [*packages, *(one for one in more if one.import_path not in have)]
+    return [*packages, *{one.import_path: one for one in more if one.import_path not in have}.values()]
 
 
 def _check_languages(answer: Answer, toolchain: Toolchain) -> None:
