@@ -101,15 +101,21 @@ def test_libraries_for_c(mode: str, version: str, tmp_path: Path) -> None:
     host = tmp_path / "host"
     subprocess.run(["gcc", "-o", host, tmp_path / "host.c", library, "-lpthread"], check=True)
     for words, code in ([], -signal.SIGTERM), (["own"], 9):
-        with collector() as otlp:
-            settings = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-            with running(str(host), *words, env={**settings, "LD_LIBRARY_PATH": str(tmp_path)}) as program:
-                assert program.stdout is not None
-                assert program.stdout.readline() == "42\n"
-                otlp.wait(lambda otlp=otlp: bool(spans(otlp)))
-                program.send_signal(signal.SIGTERM)
-                assert program.wait(30) == code
-            assert [one.name for one in spans(otlp)] == ["main.work"]
+        assert _ended(host, *words) == code
+
+
+def _ended(host: Path, *words: str) -> int:
+    """How a signal ends the host, once its span has come."""
+    with collector() as otlp:
+        settings = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+        with running(str(host), *words, env={**settings, "LD_LIBRARY_PATH": str(host.parent)}) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "42\n"
+            otlp.wait(lambda: bool(spans(otlp)))
+            program.send_signal(signal.SIGTERM)
+            code = program.wait(30)
+        assert [one.name for one in spans(otlp)] == ["main.work"]
+    return code
 
 
 @pytest.mark.parametrize("version", RELEASES)
