@@ -13,6 +13,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from gotap.weave.errors import CacheError
 
 #: 2001-09-09; what is added is less than 16 years.
 _EPOCH, _SPAN = 1_000_000_000, 500_000_000
+
+#: Nothing takes as long to make, in seconds.
+_ABANDONED = 3600
 
 
 def cache_folder() -> Path:
@@ -49,6 +53,7 @@ def made(folder: Path, make: Callable[[Path], None]) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _clear(folder.parent)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
         raise _unusable(folder, error) from None
@@ -66,12 +71,22 @@ def made(folder: Path, make: Callable[[Path], None]) -> Path:
     return folder
 
 
+def _clear(folder: Path) -> None:
+    """Removes what those have left there who were killed while they made something."""
+    with os.scandir(folder) as entries:
+        left = [one.path for one in entries if one.name.startswith(".")]
+    for path in left:
+        with contextlib.suppress(OSError):
+            if time.time() - os.stat(path).st_mtime > _ABANDONED:
+                shutil.rmtree(path)
+
+
 def write(path: Path, content: bytes) -> None:
     """A file whose time tells its content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    time = _EPOCH + int(hashlib.sha256(content).hexdigest()[:12], 16) % _SPAN
-    os.utime(path, (time, time))
+    told = _EPOCH + int(hashlib.sha256(content).hexdigest()[:12], 16) % _SPAN
+    os.utime(path, (told, told))
 
 
 def _unusable(folder: Path, error: OSError) -> CacheError:
