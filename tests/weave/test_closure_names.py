@@ -268,6 +268,49 @@ def test_names_and_stacks_are_those_of_the_plain_program(tmp_path: Path, version
     ]  # fmt: skip
 
 
+WRAPPED = """package main
+
+func one(n int) { println(n) }
+
+//go:noinline
+//app:woven
+func work(n int) (err error) {
+	defer one(n)
+	go one(n)
+	defer func(m int) { one(m) }(n)
+	return nil
+}
+
+func main() { work(1) }
+"""
+
+WRAPPING = """aspects:
+  - join-point: {function-body: {directive: app:woven}}
+    advice:
+      - prepend-statements:
+          template: |-
+            defer func() { println("done", n, err == nil, recover() == nil) }()
+            defer (func() { println("nothing that is captured") })()
+"""
+
+
+@pytest.mark.parametrize("version", ["1.21.13", *(pytest.param(one, marks=pytest.mark.matrix) for one in ALL
+                                                  if one >= "1.22")])  # fmt: skip
+def test_names_of_wrappers_stay(tmp_path: Path, version: str) -> None:
+    """Calls by go and defer that have arguments are functions as well, which debuggers and profilers may meet."""
+    app = module(tmp_path / "app", {"main.go": WRAPPED, "gotap.yaml": WRAPPING})
+    found = {}
+    for woven in (False, True):
+        program = tmp_path / f"woven{woven}"
+        built = go(app, "build", "-o", str(program), ".", woven=woven, GOTOOLCHAIN=f"go{version}", GOTAP_LIBRARIES="")
+        assert built.code == 0, built.err
+        symbols = go(app, "tool", "nm", str(program), woven=False, GOTOOLCHAIN=f"go{version}").out.split()
+        found[woven] = {one for one in symbols if one.startswith("main.work")}
+        assert ("done 1 true true" in run(program).err) == woven
+    assert found[True] == found[False]
+    assert len(found[False]) >= 4
+
+
 def own_frames(stack: str) -> list[tuple[str, str]]:
     """Functions of a panic's stack, with their lines: those of rules' text are left out."""
     lines = stack[stack.index("panic: ") :].splitlines()

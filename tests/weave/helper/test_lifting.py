@@ -86,7 +86,22 @@ func main() {
 """ in text
 
 
-def test_literals_that_are_values_and_those_that_capture_nothing(tmp_path: Path) -> None:
+_SAVED = "if r := recover(); r != nil { err = e.New(r.(string) + ` and is saved`) }"
+
+
+@pytest.mark.parametrize(("text", "written"), [
+    (f"defer func() {{ {_SAVED} }}()", "defer (func())((gotap_rule_main_1{&err}).call)()}"),
+    (f"save := func() {{ {_SAVED} }}\ndefer save()", "save := (gotap_rule_main_1{&err}).call; defer save()}"),
+    (f"defer func(what string) bool {{ {_SAVED}; return true }}(``)",
+     "defer gotap_rule_main_1.call(gotap_rule_main_1{&err}, ``)}"),
+    (f"it := func() (any, string) {{ return recover(), `` }}\ndefer func() {{ {_SAVED} }}()\n_ = it",
+     "it := gotap_rule_main_1; defer (func())((gotap_rule_main_2{&err}).call)(); _ = it"),
+    (f"two := func() (int, string) {{ return 1, `a` }}\ndefer func() {{ {_SAVED} }}()\n"
+     "func(n int, s string) { println(n, s, err == nil) }(two())",
+     "(gotap_rule_main_3{&err}).call(two())}"),
+])  # fmt: skip
+def test_panics_are_recovered(tmp_path: Path, text: str, written: str) -> None:
+    """Called later, called at once, and kept in variables."""
     app = module(tmp_path / "app", {"main.go": """package main
 
 var table = map[string]func() int{"a": one, "b": two}
@@ -100,16 +115,9 @@ func falls() (err error) { panic("fell") }
 
 func main() { println(falls().Error(), table["a"]() + table["b"]()) }
 """})  # fmt: skip
-    app.weave(
-        prepended(
-            "save := func() { if r := recover(); r != nil { err = e.New(r.(string) + ` and is saved`) } }\n"
-            "twice := func(n int) int { return 2 * n }\n_ = twice(1)\n"
-            "defer save()", "{e: errors}",
-        )
-    )  # fmt: skip
-    assert app.run() == "fell and is saved 3\n"
-    assert "save := (gotap_rule_main_1{&err}).call; twice := gotap_rule_main_2;" in app.read()
-    assert "func gotap_rule_main_2(n int) int { return 2 * n }\n" in app.read()
+    app.weave(prepended(text, "{e: errors}"))
+    assert app.run().splitlines()[-1] == "fell and is saved 3"
+    assert written in app.read()
 
 
 def test_variables_of_loops_are_captured_as_the_language_version_has_it(tmp_path: Path) -> None:

@@ -8,18 +8,18 @@ import (
 
 // A lifted literal is one that can be written at package level.
 type lifted struct {
-	literal    *ast.FuncLit
-	function   *ast.FuncDecl // nil outside of functions
-	call       *ast.CallExpr // that calls it at once, deferred or by `go`; nil for a value
-	captured   []*types.Var  // the variables around it that it uses, in the order of their first uses
-	uses       []*ast.Ident  // of these variables, outside of `own`
+	literal  *ast.FuncLit
+	function *ast.FuncDecl // nil outside of functions
+	use
+	captured   []*types.Var // the variables around it that it uses, in the order of their first uses
+	mentions   []*ast.Ident // of these variables, outside of `own`
 	own        []*ast.FuncLit
 	parametric bool // whether type parameters of the function are needed
 }
 
 // study finds out what a literal needs; nil if that cannot be had at package level.
-func (l *lifting) study(literal *ast.FuncLit, function *ast.FuncDecl, call *ast.CallExpr) *lifted {
-	one := &lifted{literal: literal, function: function, call: call}
+func (l *lifting) study(literal *ast.FuncLit, function *ast.FuncDecl, used use) *lifted {
+	one := &lifted{literal: literal, function: function, use: used}
 	l.parametric = false
 	possible := true
 	selected := map[*ast.Ident]bool{}
@@ -42,7 +42,7 @@ func (l *lifting) study(literal *ast.FuncLit, function *ast.FuncDecl, call *ast.
 		possible = possible && l.can(v.Type())
 	}
 	one.parametric = l.parametric
-	if !possible || l.parametric && !(call != nil && l.hasParameters(function)) {
+	if !possible || l.parametric && !(used.call != nil && l.hasParameters(function)) {
 		return nil
 	}
 	return one
@@ -74,8 +74,8 @@ func (l *lifting) take(one *lifted, id *ast.Ident) bool {
 	return false
 }
 
-func (one *lifted) capture(v *types.Var, use *ast.Ident) {
-	one.uses = append(one.uses, use)
+func (one *lifted) capture(v *types.Var, id *ast.Ident) {
+	one.mentions = append(one.mentions, id)
 	for _, known := range one.captured {
 		if known == v {
 			return

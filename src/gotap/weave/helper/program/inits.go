@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Functions called init are named by their number in the package, too: main.init.0, and main.init.0.func1 in it. One that
-// a rule declares becomes a function with a name of its own, which the program's next init calls first. Where none
+// Functions called init are named by their number in the package, too: main.init.0, and main.init.0.func1 in it. One
+// that a rule declares becomes a function with a name of its own, which the program's next init calls first. Where none
 // follows it stays what it is.
 
 // renameInits registers these changes in the woven text of a package's files.

@@ -17,14 +17,15 @@ import (
 //
 //	defer func() { span.End(err) }()
 //
-//	defer gotap_rule_main_1.call(gotap_rule_main_1{span, &err})
+//	defer (func())((gotap_rule_main_1{span, &err}).call)()
 //
 //	type gotap_rule_main_1 struct { span_ *Span; err_ *error }
 //	func (gotap_rule gotap_rule_main_1) call() { gotap_rule.span_.End((*gotap_rule.err_)) }
 //
-// A literal that is not called at once becomes a method value. Neither these nor the wrappers of deferred calls take
-// numbers of literals (before Go 1.22 these wrappers do, but after all literals of the function). The user's literals within stay in the function that holds them, and are
-// handed over. A literal stays as it is where what it captures or names cannot be written at package level.
+// Method values take no numbers. Calls by defer and go that have arguments, or a receiver, do: they are numbered among
+// themselves, and with the literals, but behind them, before Go 1.22. The user's literals within stay in the function
+// that holds them, and are handed over. A literal stays as it is where what it captures or names cannot be written at
+// package level.
 
 // liftLiterals rewrites the literals of rules in a package that is known to compile.
 func (w *weaving) liftLiterals(now *wovenPackage) {
@@ -122,7 +123,7 @@ func (l *lifting) walk(root ast.Node, function *ast.FuncDecl) {
 			return true
 		}
 		if literal, ok := node.(*ast.FuncLit); ok && l.file.isWritten(literal.Pos()) {
-			if one := l.study(literal, function, callOf(literal, stack)); one != nil {
+			if one := l.study(literal, function, useOf(literal, stack)); one != nil {
 				l.lift(one)
 				for _, own := range one.own {
 					l.walk(own.Body, function)
@@ -135,21 +136,34 @@ func (l *lifting) walk(root ast.Node, function *ast.FuncDecl) {
 	})
 }
 
-// callOf is the call that calls a literal, if any; `stack`: the nodes around it.
-func callOf(literal *ast.FuncLit, stack []ast.Node) *ast.CallExpr {
-	for i := len(stack) - 1; i >= 0; i-- {
-		switch node := stack[i].(type) {
-		case *ast.ParenExpr:
-		case *ast.CallExpr:
-			if unparen(node.Fun) == literal {
-				return node
-			}
-			return nil
-		default:
-			return nil
+// A use is how a literal is used: called by `call`, or as a value if that is nil. `later`: the call is of defer or go.
+type use struct {
+	call  *ast.CallExpr
+	later bool
+}
+
+// useOf tells how a literal is used; `stack`: the nodes around it.
+func useOf(literal *ast.FuncLit, stack []ast.Node) use {
+	at := len(stack) - 1
+	for ; at >= 0; at-- {
+		if _, ok := stack[at].(*ast.ParenExpr); !ok {
+			break
 		}
 	}
-	return nil
+	if at < 0 {
+		return use{}
+	}
+	call, ok := stack[at].(*ast.CallExpr)
+	if !ok || unparen(call.Fun) != literal {
+		return use{}
+	}
+	if at > 0 {
+		switch stack[at-1].(type) {
+		case *ast.DeferStmt, *ast.GoStmt:
+			return use{call, true}
+		}
+	}
+	return use{call, false}
 }
 
 const receiver = "gotap_rule"
@@ -182,6 +196,9 @@ func (l *lifting) put(one *lifted, name string, values []piece, by origin) {
 	before, behind := name, ""
 	switch {
 	case len(values) == 0:
+	case one.isPlainLater():
+		where = woven.spanOf(one.call.Fun)
+		before, behind = "(func())(("+name+"{", "}).call)"
 	case l.takesReceiver(one):
 		// The place of a call is that of its parenthesis, which here stands on the line where the literal begins.
 		where = span{woven.spanOf(one.call.Fun).start, woven.token.Offset(one.call.Lparen) + 1}
@@ -194,6 +211,13 @@ func (l *lifting) put(one *lifted, name string, values []piece, by origin) {
 	}
 	site := append([]piece{{text: before, origin: by}}, values...)
 	woven.replaced[where] = append(site, piece{text: behind, origin: by})
+}
+
+// isPlainLater tells whether the literal is called by defer or go as a function without arguments and results, for
+// which the compiler makes no wrapper of its own.
+func (one *lifted) isPlainLater() bool {
+	values := one.literal.Type.Params.NumFields() + one.literal.Type.Results.NumFields()
+	return one.later && values == 0 && len(one.own) == 0 && !one.parametric
 }
 
 // takesReceiver tells whether the receiver can be one more argument: it cannot beside one that is several values, and
@@ -222,7 +246,7 @@ func (l *lifting) handedOver(one *lifted, by origin) (values []piece, fields []s
 		value, field := l.passed(v)
 		add(piece{text: value, origin: by}, field)
 	}
-	for _, id := range one.uses {
+	for _, id := range one.mentions {
 		woven.replaced[woven.spanOf(id)] = []piece{{text: l.reading(l.info.Uses[id]), origin: by}}
 	}
 	for i, own := range inOrder(woven, one.own) {

@@ -16,8 +16,8 @@ type origin struct {
 	advice int
 }
 
-// A source is text with changes: a file as it is on disk, what a template has produced, or a file as it will be. Changes
-// refer to other sources, so that what a template moves keeps the changes within it, whenever they are made.
+// A source is text with changes: a file as it is on disk, what a template has produced, or a file as it will be.
+// Changes refer to other sources, so that what a template moves keeps the changes within it, whenever they are made.
 type source struct {
 	text     []byte
 	token    *token.File
