@@ -58,7 +58,8 @@ def _fill(fresh: Path, toolchain: Toolchain, changed: Mapping[str, bytes]) -> No
         for entry in entries:
             if entry.name != "src":
                 os.symlink(entry.path, fresh / entry.name)
-    _mirror(_sources(fresh, toolchain), str(fresh / "src"), _linked_or_copied, without=_TOOLS)
+    sources, command = _originals(fresh, toolchain)
+    _mirror(sources, str(fresh / "src"), _linked_or_copied, without=_TOOLS)
     if any(Path(name).is_relative_to(f"src/{_TOOLS}") for name in changed):
         _mirror(str(goroot / "src" / _TOOLS), str(fresh / "src" / _TOOLS), _linked_or_copied)
     else:
@@ -66,20 +67,28 @@ def _fill(fresh: Path, toolchain: Toolchain, changed: Mapping[str, bytes]) -> No
     for name, content in changed.items():
         (fresh / name).unlink(missing_ok=True)  # else the user's file would be written
         write(fresh / name, content)
-    _own_commands(fresh, goroot, Path(toolchain.variables["GOTOOLDIR"]).name, module_cache(toolchain))
+    _own_commands(fresh, goroot, command, Path(toolchain.variables["GOTOOLDIR"]).name, module_cache(toolchain))
 
 
-def _sources(fresh: Path, toolchain: Toolchain) -> str:
-    """GOROOT's src, or a copy whose files can be linked to. Raises CacheError."""
-    original = os.path.join(toolchain.goroot, "src")
+def _originals(fresh: Path, toolchain: Toolchain) -> tuple[str, str]:
+    """src and the go command of GOROOT, or copies of them that can be linked to. Raises CacheError."""
+    sources, command = (os.path.realpath(os.path.join(toolchain.goroot, name)) for name in ("src", "bin/go"))
     try:
-        os.link(os.path.join(original, "go.mod"), fresh / "go.mod")
+        os.link(os.path.join(sources, "go.mod"), fresh / "go.mod")
     except OSError:
-        key = digest(_FORMAT, toolchain.goroot, toolchain.version)
-        folder = cache_folder() / "sources" / f"{toolchain.version}-{key[:20]}"
-        return str(made(folder, lambda other: _mirror(original, str(other), shutil.copy2, without=_TOOLS)))
+        return _copies(sources, command, toolchain)
     os.unlink(fresh / "go.mod")
-    return original
+    return sources, command
+
+
+def _copies(sources: str, command: str, toolchain: Toolchain) -> tuple[str, str]:
+    def fill(other: Path) -> None:
+        _mirror(sources, str(other / "src"), shutil.copy2, without=_TOOLS)
+        shutil.copy2(command, other / "go")
+
+    key = digest(_FORMAT, toolchain.goroot, toolchain.version)
+    folder = made(cache_folder() / "sources" / f"{toolchain.version}-{key[:20]}", fill)
+    return str(folder / "src"), str(folder / "go")
 
 
 def _mirror(folder: str, own: str, place: Callable[[str, str], object], without: str = "") -> None:
@@ -105,10 +114,10 @@ def _linked_or_copied(path: str, own: str) -> None:
         shutil.copy2(path, own)
 
 
-def _own_commands(fresh: Path, goroot: Path, platform: str, cache: str) -> None:
+def _own_commands(fresh: Path, goroot: Path, command: str, platform: str, cache: str) -> None:
     """The go command, and a linker that knows the GOROOT and the modules that programs are to name."""
     _real_folder(fresh / "bin", goroot / "bin")
-    _linked_or_copied(os.path.realpath(goroot / "bin" / "go"), str(go_command(fresh)))
+    _linked_or_copied(command, str(go_command(fresh)))
     tools = goroot / "pkg" / "tool" / platform
     _real_folder(fresh / "pkg", goroot / "pkg")
     _real_folder(fresh / "pkg" / "tool", goroot / "pkg" / "tool")
