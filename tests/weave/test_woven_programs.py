@@ -193,10 +193,14 @@ NO_PACKAGE = 'package main\n\nimport _ "example.com/none"\n\nfunc main() {}\n'
         ({"main.go": NO_PACKAGE}, ["build", "."], "example.com/none"),
         ({"main.go": SPANS, "gotap.yaml": "aspects:\n  - id: x\n    join-point: {nowhere: y}\n    advice: []\n"},
          ["build", "."], "gotap.yaml:3"),
-        ({"main.go": SPANS, "gotap.yaml": MISSING}, ["build", "."], "needs: its text needs the package example"),
+        ({"main.go": SPANS, "gotap.yaml": MISSING}, ["build"],
+         "gotap.yaml:2: needs: its text needs the package example.com/none"),
+        ({"main.go": SPANS}, ["build", "-C", "none", "."], "there is no directory"),
+        ({"main.go": SPANS}, ["build", "./none"], "gotap: the packages cannot be loaded:\ngotap: stat "),
         ({"main.go": SPANS}, ["build", "-overlay=none.json", "."], "none.json"),
     ],
     ids=["a package that is not there", "an unknown join point", "a package that a rule needs",
+         "a directory that is not there", "a directory of packages that is not there",
          "an overlay that is not there"],
 )  # fmt: skip
 def test_what_cannot_be_done_is_told_before_anything_is_built(
@@ -209,6 +213,29 @@ def test_what_cannot_be_done_is_told_before_anything_is_built(
     assert done.err.startswith("gotap: ")
     assert said in done.err
     assert tree(app) == before
+
+
+def test_a_cache_at_a_relative_path(tmp_path: Path) -> None:
+    """What XDG_CACHE_HOME says counts only if it is absolute."""
+    app = module(tmp_path / "app", {"main.go": SPANS})
+    before = tree(app)
+    done = go(app, "vet", ".", GOTAP_CACHE="cache")
+    assert (done.code, done.err) == (0, ""), done.err
+    done = go(app, "build", "-o", "../program", ".", GOTAP_CACHE="cache")
+    assert done.code == 1
+    assert "GOTAP_CACHE is cache, which is no absolute path" in done.err
+    assert tree(app) == before
+
+
+def test_weave_takes_the_flags_of_go_build(tmp_path: Path) -> None:
+    tagged = "//go:build tagged\n\npackage main\n\n//gotap:span\nfunc tagged() {}\n"
+    app = module(tmp_path / "app", {"main.go": SPANS, "tagged.go": tagged})
+    for words in (["-tags=tagged", "."], ["-tags", "tagged", "-race"], ["--", "-tags=tagged", "."], ["./..."]):
+        done = weave(app, "--list", *words)
+        assert done.code == 0, done.err
+        assert ("tagged.go:6:1" in done.out) == ("./..." not in words), done.out
+    assert "tagged.go" in weave(app, "--diff", "-tags=tagged", ".").out
+    assert "//gotap:span" in weave(app, "--explain", "tagged.go:6", "-tags=tagged").out
 
 
 def test_what_does_not_compile_is_named_by_the_users_file(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         if place is None:
             say(f"--explain {arguments.explain}: that is no FILE:LINE", "as in --explain main.go:12")
             return USAGE
-    line = parse(["build", *arguments.words])
+    words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
+    line = parse(["build", *words])
     directory = os.path.join(os.getcwd(), line.value("C") or "")
     found = plan(line, directory)
     if arguments.diff:

@@ -67,7 +67,7 @@ def ask(
         parts.append(_answer(helper, request, identities))
         sources |= woven.sources
         aspects += woven.aspects
-    answer = _together(parts)
+    answer = _placed(_together(parts), {one.id: f"{one.file}:{one.line}: {one.id}" for one in rules.aspects})
     if answer.errors:
         raise _wrong(answer)
     matched = {match.aspect for match in answer.matches}
@@ -182,6 +182,16 @@ def _together(parts: Sequence[Answer]) -> Answer:
         bodiless=tuple(one for part in parts for one in part.bodiless),
         errors=tuple(one for part in parts for one in part.errors),
     )  # fmt: skip
+
+
+def _placed(answer: Answer, places: Mapping[str, str]) -> Answer:
+    """What rules need, with their places in front of their names, for errors about it."""
+    return replace(
+        answer,
+        links=tuple(replace(one, aspect=places.get(one.aspect, one.aspect)) for one in answer.links),
+        imports=tuple(replace(one, aspect=places.get(one.aspect, one.aspect)) for one in answer.imports),
+        languages=tuple(replace(one, aspect=places.get(one.aspect, one.aspect)) for one in answer.languages),
+    )
 
 
 def _wrong(answer: Answer) -> RuleError:

@@ -27,10 +27,14 @@ _ABANDONED = 3600
 
 
 def cache_folder() -> Path:
-    """$GOTAP_CACHE, or the folder `gotap` of the user's caches."""
+    """$GOTAP_CACHE, or the folder `gotap` of the user's caches. Raises CacheError."""
     if own := os.environ.get("GOTAP_CACHE"):
+        if not os.path.isabs(own):  # go refuses such a GOCACHE, too: each directory would have a cache of its own
+            raise CacheError(f"GOTAP_CACHE is {own}, which is no absolute path", "set it to an absolute path")
         return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # such paths are to be ignored (XDG Base Directory Specification 0.8)
+        base = os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "gotap"
 
 

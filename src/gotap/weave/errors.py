@@ -5,29 +5,46 @@ from __future__ import annotations
 from gotap.errors import GotapError
 
 
-class NoGo(GotapError):
+class WeaveError(GotapError):
+    """Behind the first line of a message stands what another program says: it is the excerpt."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        first, *rest = message.splitlines()
+        super().__init__(first, remedy)
+        self.excerpt = tuple(line.expandtabs(4) for line in rest)
+
+    @property
+    def whole(self) -> str:
+        return "\n".join([str(self), *self.excerpt])
+
+
+class NoGo(WeaveError):
     """There is no Go toolchain, or it does not run."""
 
 
-class UnsupportedGo(GotapError):
+class UnsupportedGo(WeaveError):
     """The toolchain is older or newer than what gotap's rules were checked with."""
 
 
-class ListError(GotapError):
+class ListError(WeaveError):
     """`go list` cannot load the packages: the build would fail in the same way."""
 
 
-class CacheError(GotapError):
-    """gotap's cache cannot be written."""
+class NoDirectory(WeaveError):
+    """The directory in which the go command is to run is not there."""
 
 
-class NotComposable(GotapError):
+class CacheError(WeaveError):
+    """gotap's cache cannot be written, or is nowhere."""
+
+
+class NotComposable(WeaveError):
     """Something that the user asks of the go command cannot be had together with weaving."""
 
 
-class RuleError(GotapError):
+class RuleError(WeaveError):
     """A rule cannot be applied to the program."""
 
 
-class Unresolved(GotapError):
+class Unresolved(WeaveError):
     """There is no go.mod with the modules that rules need."""

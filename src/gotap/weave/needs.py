@@ -57,7 +57,7 @@ def _provide(requirements: Requirements, wanted: Mapping[str, str]) -> None:
     try:
         missing = sorted(requirements.provide(wanted))
     except Unresolved as error:
-        raise RuleError(f"{', '.join(sorted(set(wanted.values())))}: {error}", error.remedy) from None
+        raise RuleError(f"{', '.join(sorted(set(wanted.values())))}: {error.whole}", error.remedy) from None
     for path in missing:
         module = requirements.module_named(path)
         lacks = "vendor/ does not have" if requirements.is_vendored() else "no module of this build has"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from gotap.weave.errors import NoGo, UnsupportedGo
+from gotap.weave.errors import NoDirectory, NoGo, UnsupportedGo
 
 #: Releases that gotap's rules about the standard library were checked with.
 FIRST, LAST = (1, 21), (1, 27)
@@ -70,6 +70,8 @@ def ask(go: str, words: Sequence[str], directory: str) -> str:
     try:
         done = subprocess.run([go, *words], cwd=directory, capture_output=True, text=True, errors="replace")
     except OSError as error:
+        if not os.path.isdir(directory):
+            raise NoDirectory(f"there is no directory {directory}", "name one that is there behind -C") from None
         raise NoGo(f"{go} cannot be run: {error.strerror}", "check the Go installation") from None
     if done.returncode:
         said = done.stderr.strip() or f"exit code {done.returncode}"

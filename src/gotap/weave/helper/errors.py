@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gotap.errors import GotapError
+from gotap.weave.errors import WeaveError
 
 
-class HelperNotBuilt(GotapError):
+class HelperNotBuilt(WeaveError):
     """The user's toolchain does not build the helper."""
 
 
-class HelperFailed(GotapError):
+class HelperFailed(WeaveError):
     """The helper ended without an answer."""

@@ -67,7 +67,7 @@ def _build(go: str, version: str, sources: dict[str, bytes], program: Path) -> N
             raise HelperNotBuilt(f"{go} cannot be run: {error.strerror}", "check the Go installation") from None
     if done.returncode:
         raise HelperNotBuilt(
-            f"{version} does not build gotap's Go helper: {(done.stderr or done.stdout).strip()}",
+            f"{version} does not build gotap's Go helper:\n{(done.stderr or done.stdout).strip()}",
             "check that this toolchain builds other programs; if it does, please report this",
         )
 

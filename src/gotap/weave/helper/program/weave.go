@@ -122,14 +122,17 @@ func (w *weaving) fail(r *rule, line int, at place, err error) {
 func (w *weaving) weavePackage(t *target, internal bool) {
 	var active []*rule
 	for _, r := range w.rules {
-		if r.failed && r.point == nil || internal && !r.TracerInternal {
+		if r.failed && r.point == nil {
 			continue
 		}
-		if v := r.point.inPackage(t); v.tri != never {
+		switch v := r.point.inPackage(t); {
+		case v.tri == never:
+			r.reach(0, v.why)
+		case internal && !r.TracerInternal:
+			r.reach(1, "package "+t.path+" is left as it is, since gotap's runtime imports it")
+		default:
 			active = append(active, r)
 			r.reach(1, "no file of a package that may match was read")
-		} else {
-			r.reach(0, v.why)
 		}
 	}
 	if len(active) == 0 {
