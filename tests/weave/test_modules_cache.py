@@ -257,8 +257,15 @@ def test_tests_and_coverage_of_modules_of_the_cache(app: Path) -> None:
 
 
 def test_run_leaves_the_environment_as_it_is(app: Path) -> None:
-    outputs = [go(app, "run", ".", woven=woven, GOFLAGS="") for woven in (False, True)]
-    assert outputs[0].out == outputs[1].out
+    """Where GOMODCACHE is set, and programs are run by another one, too."""
+    cache = go(app, "env", "GOMODCACHE", woven=False).out.strip()
+    for words, settings in (
+        (["."], {"GOFLAGS": ""}), (["."], {"GOMODCACHE": cache}),
+        (["-exec", "env GOWORK=own", "."], {"GOMODCACHE": cache, "GOROOT": go(app, "env", "GOROOT").out.strip()}),
+    ):  # fmt: skip
+        outputs = [go(app, "run", *words, woven=woven, **settings) for woven in (False, True)]
+        assert outputs[0].code == outputs[1].code == 0
+        assert outputs[0].out == outputs[1].out
 
 
 def test_what_would_change_names_the_package(app: Path) -> None:

@@ -39,19 +39,20 @@ def command(
             head.insert(0, "-mod=readonly")  # go.mod has all that it is to have, and what an overlay has is not written
         if _covers(plan, line):
             environment |= covering.kept({one.path: one.edits for one in plan.files if one.edits and not one.standard})
-    if line.verb == "run":
-        head = [*_as_it_was(plan, line, environment), *head]
+    if line.verb == "run" and (running := _as_it_was(plan, line, environment)):
+        _take(head, "exec")
+        head.insert(0, running)
     return [str(go_command(plan.goroot)), words[0], *directory, *head, *rest], environment
 
 
-def _as_it_was(plan: Plan, line: CommandLine, environment: Mapping[str, str]) -> list[str]:
-    """-exec, by which a program that is run sees the environment as it was before."""
+def _as_it_was(plan: Plan, line: CommandLine, environment: Mapping[str, str]) -> str:
+    """-exec, by which a program that is run sees the environment as it was before; empty if that is as it was."""
     changed = sorted(name for name, value in environment.items() if os.environ.get(name) != value)
     if not changed:
-        return []
+        return ""
     words = ["env", *(word for name in changed if name not in os.environ for word in ("-u", name))]
     words += [f"{name}={os.environ[name]}" for name in changed if name in os.environ]
-    return [f"-exec={' '.join(quoted(one) for one in words)} {_own_exec(plan, line)}".rstrip()]
+    return f"-exec={' '.join(quoted(one) for one in words)} {_own_exec(plan, line)}".rstrip()
 
 
 def _own_exec(plan: Plan, line: CommandLine) -> str:
