@@ -11,6 +11,7 @@ from gotap.weave.catalogue.expressions import go_text
 from gotap.weave.runtime.conversions import GoType, go_conversion
 
 _ABSENT = {GoType.TEXTS: "nil", GoType.STRING: '""', GoType.INT64: "0"}
+_ERROR = "error.type"
 _PART = re.compile(r"\{([^{}|]+)((?:\|[^{}|]+)*)\}")
 
 
@@ -133,7 +134,10 @@ class Finish:
     def assignment(self, index: int) -> str:
         attribute = self.operation.attributes[index]
         go = go_conversion(attribute.conversion)
-        return f"gotap_values[{index}] = gotaprt.{go.function}({', '.join(self.arguments(index, attribute))})"
+        made = f"gotaprt.{go.function}({', '.join(self.arguments(index, attribute))})"
+        if attribute.key == _ERROR and any(end.place.results is not None for end in self.operation.ends):
+            made = f"gotap_op.Panicked({made})"
+        return f"gotap_values[{index}] = {made}"
 
     def arguments(self, index: int, attribute: Attribute) -> Iterator[str]:
         go = go_conversion(attribute.conversion)

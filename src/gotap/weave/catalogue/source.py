@@ -199,6 +199,8 @@ class Writer:
         names = [one.name for one in end.place.results or ()]
         parameters = "".join(f", gotap_result{index} *{one}" for index, one in enumerate(types))
         lines = [f"if {_OP} == nil {{\n\treturn\n}}"]
+        if types:
+            lines.append(f"{_OP}.Unwind(unsafe.Pointer(gotap_result0))")
         for index, name in enumerate(names[: len(types)]):
             if name not in ("", "_"):
                 lines += [f"{name} := *gotap_result{index}", f"_ = {name}"]

@@ -28,6 +28,20 @@ func (c *Class) End(place int, panicked any) {
 	}
 }
 
+// Unwind looks, where a function that has begun the operation returns, whether a panic leaves it. The address is that of
+// a variable of the function's own: it lies in the function's frame.
+func (op *Operation) Unwind(own unsafe.Pointer) {
+	op.unwound = panicking != nil && panicking(uintptr(own))
+}
+
+// Panicked is the error.type of an operation that ends by a panic, else the one given.
+func (op *Operation) Panicked(otherwise Value) Value {
+	if op.unwound {
+		return textOf(panicType)
+	}
+	return otherwise
+}
+
 // Of tells whether the operation is of this very class, and so in a struct of its package's.
 func (op *Operation) Of(c *Class) bool { return op.class == c }
 

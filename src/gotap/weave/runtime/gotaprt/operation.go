@@ -46,6 +46,7 @@ type Operation struct {
 	subject unsafe.Pointer
 	start   time.Duration // since `began`; only where a duration is measured or a span recorded
 	notes   []note        // what annotations of other packages have captured
+	unwound bool          // a panic ends it, and leaves the function that began it
 }
 
 // Begin begins an operation on this goroutine. With headers that are not nil it is BeginRemote. Otherwise its parent is

@@ -26,7 +26,7 @@ const patience = 8
 // Finish ends an operation that is like a recent one. It gives false, and leaves it alone, where there is none, or where
 // more is wanted than its duration.
 func (r *Recent[K]) Finish(op *Operation, captured *K, place uint) bool {
-	if op.Recording() {
+	if op.Recording() || op.unwound {
 		return false
 	}
 	slot := &r.places[place%uint(len(r.places))]
@@ -42,7 +42,7 @@ func (r *Recent[K]) Finish(op *Operation, captured *K, place uint) bool {
 
 // Wants tells whether what Finish did not know is to be remembered; at is the point that Operation.Finish gave.
 func (r *Recent[K]) Wants(op *Operation, at *point, place uint) bool {
-	if at == nil || at.values == nil || op.Recording() {
+	if at == nil || at.values == nil || op.Recording() || op.unwound {
 		return false
 	}
 	return r.places[place%uint(len(r.places))].Load() == nil || r.misses.Add(1)%patience == 0
