@@ -124,12 +124,15 @@ func TestF(t *testing.T) { F(1) }
 
 @pytest.mark.parametrize("version", ["1.21.13", "1.26.8", pytest.param("1.27.4", marks=pytest.mark.matrix)])
 def test_coverage_counts_what_the_user_wrote(version: str, tmp_path: Path) -> None:
-    """Rules that put text in front of statements, around expressions and behind the package clause."""
-    app = module(tmp_path / "app", {"a.go": COVERED, "a_test.go": COVERED_TEST, "orchestrion.yml": RULES})
+    """Rules that put text in front of statements, around expressions and behind the package clause; programs, too."""
+    files = {"a.go": COVERED, "a_test.go": COVERED_TEST, "orchestrion.yml": RULES}
+    programs = {f"program/{name}.go": text.replace("package cov", "package main") for name, text in
+                (("a", COVERED), ("a_test", COVERED_TEST), ("main", "package cov\n\nfunc main() {}\n"))}  # fmt: skip
+    app = module(tmp_path / "app", files | programs)
     for mode in ("set", "count", "atomic"):
         profiles = {}
         for woven in (False, True):
-            words = ["test", "-count=1", "-v", f"-covermode={mode}", "-coverprofile=profile", "."]
+            words = ["test", "-count=1", "-v", f"-covermode={mode}", "-coverprofile=profile", "-p=1", "./..."]
             done = go(app, *words, woven=woven, GOTOOLCHAIN=f"go{version}")
             assert done.code == 0, done.out + done.err
             assert ("loud: y" in done.out) == woven

@@ -1,7 +1,7 @@
 """Coverage of woven files. The go command hands them to the cover tool as they are on disk, whatever an overlay says
 (golang/go#73802): so they are covered first and woven then. Nothing that is woven is counted.
 
-The cover tool only puts text in: counters, braces around what follows an `else`, and an import (cmd/cover, Go 1.21 to
+The cover tool only puts text in: counters, braces around what follows an `else`, and imports (cmd/cover, Go 1.21 to
 1.27). A shell script in its place runs it, and then this module, for files that are woven.
 """
 
@@ -27,6 +27,7 @@ _NAMES, _EDITS = "files", "edits.json"
 _COUNTER = rb"goCover_[0-9a-f]+_\w*\[\d+\]"
 _INSERTED = re.compile(
     rb'; import _cover_atomic_ "sync/atomic"'
+    rb'|; import _ "runtime/coverage"'  # in programs
     rb"|" + _COUNTER + rb"(?:\+\+| = [^;]*?)(?: ; |;)"
     rb"|_cover_atomic_\.\w+\(&" + _COUNTER + rb", [^;]*?\)(?: ; |;)"
 )  # fmt: skip
