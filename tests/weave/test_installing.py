@@ -58,6 +58,8 @@ import "database/sql"
 
 func main() { println(len(sql.Drivers())) }
 """
+SQL_AND_RUNTIME = '(\n\t_ "database/sql"\n\t"runtime"\n)'
+SPAN = 'package main\n\nimport "runtime"\n\n//gotap:span\nfunc main() { println(runtime.Version()) }\n'
 #: Its text needs a module that go.mod lacks.
 RULES = """aspects:
   - id: greets
@@ -90,6 +92,9 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     files = {"main.go": MAIN, "cmd/standard/main.go": STANDARD, "other/other.go": library}
     publish(folder, "example.org/tool", "v1.0.0", {"go.mod": TOOL_MOD, **files})
     publish(folder, "example.org/tool", "v1.1.0", {"go.mod": TOOL_MOD, **files})
+    newer = "module example.org/newer\n\ngo 1.27.0\n"
+    version = STANDARD.replace("len(sql.Drivers())", "runtime.Version()").replace('"database/sql"', SQL_AND_RUNTIME)
+    publish(folder, "example.org/newer", "v1.0.0", {"go.mod": newer, "main.go": version, "span/main.go": SPAN})
     publish(folder, "example.org/ruled", "v1.0.0", RULED)
     replaced = TOOL_MOD.replace("tool", "replaced") + "\nreplace example.org/lib => example.org/lib v1.0.0\n"
     publish(folder, "example.org/replaced", "v1.0.0", {"go.mod": replaced, "main.go": MAIN})
@@ -169,6 +174,24 @@ def test_rules_are_those_of_the_module(elsewhere: Path, proxied: dict[str, str])
     """And what their text needs comes in the version that its tool file says."""
     done = go(elsewhere, "run", "example.org/ruled@v1.0.0", **proxied)
     assert (done.code, done.out, done.err) == (0, "", "hello you\n1\n")
+
+
+@pytest.mark.parametrize("package", ["newer", pytest.param("newer/span", marks=pytest.mark.matrix)])
+def test_modules_that_want_a_newer_go(
+    package: str, elsewhere: Path, proxied: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is found as it is found plain: here, on the PATH."""
+    found = elsewhere.parent / "found"
+    found.mkdir()
+    (found / "go1.27.4").symlink_to(f"{go_tool('1.27.4', 'env', 'GOROOT').strip()}/bin/go")
+    monkeypatch.setenv("PATH", f"{go_tool('1.26.8', 'env', 'GOROOT').strip()}/bin:{found}:{os.environ['PATH']}")
+    settings = {**proxied, "GOTOOLCHAIN": "local+path", "GOBIN": str(found)}
+    plain = go(elsewhere, "run", f"example.org/{package}@v1.0.0", woven=False, **settings)
+    assert (plain.code, plain.err.splitlines()[-1]) == (0, "go1.27.4")
+    woven = go(elsewhere, "run", f"example.org/{package}@v1.0.0", **settings)
+    assert (woven.code, woven.err) == (0, "go1.27.4\n")
+    assert go(elsewhere, "install", f"example.org/{package}@v1.0.0", **settings).code == 0
+    assert b"gotaprt" in (found / package.rpartition("/")[2]).read_bytes()
 
 
 def test_all_programs_of_a_module(elsewhere: Path, proxied: dict[str, str]) -> None:

@@ -31,18 +31,20 @@ def versioned_command(words: Sequence[str], line: CommandLine, directory: str) -
         planned = plan(own, found.folder)
     if planned.goroot is None:
         return command(planned, words, line)
+    # The toolchain is chosen: with its name and `+auto` in GOTOOLCHAIN the go command would leave the tree for another.
+    settings = {"GOTOOLCHAIN": "local"} if "GOTOOLCHAIN" in found.environment else {}
     if not planned.alternate.files and all(one.standard for one in planned.files):
         asked, count = version_of(line), len(words) - len(line.rest)
         exact = {one: f"{one.removesuffix(f'@{asked}')}@{found.version}" for one in line.packages}
-        return command(planned, [*(exact.get(one, one) for one in words[:count]), *line.rest], line)
+        return command(planned, [*(exact.get(one, one) for one in words[:count]), *line.rest], line, settings)
     if not found.steady:
         raise NotComposable(
             f"{', '.join(line.packages)} cannot be woven with {planned.toolchain.version}: GODEBUG would be another",
             "take Go 1.23 or newer",
         )
     named = [word for flag in flags for word in flag.words]
-    workspace = {"GOWORK": found.environment["GOWORK"]}
-    return command(planned, [line.verb, *named, *found.programs, *line.rest], own, workspace)
+    settings["GOWORK"] = found.environment["GOWORK"]
+    return command(planned, [line.verb, *named, *found.programs, *line.rest], own, settings)
 
 
 @contextmanager

@@ -31,6 +31,8 @@ _FOLDER, _RESOLVED = "versions", "resolved.json"
 _LEAST = "1.18"
 _MOD = f"module gotap.invalid\n\ngo {_LEAST}\n"
 _EXACT = re.compile(r"v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+incompatible)?")
+#: What a go command says that is not new enough (toolchain.Switcher, Go 1.21 to 1.27).
+_SWITCHED = re.compile(r"; switching to (go\S+)$", re.MULTILINE)
 
 #: Programs whose module does not say which Go it wants get the GODEBUG of this one (load.defaultGODEBUG).
 _DEFAULT = "1.20"
@@ -47,7 +49,7 @@ _TOLD = (
 class Resolved(Struct, frozen=True):
     """`programs`: import paths, none if the go command refuses to build them; `version`: of their module, as its folder
     is named; `steady`: whether they get the GODEBUG that the module asks for; `folder`: of go.mod and go.work;
-    `environment`: by which a go command sees the module, wherever it runs."""
+    `environment`: by which a go command sees the module, wherever it runs, and is as new as it has to be."""
 
     programs: tuple[str, ...]
     version: str
@@ -62,6 +64,10 @@ class _Go(Struct, frozen=True):
 
     def __call__(self, folder: Path, *words: str) -> str:
         """What a go command prints. Raises Unresolved."""
+        return self.run(folder, *words).stdout
+
+    def run(self, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        """Raises Unresolved."""
         done = subprocess.run([self.path, *words], cwd=folder, capture_output=True, text=True, errors="replace",
                               env=self.environment)  # fmt: skip
         if done.returncode:
@@ -69,7 +75,7 @@ class _Go(Struct, frozen=True):
                 f"`go {words[0]}` cannot resolve what is to be built:\n{done.stderr.strip()}",
                 "the go command says the same without gotap: mend it there first",
             )
-        return done.stdout
+        return done
 
 
 def version_of(line: CommandLine) -> str | None:
@@ -126,7 +132,10 @@ def _at_least(here: Toolchain, directory: str) -> dict[str, str]:
 def _resolved(folder: Path, go: _Go, packages: Sequence[str], version: str, loading: Sequence[str]) -> Resolved:
     """Makes go.mod, go.sum and go.work in a folder. Raises Unresolved."""
     (folder / "go.mod").write_text(_MOD)
-    go(folder, "get", "--", *(f"{one}@{version}" for one in packages))
+    got = go.run(folder, "get", "--", *(f"{one}@{version}" for one in packages))
+    text = (folder / "go.mod").read_text()
+    if (newer := _SWITCHED.search(got.stderr)) and "\ntoolchain " not in text:
+        (folder / "go.mod").write_text(f"{text}\ntoolchain {newer[1]}\n")
     told = go(folder, "list", "-mod=mod", "-deps", f"-f={_TOLD}", *loading, "--", *packages)  # go.sum gets it all
     named = [line.split("\t") for line in told.splitlines() if line]
     programs = tuple(path for path, name, *_ in named if name == "main")
