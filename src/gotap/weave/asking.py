@@ -2,14 +2,13 @@
 
 The standard library is asked about by itself: it is the same for all programs, while the user's packages change with
 every edit. So are modules of the cache, which change with go.mod. Files are told apart by path, size and time, as the
-go command does it for its index; those of GOROOT and of the module cache by the release and the version that their
-folders are named after.
+go command does it for its index; those of the module cache by the version that their folders are named after.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,24 +19,34 @@ from gotap import __version__
 from gotap.weave.cache import cache_folder, digest, made
 from gotap.weave.catalogue.compiled import Compiled, compiled
 from gotap.weave.errors import RuleError
+from gotap.weave.helper.errors import HelperFailed
 from gotap.weave.helper.helper import Helper
 from gotap.weave.helper.protocol import Answer, PackageFacts, Question, Reply, Request
 from gotap.weave.listing import Package
 from gotap.weave.modcache import is_cached
 from gotap.weave.rules.discovery import Rules
 from gotap.weave.rules.model import Aspect
+from gotap.weave.standard import state
 from gotap.weave.toolchain import Toolchain
 
 _ANSWER = "answer.json"
 
 
+class Rewritten(Exception):
+    """Somebody has written the user's files while they were looked at: what was read may be half of two texts."""
+
+
 class Asked(Struct, frozen=True):
     """`aspects`: the catalogue's that match; `sources`: import path, as `go list` has it → text of the file that the
-    catalogue adds to that package."""
+    catalogue adds to that package; `seen`: the user's files as they were before they were looked at."""
 
     answer: Answer
     aspects: tuple[Aspect, ...]
     sources: Mapping[str, str]
+    seen: Mapping[str, str]
+
+    def is_what_is_there(self) -> bool:
+        return _seen(self.seen) == self.seen
 
 
 def ask(
@@ -47,9 +56,21 @@ def ask(
     inner: Collection[str],
 ) -> Asked:
     """What rules and the catalogue change in packages. `inner`: import paths that only rules for them may
-    touch. Raises RuleError, HelperFailed, HelperNotBuilt, CacheError."""
-    variants = {one.for_test for one in packages if one.for_test}
+    touch. Raises RuleError, HelperFailed, HelperNotBuilt, CacheError, Rewritten."""
     known = [one for one in packages if not one.is_test_main]
+    seen = _seen(_own_files(known, toolchain))
+    try:
+        return _ask(toolchain, known, rules, inner, seen)
+    except (RuleError, HelperFailed):
+        if _seen(seen) != seen:
+            raise Rewritten from None
+        raise
+
+
+def _ask(
+    toolchain: Toolchain, known: Sequence[Package], rules: Rules, inner: Collection[str], seen: Mapping[str, str]
+) -> Asked:
+    variants = {one.for_test for one in known if one.for_test}
     weavable = [one for one in known if _is_weavable(one) and one.import_path not in variants]
     helper = Helper.built(toolchain.go, toolchain.version, cache_folder() / "helper")
     parts = []
@@ -61,10 +82,10 @@ def ask(
         targets = [one for one in weavable if parts_of[one.import_path] == number]
         needed = [one for one in known if parts_of[one.import_path] <= number]
         request = _request(toolchain, needed, targets, rules, inner)
-        identities = list(_identities(needed, toolchain))
-        woven = _catalogue(helper, request, targets, identities)
+        decisive = [state(toolchain), *(text for pair in seen.items() for text in pair if number == 2)]
+        woven = _catalogue(helper, request, targets, decisive)
         request = replace(request, aspects=(*rules.aspects, *woven.aspects))
-        parts.append(_answer(helper, request, identities))
+        parts.append(_answer(helper, request, decisive))
         sources |= woven.sources
         aspects += woven.aspects
     answer = _placed(_together(parts), {one.id: f"{one.file}:{one.line}: {one.id}" for one in rules.aspects})
@@ -76,21 +97,22 @@ def ask(
         replace(answer, unmatched=tuple(one for one in answer.unmatched if one.aspect in written)),
         tuple(one for one in aspects if one.id in matched),
         sources,
+        seen,
     )
 
 
 def _catalogue(
-    helper: Helper, request: Request, targets: Sequence[Package], identities: Collection[str]
+    helper: Helper, request: Request, targets: Sequence[Package], decisive: Collection[str]
 ) -> Compiled:
     """The catalogue in these packages."""
     allowed = {one.path: one.import_path for one in targets if one.import_path not in request.internal}
     names = {one.import_path: one.name for one in targets}
 
     def replies(asked: Sequence[Question]) -> Sequence[Reply]:
-        return _answer(helper, replace(plain, questions=asked), identities).replies
+        return _answer(helper, replace(plain, questions=asked), decisive).replies
 
     def known() -> Sequence[str | bytes]:
-        return [str(helper.program), msgspec.json.encode(plain), *identities]
+        return [str(helper.program), msgspec.json.encode(plain), *decisive]
 
     plain = replace(request, targets=(), internal=(), aspects=())
     return compiled(names, allowed, known, replies)
@@ -144,19 +166,30 @@ def _facts(one: Package) -> PackageFacts:
     )
 
 
-def _identities(packages: Sequence[Package], toolchain: Toolchain) -> Iterator[str]:
-    """What changes when a file does that the request only names."""
+def _own_files(packages: Sequence[Package], toolchain: Toolchain) -> Iterator[str]:
+    """Those of the user's, which requests only name."""
     for package in packages:
         if not package.standard and not is_cached(package.dir, toolchain):
-            for path in package.files():
-                status = os.stat(path)
-                yield f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
+            yield from package.files()
 
 
-def _answer(helper: Helper, request: Request, identities: Collection[str]) -> Answer:
+def _seen(paths: Iterable[str]) -> dict[str, str]:
+    """Files with what changes when they do."""
+    found = {}
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:  # it has just gone
+            found[path] = ""
+        else:
+            found[path] = f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+    return found
+
+
+def _answer(helper: Helper, request: Request, decisive: Collection[str]) -> Answer:
     if not request.targets and not request.questions:
         return Answer((), (), (), (), (), (), (), ())
-    key = digest(str(helper.program), msgspec.json.encode(request), *identities)
+    key = digest(str(helper.program), msgspec.json.encode(request), *decisive)
 
     def fill(fresh: Path) -> None:
         answer = helper.ask(request)

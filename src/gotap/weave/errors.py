@@ -30,6 +30,10 @@ class ListError(WeaveError):
     """`go list` cannot load the packages: the build would fail in the same way."""
 
 
+class FilesChange(WeaveError):
+    """Somebody else writes the files that are to be woven."""
+
+
 class NoDirectory(WeaveError):
     """The directory in which the go command is to run is not there."""
 

@@ -25,6 +25,7 @@ from gotap.weave.cache import cache_folder, digest, made, write
 from gotap.weave.covering import cover_command
 from gotap.weave.linking import link_command
 from gotap.weave.modcache import module_cache
+from gotap.weave.standard import state
 from gotap.weave.toolchain import Toolchain
 
 _FORMAT = "5"
@@ -47,7 +48,8 @@ def shadow_goroot(toolchain: Toolchain, changed: Mapping[str, bytes]) -> Path:
     """A GOROOT with other content in some files, which may be new; by path from GOROOT: below src, or right in GOROOT.
     Raises CacheError."""
     parts = [part for name, content in sorted(changed.items()) for part in (name, content)]
-    key = digest(_FORMAT, toolchain.goroot, toolchain.version, sys.executable, module_cache(toolchain), *parts)
+    known = (_FORMAT, toolchain.goroot, toolchain.version, state(toolchain))
+    key = digest(*known, sys.executable, module_cache(toolchain), *parts)
     folder = cache_folder() / "goroot" / f"{toolchain.version}-{key[:20]}"
     return made(folder, lambda fresh: _fill(fresh, toolchain, changed))
 
@@ -86,7 +88,7 @@ def _copies(sources: str, command: str, toolchain: Toolchain) -> tuple[str, str]
         _mirror(sources, str(other / "src"), shutil.copy2, without=_TOOLS)
         shutil.copy2(command, other / "go")
 
-    key = digest(_FORMAT, toolchain.goroot, toolchain.version)
+    key = digest(_FORMAT, toolchain.goroot, toolchain.version, state(toolchain))
     folder = made(cache_folder() / "sources" / f"{toolchain.version}-{key[:20]}", fill)
     return str(folder / "src"), str(folder / "go")
 

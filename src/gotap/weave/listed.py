@@ -1,9 +1,10 @@
 """What `go list` said of a build, kept for as long as all that it depends on is as it was.
 
-That is: what `go env` says and the words of the command, by which answers are found; go.mod and its like; the folders
-of packages that are neither of GOROOT nor of the module cache, with those above them in their modules and those that
-a pattern looks through; of each Go file in them what the go command reads for a listing (see `header`). So an edit of
-a function's body is no reason to list 300 packages again, which takes longer than all else of a build's plan.
+That is: what `go env` says, the words of the command and the state of the standard library, by which answers are
+found; go.mod and its like; the folders of packages that are neither of GOROOT nor of the module cache, with those
+above them in their modules and those that a pattern looks through; of each Go file in them what the go command reads
+for a listing (see `header`). So an edit of a function's body is no reason to list 300 packages again, which takes
+longer than all else of a build's plan.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from gotap.weave.header import header
 from gotap.weave.listing import Package, list_packages
 from gotap.weave.modcache import is_cached
 from gotap.weave.modules import changes_modules, go_mod, go_work
+from gotap.weave.standard import state
 from gotap.weave.toolchain import Toolchain
 
 _FORMAT = "1"
@@ -61,7 +63,7 @@ def packages_of(
         return list_packages(toolchain, line, directory, flags)
     words = [line.verb, *line.loading(), "", *flags, "", *line.packages]
     variables = [text for pair in sorted(toolchain.variables.items()) for text in pair]
-    key = digest(_FORMAT, toolchain.go, directory, *variables, "", *words)
+    key = digest(_FORMAT, toolchain.go, state(toolchain), directory, *variables, "", *words)
     path = cache_folder() / "listed" / key[:32]
     kept = _read(path)
     if kept is not None and (known := _still(kept)) is not None:

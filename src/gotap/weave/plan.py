@@ -3,6 +3,7 @@ written."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,11 +13,11 @@ from msgspec.structs import replace
 
 from gotap.weave import needs
 from gotap.weave.arguments import CommandLine, split_goflags
-from gotap.weave.asking import Asked, ask
+from gotap.weave.asking import Asked, Rewritten, ask
 from gotap.weave.cache import cache_folder, digest, made
 from gotap.weave.catalogue import FILE
 from gotap.weave.edits import Edit, apply
-from gotap.weave.errors import NotComposable, RuleError
+from gotap.weave.errors import FilesChange, NotComposable, RuleError
 from gotap.weave.goroot import go_command, shadow_goroot
 from gotap.weave.helper.protocol import Answer, Match, Unmatched
 from gotap.weave.listing import Package, list_closure
@@ -33,6 +34,8 @@ from gotap.weave.toolchain import Toolchain, find_toolchain
 
 #: gotap's own rules that serve others: woven only where something else is.
 _BASE = ("goroutine.yaml", "exit.yaml", "orchestrion.yaml", "logs.yaml", "points.yaml")
+#: How often files are read anew that are written meanwhile.
+_ATTEMPTS = 5
 
 
 class File(Struct, frozen=True):
@@ -59,7 +62,6 @@ class Plan(Struct, frozen=True):
     overlay: Mapping[str, str]
     alternate: Alternate = Alternate()
 
-
     def mistaken(self) -> Iterator[tuple[Aspect, str]]:
         """Patterns for spans that name a package of the build and no function of it, each with the reason: unlike
         rules, which may be about what other programs have, they are a mistake."""
@@ -69,6 +71,15 @@ class Plan(Struct, frozen=True):
 
 def plan(line: CommandLine, directory: str) -> Plan:
     """How a command is carried out in a directory. Raises what gotap.weave.errors has, and InvalidRule."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(Rewritten):
+            return _plan(line, directory)
+    raise FilesChange(
+        "files of the program are written again and again while gotap reads them", "build when they are left alone"
+    )
+
+
+def _plan(line: CommandLine, directory: str) -> Plan:
     toolchain = find_toolchain(directory)
     overlay = _overlay_of(line, toolchain, directory)
     requirements = Requirements(toolchain, line, directory, overlay)
@@ -88,7 +99,7 @@ def plan(line: CommandLine, directory: str) -> Plan:
     rules = replace(rules, aspects=(*rules.aspects, *asked.aspects))
     if not _serves(answer, rules):
         return Plan(toolchain, (), (), answer.unmatched, rules, None, overlay)
-    files = tuple(_changed(asked, {one.import_path: one for one in packages}))
+    files = _read(asked, packages)
     _refuse(files, overlay)
     goroot = Path(toolchain.goroot)
     changed = {str(Path(one.path).relative_to(goroot)): one.after for one in files if one.standard}
@@ -144,6 +155,17 @@ def _serves(answer: Answer, rules: Rules) -> bool:
     """Whether anything is woven but what only serves other rules."""
     base = {one.id for one in rules.aspects if os.path.basename(one.file) in _BASE}
     return any(match.aspect not in base for match in answer.matches)
+
+
+def _read(asked: Asked, packages: Sequence[Package]) -> tuple[File, ...]:
+    """Files that change. Raises RuleError, Rewritten."""
+    try:
+        files = tuple(_changed(asked, {one.import_path: one for one in packages}))
+    except OSError:
+        raise Rewritten from None
+    if not asked.is_what_is_there():
+        raise Rewritten
+    return files
 
 
 def _changed(asked: Asked, packages: Mapping[str, Package]) -> Iterator[File]:
