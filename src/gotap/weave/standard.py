@@ -21,16 +21,19 @@ def state(toolchain: Toolchain) -> str:
 
 @cache
 def _state(sources: str) -> str:
-    return digest(*_files(sources, os.path.join(sources, "cmd")))
+    return digest("\n".join(_files(sources, os.path.join(sources, "cmd"))))
 
 
 def _files(folder: str, without: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name != "testdata" and entry.path != without:
-                yield from _files(entry.path, without)
-        elif not entry.name.endswith("_test.go"):
-            status = entry.stat(follow_symlinks=False)
-            yield f"{entry.path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
+    folders = [folder]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        for entry in found:
+            name = entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if name != "testdata" and entry.path != without:
+                    folders.append(entry.path)
+            elif not name.endswith("_test.go"):
+                status = entry.stat(follow_symlinks=False)
+                yield f"{entry.path} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
