@@ -316,7 +316,7 @@ def test_packages_of_other_modules_that_are_at_hand(files: dict[str, str], tmp_p
     assert tree(app) == before
 
 
-WAYS = (["-race"], ["-buildmode=pie"], ["-trimpath"], ["-tags=one", "-ldflags=-s -w"])
+WAYS = (["-race"], ["-toolexec=env"], ["-buildmode=pie"], ["-trimpath"], ["-tags=one", "-ldflags=-s -w"])
 
 
 @pytest.mark.parametrize("flags", WAYS, ids=" ".join)
