@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+import moduleproxy
 from gotap.weave import listed
-from gotap.weave.arguments import parse
+from gotap.weave.arguments import CommandLine, parse
 from gotap.weave.listed import packages_of
 from gotap.weave.listing import Package, list_packages
-from gotap.weave.toolchain import find_toolchain
+from gotap.weave.toolchain import Toolchain, find_toolchain
 from weavecases import module
 
 MAIN = 'package main\n\nimport "example.com/app/inner"\n\nfunc main() { inner.F() }\n'
@@ -26,20 +30,32 @@ class Counted:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.asked = 0
+        self.meanwhile: Callable[[], object] = lambda: None  # done while the go command is asked
 
-        def counting(*arguments: object) -> list[Package]:
+        def counting(
+            toolchain: Toolchain, line: CommandLine, directory: str, flags: Sequence[str] = ()
+        ) -> list[Package]:
             self.asked += 1
-            return list_packages(*arguments)  # type: ignore[arg-type]
+            self.meanwhile()
+            return list_packages(toolchain, line, directory, flags)
 
         monkeypatch.setattr(listed, "list_packages", counting)
 
     def __call__(self, *words: str) -> tuple[int, Sequence[Package]]:
         self.asked = 0
         toolchain, line = find_toolchain(str(self.folder)), parse(words or ("build", "./..."))
+        self._settle()
         found = packages_of(toolchain, line, str(self.folder))
         asked = self.asked
         assert list(found) == list_packages(toolchain, line, str(self.folder))
         return asked, found
+
+
+    def _settle(self) -> None:
+        """Until the clock of files has gone on: what is written in the same tick may be written by somebody else."""
+        last = max(path.stat().st_ctime_ns for path in [*self.folder.parent.rglob("*"), self.folder])
+        while time.time_ns() - listed.TICK <= last:
+            pass
 
 
 @pytest.fixture
@@ -161,3 +177,31 @@ def test_an_overlay_of_the_users_is_not_kept(program: Counted, tmp_path: Path) -
         assert program("build", f"-overlay={tmp_path / 'overlay.json'}", "./...")[0] == 1
     for _ in range(2):
         assert program("build", "example.com/app/...")[0] == 1
+
+
+def test_what_is_saved_while_the_go_command_is_asked_is_not_taken_for_what_it_has_seen(program: Counted) -> None:
+    """The file may be saved before the go command reads it, or behind."""
+    inner = program.folder / "inner/inner.go"
+    program.meanwhile = lambda: inner.write_text('package inner\n\nimport "fmt"\n\nfunc F() { fmt.Println() }\n')
+    assert program()[0] == 1
+    program.meanwhile = lambda: None
+    assert program()[0] == 1
+    assert program()[0] == 0
+
+
+def test_modules_that_the_cache_has_lost(program: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, cache = tmp_path / "proxy", tmp_path / "mod"
+    lib = {"go.mod": "module example.org/lib\n\ngo 1.21\n", "lib.go": "package lib\n"}
+    moduleproxy.publish(proxy, "example.org/lib", "v1.0.0", lib)
+    for name, value in moduleproxy.settings(proxy, cache).items():
+        monkeypatch.setenv(name, value)
+    text = 'package main\n\nimport _ "example.org/lib"\n\nfunc main() {}\n'
+    mod = "module example.com/app\n\ngo 1.21\n\nrequire example.org/lib v1.0.0\n"
+    module(program.folder, {"go.mod": mod, "main.go": text})
+    subprocess.run(["go", "mod", "tidy"], cwd=program.folder, check=True, capture_output=True)
+    program()
+    assert program()[0] == 0
+    shutil.rmtree(cache / "example.org")
+    asked, found = program()
+    assert asked == 1
+    assert all(os.path.isdir(one.dir) for one in found)

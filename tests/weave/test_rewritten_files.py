@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from gotap.weave import plan as planning
 from gotap.weave.arguments import parse
 from gotap.weave.asking import Asked
 from gotap.weave.errors import FilesChange, RuleError
+from gotap.weave.listing import Package
 from gotap.weave.plan import plan
+from gotap.weave.rules.discovery import Rules
+from gotap.weave.toolchain import Toolchain
 from weavecases import module
 
 SOURCE = "package main\n\n{}\n//gotap:span\nfunc work() {{}}\n\nfunc main() {{ work() }}\n"
@@ -27,8 +31,8 @@ def _saving(app: Path, times: int, monkeypatch: pytest.MonkeyPatch, text: str = 
     saved = [0]
     asked = planning.ask
 
-    def ask(*arguments: object) -> Asked:
-        answer = asked(*arguments)  # type: ignore[arg-type]
+    def ask(toolchain: Toolchain, packages: Sequence[Package], rules: Rules, inner: Collection[str]) -> Asked:
+        answer = asked(toolchain, packages, rules, inner)
         if saved[0] < times:
             saved[0] += 1
             (app / "main.go").write_text(SOURCE.format(text.format("x" * saved[0])))

@@ -27,7 +27,7 @@ class UnsupportedGo(WeaveError):
 
 
 class ListError(WeaveError):
-    """`go list` cannot load the packages: the build would fail in the same way."""
+    """The packages cannot be loaded: the build would fail in the same way."""
 
 
 class FilesChange(WeaveError):

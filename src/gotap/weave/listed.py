@@ -28,10 +28,12 @@ from gotap.weave.modules import changes_modules, go_mod, go_work
 from gotap.weave.standard import state
 from gotap.weave.toolchain import Toolchain
 
-_FORMAT = "1"
+_FORMAT = "2"
 #: A file that has changed so shortly before it was looked at may change again with the same time (ns), as for the go
 #: command's own index (modindex.modTimeCutoff, Go 1.21 to 1.27).
 _YOUNG = 2_000_000_000
+#: By so much times of files may lag behind the clock (ns): a tick of the slowest kernel timer, 100 Hz.
+TICK = 10_000_000
 _WHOLE = frozenset(("all", "std", "cmd", "work", "tool"))
 
 
@@ -46,9 +48,10 @@ class _Source(Struct, frozen=True):
 
 class _Kept(Struct, frozen=True):
     """`folders`: path → names of what counts there; `roots`: folders that patterns look through; `texts`: path → digest
-    of a file's content."""
+    of a file's content; `cached`: folders of the module cache, which never change but may go."""
 
     packages: tuple[Package, ...]
+    cached: tuple[str, ...]
     roots: tuple[str, ...]
     folders: dict[str, tuple[str, ...]]
     sources: dict[str, _Source]
@@ -70,9 +73,22 @@ def packages_of(
         if known != kept:
             _write(path, known)
         return kept.packages
+    begin = time.time_ns() - TICK
     found = list_packages(toolchain, line, directory, flags)
-    _write(path, _kept(toolchain, line, directory, found))
+    listed = _kept(toolchain, line, directory, found)
+    if not _changed_since(begin, (*listed.sources, *listed.folders, *listed.texts)):
+        _write(path, listed)
     return found
+
+
+def _changed_since(begin: int, paths: Iterable[str]) -> bool:
+    """Whether the go command may have read something else than what is there now: what was changed, by whatever name or
+    time it has, since a time in ns since 1970."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if os.stat(path).st_ctime_ns >= begin:
+                return True
+    return False
 
 
 def _is_plain(toolchain: Toolchain, line: CommandLine) -> bool:
@@ -95,19 +111,27 @@ def _is_plain(toolchain: Toolchain, line: CommandLine) -> bool:
 def _kept(toolchain: Toolchain, line: CommandLine, directory: str, packages: Sequence[Package]) -> _Kept:
     roots = [os.path.normpath(os.path.join(directory, word.split("...")[0].rpartition("/")[0]))
              for word in line.packages if "..." in word]  # fmt: skip
-    own = [one for one in packages if one.dir and not one.standard and not is_cached(one.dir, toolchain)]
+    others = [one for one in packages if one.dir and not one.standard]
+    cached = {one.dir for one in others if is_cached(one.dir, toolchain)}
+    own = [one for one in others if one.dir not in cached]
     folders = {path: _names(path) for path in sorted({*_with_parents(own), *_walked(roots)})}
-    sources = {os.path.join(folder, name): None for folder, names in folders.items() for name in names}
-    texts = {path: _content(path) for path in _module_files(toolchain, line, directory, own)}
+    sources = [os.path.join(folder, name) for folder, names in folders.items() for name in names
+               if name.endswith(".go")]  # fmt: skip
     return _Kept(
-        tuple(packages), tuple(roots), folders,
-        {path: _source(path) for path in sources if path.endswith(".go")}, texts,
-    )  # fmt: skip
+        packages=tuple(packages),
+        cached=tuple(sorted(cached)),
+        roots=tuple(roots),
+        folders=folders,
+        sources={path: _source(path) for path in sources},
+        texts={path: _content(path) for path in _module_files(toolchain, line, directory, own)},
+    )
 
 
 def _still(kept: _Kept) -> _Kept | None:
     """The same, with what is now known of its files; None: it does not hold any more."""
     if any(_content(path) != text for path, text in kept.texts.items()):
+        return None
+    if not all(map(os.path.isdir, kept.cached)):
         return None
     if any(path not in kept.folders for path in _walked(kept.roots)):
         return None

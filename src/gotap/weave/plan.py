@@ -17,7 +17,7 @@ from gotap.weave.asking import Asked, Rewritten, ask
 from gotap.weave.cache import cache_folder, digest, made
 from gotap.weave.catalogue import FILE
 from gotap.weave.edits import Edit, apply
-from gotap.weave.errors import FilesChange, NotComposable, RuleError
+from gotap.weave.errors import FilesChange, ListError, NotComposable, RuleError
 from gotap.weave.goroot import go_command, shadow_goroot
 from gotap.weave.helper.protocol import Answer, Match, Unmatched
 from gotap.weave.listing import Package, list_closure
@@ -158,11 +158,13 @@ def _serves(answer: Answer, rules: Rules) -> bool:
 
 
 def _read(asked: Asked, packages: Sequence[Package]) -> tuple[File, ...]:
-    """Files that change. Raises RuleError, Rewritten."""
+    """Files that change. Raises RuleError, ListError, Rewritten."""
     try:
         files = tuple(_changed(asked, {one.import_path: one for one in packages}))
-    except OSError:
-        raise Rewritten from None
+    except OSError as error:
+        if not asked.is_what_is_there():
+            raise Rewritten from None
+        raise ListError(f"{error.filename} cannot be read: {error.strerror}", "make it readable") from None
     if not asked.is_what_is_there():
         raise Rewritten
     return files
