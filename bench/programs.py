@@ -97,7 +97,10 @@ class Load:
 
     def run(self, url: str, seconds: float) -> Done:
         """Loads for about that long; raises NotPossible if a request is not answered with 200."""
-        requests = int(seconds * (self.rate or _capacity(url, self.connections)))
+        return self.make(url, int(seconds * (self.rate or _capacity(url, self.connections))))
+
+    def make(self, url: str, requests: int) -> Done:
+        """Makes so many requests, and no other; raises NotPossible if one is not answered with 200."""
         command = [str(build(HTTPLOAD)), "-n", str(requests), "-c", str(self.connections), "-rate", str(self.rate), url]
         answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         if answer["errors"] or answer["status"] != {"200": requests}:

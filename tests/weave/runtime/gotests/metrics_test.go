@@ -103,15 +103,22 @@ func TestMoreSetsThanThereIsRoomForAreOne(t *testing.T) {
 
 func TestNothingIsLostBetweenCollections(t *testing.T) {
 	emptyMeters(t)
-	const goroutines, each = 8, 20000
 	c := serverClass()
+	nothingIsLost(t, 20000, func(i int64) {
+		c.measure(&Operation{}, request("GET", "/", i&7, "/"), 0.01)
+	})
+}
+
+// nothingIsLost collects again and again while goroutines count so many operations each.
+func nothingIsLost(t *testing.T, each int64, countOne func(i int64)) {
+	const goroutines = 8
 	var wait sync.WaitGroup
 	for g := 0; g < goroutines; g++ {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
 			for i := int64(0); i < each; i++ {
-				c.measure(&Operation{}, request("GET", "/", i&7, "/"), 0.01)
+				countOne(i)
 			}
 		}()
 	}
@@ -131,9 +138,8 @@ func TestNothingIsLostBetweenCollections(t *testing.T) {
 			gather()
 		}
 	}
-	gather()
-	if count != goroutines*each {
-		t.Error(count, "of", goroutines*each)
+	if gather(); count != goroutines*uint64(each) {
+		t.Error(count, "of", goroutines*uint64(each))
 	}
 }
 

@@ -3,7 +3,6 @@ package gotaprt
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"unsafe"
 )
@@ -76,37 +75,10 @@ func TestWhatIsLikeARecentOperationIsCountedWithIt(t *testing.T) {
 func TestNothingIsLostBetweenCollectionsOfRecentPoints(t *testing.T) {
 	emptyMeters(t)
 	with(samplers["always_off"], func() {
-		const goroutines, each = 8, 5000
 		c, recent := serverClass(), &Recent[columns]{}
-		var wait sync.WaitGroup
-		for g := 0; g < goroutines; g++ {
-			wait.Add(1)
-			go func() {
-				defer wait.Done()
-				for i := int64(0); i < each; i++ {
-					counted(t, c, recent, fmt.Sprint("/", i&31), i&7)
-				}
-			}()
-		}
-		done := make(chan struct{})
-		go func() { wait.Wait(); close(done) }()
-		count := uint64(0)
-		gather := func() {
-			for _, one := range totals(true) {
-				count += one.count
-			}
-		}
-		for running := true; running; {
-			select {
-			case <-done:
-				running = false
-			default:
-				gather()
-			}
-		}
-		if gather(); count != goroutines*each {
-			t.Error(count, "of", goroutines*each)
-		}
+		nothingIsLost(t, 5000, func(i int64) {
+			counted(t, c, recent, fmt.Sprint("/", i&31), i&7)
+		})
 	})
 }
 
